@@ -1,0 +1,50 @@
+namespace Grpc.Core;
+
+[Flags]
+public enum WriteFlags
+{
+    BufferHint = 1,
+    NoCompress = 2,
+}
+
+public class WriteOptions(WriteFlags flags = default)
+{
+    public static readonly WriteOptions Default = new();
+
+    public WriteFlags Flags { get; } = flags;
+}
+
+public interface IAsyncStreamReader<out T>
+{
+    T Current { get; }
+
+    Task<bool> MoveNext(CancellationToken cancellationToken);
+}
+
+public interface IAsyncStreamWriter<in T>
+{
+    WriteOptions? WriteOptions { get; set; }
+
+    Task WriteAsync(T message);
+
+    Task WriteAsync(T message, CancellationToken cancellationToken) => cancellationToken.CanBeCanceled
+        ? throw new NotSupportedException("Cancellation of stream writes is not supported by this writer.")
+        : WriteAsync(message);
+}
+
+public interface IClientStreamWriter<in T> : IAsyncStreamWriter<T>
+{
+    Task CompleteAsync();
+}
+
+public interface IServerStreamWriter<in T> : IAsyncStreamWriter<T>;
+
+public static class AsyncStreamReaderExtensions
+{
+    public static Task<bool> MoveNext<T>(this IAsyncStreamReader<T> streamReader)
+        where T : class
+    {
+        ArgumentNullException.ThrowIfNull(streamReader);
+        return streamReader.MoveNext(CancellationToken.None);
+    }
+}
