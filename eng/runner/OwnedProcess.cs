@@ -1,0 +1,251 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+
+namespace Crm.Runner;
+
+public sealed record ProcessSpec
+{
+    public required string Name { get; init; }
+    public required IReadOnlyList<string> Command { get; init; }
+    public required string LogFile { get; init; }
+
+    /// <summary>Set on top of the caller's own environment; null removes.</summary>
+    public IReadOnlyDictionary<string, string?> Environment { get; init; } = new Dictionary<string, string?>();
+
+    public string? WorkingFolder { get; init; }
+
+    /// <summary>Another user to run as; only root may name one.</summary>
+    public string? User { get; init; }
+
+    /// <summary>End the process when this one ends, however it ends (tests); else it stays (./crm up).</summary>
+    public bool EndWithCaller { get; init; }
+}
+
+/// <summary>
+/// A process that this platform started: in a session of its own, with its output in a file, known by id and start time
+/// together, so that a re-used id is never taken for it.
+/// </summary>
+public sealed partial class OwnedProcess
+{
+    private const int Interrupt = 2, Kill = 9, Terminate = 15;
+
+    private OwnedProcess(string name, int pid, long startTicks, string? logFile)
+    {
+        Name = name;
+        Pid = pid;
+        StartTicks = startTicks;
+        LogFile = logFile;
+    }
+
+    public string Name { get; }
+
+    public int Pid { get; }
+
+    /// <summary>Clock ticks between boot and the start of the process (proc_pid_stat(5), field 22).</summary>
+    public long StartTicks { get; }
+
+    public string? LogFile { get; }
+
+    public bool IsAlive => StartOf(Pid) == StartTicks;
+
+    public static OwnedProcess Start(ProcessSpec spec)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(spec.LogFile)!);
+        var start = new ProcessStartInfo("setsid")
+        {
+            UseShellExecute = false,
+            WorkingDirectory = spec.WorkingFolder ?? "/",
+        };
+        // The shell opens the log and becomes the program, so the id stays and no pipe ties the two lives together.
+        foreach (var argument in (string[])["sh", "-c", "exec </dev/null >>\"$1\" 2>&1; shift; exec \"$@\"", "sh", spec.LogFile])
+            start.ArgumentList.Add(argument);
+        foreach (var argument in AsUser(spec.User).Concat(spec.Command))
+            start.ArgumentList.Add(argument);
+        foreach (var (name, value) in spec.Environment)
+        {
+            if (value is null)
+                start.Environment.Remove(name);
+            else
+                start.Environment[name] = value;
+        }
+
+        using var process = Process.Start(start) ?? throw new RunnerException($"{spec.Name} could not be started.", "");
+        var owned = new OwnedProcess(spec.Name, process.Id, StartOf(process.Id) ?? 0, spec.LogFile);
+        if (spec.EndWithCaller)
+            Reaper.Watch(owned);
+        return owned;
+    }
+
+    /// <summary>The process when it still runs, else null.</summary>
+    public static OwnedProcess? Find(string name, int pid, long startTicks, string? logFile = null) =>
+        StartOf(pid) == startTicks ? new OwnedProcess(name, pid, startTicks, logFile) : null;
+
+    /// <summary>A command line that runs the rest as another user, without a process in between.</summary>
+    public static string[] AsUser(string? user) =>
+        user is null ? [] : ["setpriv", $"--reuid={user}", $"--regid={user}", "--init-groups", "--"];
+
+    /// <summary>Field 22 of /proc/PID/stat; null when the process is gone or only waits to be collected.</summary>
+    public static long? StartOf(int pid)
+    {
+        try
+        {
+            var stat = File.ReadAllText($"/proc/{pid}/stat");
+            var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+            return fields[0] is "Z" or "X" ? null : long.Parse(fields[19], CultureInfo.InvariantCulture);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or IndexOutOfRangeException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>kill -9 of the process and of everything in its session's group; returns when it is gone.</summary>
+    public async Task KillAsync()
+    {
+        var children = ChildrenOf(Pid);
+        Signal(Kill);
+        // A PostgreSQL backend leads a group of its own.
+        foreach (var (pid, ticks) in children)
+        {
+            if (StartOf(pid) == ticks)
+                _ = SendSignal(pid, Kill);
+        }
+
+        await WaitForExitAsync(TimeSpan.FromSeconds(30));
+        foreach (var (pid, ticks) in children)
+        {
+            while (StartOf(pid) == ticks)
+                await Task.Delay(5);
+        }
+    }
+
+    /// <summary>SIGTERM, or SIGINT where that is the program's word for a quick clean end; SIGKILL when the time is over.</summary>
+    /// <returns>Whether it ended by itself.</returns>
+    public async Task<bool> StopAsync(TimeSpan grace, bool interrupt = false)
+    {
+        if (!IsAlive)
+            return true;
+        _ = SendSignal(Pid, interrupt ? Interrupt : Terminate);
+        if (await WaitForExitAsync(grace))
+            return true;
+        await KillAsync();
+        return false;
+    }
+
+    public async Task<bool> WaitForExitAsync(TimeSpan limit)
+    {
+        var start = Stopwatch.GetTimestamp();
+        while (IsAlive)
+        {
+            if (Stopwatch.GetElapsedTime(start) > limit)
+                return false;
+            await Task.Delay(20);
+        }
+
+        return true;
+    }
+
+    /// <summary>SIGSTOP and SIGCONT: a process that hangs but holds its connections.</summary>
+    public void Freeze() => Signal(19);
+
+    public void Thaw() => Signal(18);
+
+    /// <summary>The last lines of the log.</summary>
+    public string LogTail(int lines = 30) => LogFile is not null && File.Exists(LogFile) ? string.Join('\n', ReadShared(LogFile).TakeLast(lines)) : "";
+
+    internal static IEnumerable<string> ReadShared(string path)
+    {
+        using var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete));
+        while (reader.ReadLine() is { } line)
+            yield return line;
+    }
+
+    private void Signal(int signal)
+    {
+        if (!IsAlive)
+            return;
+        // Just after the start the session is not yet made, and the group does not exist.
+        if (SendSignal(-Pid, signal) != 0)
+            _ = SendSignal(Pid, signal);
+    }
+
+    private static List<(int Pid, long Ticks)> ChildrenOf(int parent)
+    {
+        var children = new List<(int, long)>();
+        foreach (var folder in Directory.EnumerateDirectories("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(folder), CultureInfo.InvariantCulture, out var pid))
+                continue;
+            try
+            {
+                var stat = File.ReadAllText($"{folder}/stat");
+                var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+                if (int.Parse(fields[1], CultureInfo.InvariantCulture) == parent)
+                    children.Add((pid, long.Parse(fields[19], CultureInfo.InvariantCulture)));
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // It ended while the list was read.
+            }
+        }
+
+        return children;
+    }
+
+    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int SendSignal(int pid, int signal);
+}
+
+/// <summary>
+/// Ends the processes and removes the folders of a test run whose own process was killed: a small shell that waits for
+/// the end of a pipe that only this process holds.
+/// </summary>
+public static class Reaper
+{
+    private const string Script = """
+        procs= dirs=
+        while read -r kind a b; do
+          case $kind in
+            process) procs="$procs $a:$b" ;;
+            folder) dirs="$dirs $a" ;;
+          esac
+        done
+        for p in $procs; do
+          pid=${p%%:*}
+          now=$(sed 's/.*) //' /proc/$pid/stat 2>/dev/null | cut -d' ' -f20)
+          [ "$now" = "${p##*:}" ] && { kill -9 -- -$pid || kill -9 $pid; } 2>/dev/null
+        done
+        [ -z "$dirs" ] || { sleep 1; rm -rf $dirs; }
+        """;
+
+    private static readonly Lazy<StreamWriter> Pipe = new(() =>
+    {
+        var start = new ProcessStartInfo("setsid") { UseShellExecute = false, RedirectStandardInput = true };
+        foreach (var argument in (string[])["sh", "-c", "exec >/dev/null 2>&1; " + Script])
+            start.ArgumentList.Add(argument);
+        return Process.Start(start)!.StandardInput;
+    });
+
+    internal static void Watch(OwnedProcess process) => Write($"process {process.Pid} {process.StartTicks}");
+
+    /// <summary>A new folder for a test's servers, removed when this process ends.</summary>
+    public static string TemporaryFolder(string name)
+    {
+        var folder = Directory.CreateTempSubdirectory($"crm-{name}-").FullName;
+        // Root's PostgreSQL runs as another user, who must reach its data.
+        File.SetUnixFileMode(folder, (UnixFileMode)Convert.ToInt32("711", 8));
+        Write($"folder {folder}");
+        return folder;
+    }
+
+    private static void Write(string line)
+    {
+        lock (Pipe)
+        {
+            Pipe.Value.WriteLine(line);
+            Pipe.Value.Flush();
+        }
+    }
+}

@@ -1,0 +1,49 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Crm.Runner;
+using Crm.Runner.Commands;
+
+CultureInfo.DefaultThreadCurrentCulture = CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+
+var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int>>>
+{
+    ["up"] = UpCommand.RunAsync,
+    ["down"] = DownCommand.RunAsync,
+    ["status"] = StatusCommand.RunAsync,
+    ["test"] = TestCommand.RunAsync,
+    ["dead-letters"] = DeadLettersCommand.RunAsync,
+    ["smtp-sink"] = SmtpSinkCommand.RunAsync,
+};
+
+if (args.Length == 0 || !commands.TryGetValue(args[0], out var command))
+{
+    Console.Error.WriteLine($"Commands: {string.Join(", ", commands.Keys)}. Run ./crm help.");
+    return 64;
+}
+
+using var stop = new CancellationTokenSource();
+using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Cancel);
+using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Cancel);
+try
+{
+    return await command(args[1..], stop.Token);
+}
+catch (Exception e) when (e is RunnerException or AggregateException { InnerException: RunnerException })
+{
+    var problem = e as RunnerException ?? (RunnerException)e.InnerException!;
+    Console.Error.WriteLine($"\ncrm: {problem.Problem}");
+    foreach (var line in problem.Remedy.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        Console.Error.WriteLine($"     {line}");
+    return 1;
+}
+catch (OperationCanceledException) when (stop.IsCancellationRequested)
+{
+    Console.Error.WriteLine("\ncrm: interrupted. What was started stays; ./crm up goes on, ./crm down stops it.");
+    return 130;
+}
+
+void Cancel(PosixSignalContext context)
+{
+    context.Cancel = true;
+    stop.Cancel();
+}

@@ -1,0 +1,31 @@
+using Crm.Runner;
+using Xunit;
+
+namespace Crm.Testing;
+
+/// <summary>
+/// The whole platform as real processes, once for all tests that share the fixture:
+/// <c>[assembly: AssemblyFixture(typeof(PlatformFixture))]</c>, and a constructor parameter in the test class.
+/// </summary>
+public class PlatformFixture : IAsyncLifetime
+{
+    private Platform? _platform;
+
+    public Platform Platform => _platform ?? throw new InvalidOperationException("The platform is not started.");
+
+    /// <summary>More environment for the services, such as an OTLP receiver's address; see <see cref="PlatformOptions.Environment"/>.</summary>
+    protected virtual IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>();
+
+    /// <summary>The services to start; null is all.</summary>
+    protected virtual IReadOnlyCollection<string>? Only => null;
+
+    public virtual async ValueTask InitializeAsync() => _platform = await Platform.StartAsync(
+        "platform", Environment, Only, (name, text) => TestContext.Current.SendDiagnosticMessage("{0}: {1}", name, text), TestContext.Current.CancellationToken);
+
+    public virtual async ValueTask DisposeAsync()
+    {
+        if (_platform is not null)
+            await _platform.DisposeAsync();
+        GC.SuppressFinalize(this);
+    }
+}
