@@ -1,0 +1,24 @@
+namespace Crm.Contracts;
+
+/// <summary>Every id prefix of the platform, written once.</summary>
+public static class Ids
+{
+    public static readonly IdKind Customer = new("cus");
+    public static readonly IdKind Consent = new("con");
+
+    public static readonly IdKind Interaction = new("int");
+
+    public static readonly IdKind Segment = new("seg");
+    public static readonly IdKind Campaign = new("cmp");
+    public static readonly IdKind Message = new("msg");
+
+    public static readonly IdKind Product = new("prd");
+    public static readonly IdKind Order = new("ord");
+    public static readonly IdKind Invoice = new("inv");
+    public static readonly IdKind Payment = new("pay");
+
+    public static readonly IdKind Case = new("cas");
+    public static readonly IdKind CaseMessage = new("csm");
+
+    public static readonly IdKind Key = new("key");
+}

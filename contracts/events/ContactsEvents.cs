@@ -1,0 +1,51 @@
+using System.Text.Json;
+
+namespace Crm.Contracts.Events;
+
+/// <summary>
+/// What every service keeps of a customer. Whole in each identity event; a version that is not newer
+/// than the stored one is dropped, so order and duplicates do not matter.
+/// </summary>
+/// <param name="Id">Customer id, <c>cus_…</c>.</param>
+/// <param name="Kind"><c>person</c> or <c>organization</c>.</param>
+/// <param name="Country">ISO 3166-1 alpha-2 of the primary address.</param>
+/// <param name="Locale">BCP 47.</param>
+/// <param name="TimeZone">IANA name.</param>
+/// <param name="State"><c>active</c>, <c>merged</c> or <c>erased</c>.</param>
+/// <param name="SurvivorId">Set when merged.</param>
+public sealed record CustomerSnapshot(
+    string Id,
+    long Version,
+    string Kind,
+    string DisplayName,
+    string? GivenName,
+    string? FamilyName,
+    string? PrimaryEmail,
+    string? Country,
+    string? Locale,
+    string? TimeZone,
+    string Lifecycle,
+    string Tier,
+    string? Department,
+    IReadOnlyDictionary<string, JsonElement> Attributes,
+    string State,
+    string? SurvivorId,
+    DateTimeOffset CreatedAt,
+    DateTimeOffset UpdatedAt);
+
+[EventName("contacts.customer-registered.v1")]
+public sealed record CustomerRegistered(CustomerSnapshot Customer);
+
+/// <param name="Changed">Names of the API fields that changed.</param>
+[EventName("contacts.customer-updated.v1")]
+public sealed record CustomerUpdated(CustomerSnapshot Customer, IReadOnlyList<string> Changed);
+
+/// <summary>The current state of one customer, channel and purpose; versions count per such triple.</summary>
+[EventName("contacts.consent-recorded.v1")]
+public sealed record ConsentRecorded(
+    string CustomerId,
+    string Channel,
+    string Purpose,
+    string State,
+    long Version,
+    DateTimeOffset At);

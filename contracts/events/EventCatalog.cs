@@ -1,0 +1,65 @@
+using System.Reflection;
+
+namespace Crm.Contracts.Events;
+
+/// <summary>One integration event: who publishes it, how partners call it, which queues it must reach.</summary>
+public sealed record EventRoute(Type Type, string PublicName, IReadOnlyList<string> Queues)
+{
+    private readonly EventNameAttribute _name = Type.GetCustomAttribute<EventNameAttribute>()
+        ?? throw new InvalidOperationException($"{Type} has no [EventName].");
+
+    public string Name => _name.Name;
+    public string Exchange => _name.Exchange;
+    public string Publisher => _name.Publisher;
+}
+
+/// <summary>
+/// The routing table of the bus. Every publisher declares these queues and bindings before its relay
+/// starts, so that nothing is published before its consumers can receive it.
+/// </summary>
+public static class EventCatalog
+{
+    public static readonly IReadOnlyList<EventRoute> All =
+    [
+        Route<CustomerRegistered>("customer.registered", Queues.CustomerCopies),
+        Route<CustomerUpdated>("customer.updated", Queues.CustomerCopies),
+        Route<ConsentRecorded>("consent.recorded", Queues.CustomerCopies),
+        Route<InteractionLogged>("interaction.logged", [Queues.CampaignsCustomerFacts]),
+        Route<OrderRecorded>("order.recorded", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts]),
+        Route<InvoiceRecorded>("invoice.recorded", [Queues.InteractionsTimeline]),
+        Route<PaymentRecorded>("payment.recorded", [Queues.InteractionsTimeline]),
+        Route<CaseChanged>("case.changed", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts]),
+        Route<MessageSent>("message.sent", [Queues.InteractionsTimeline]),
+    ];
+
+    private static readonly Dictionary<Type, EventRoute> ByType = All.ToDictionary(r => r.Type);
+    private static readonly Dictionary<string, EventRoute> ByName = All.ToDictionary(r => r.Name, StringComparer.Ordinal);
+
+    public static EventRoute Of(Type type) => ByType.TryGetValue(type, out var route)
+        ? route
+        : throw new InvalidOperationException($"{type} is not in the event catalogue.");
+
+    public static EventRoute Of(string name) => ByName.TryGetValue(name, out var route)
+        ? route
+        : throw new InvalidOperationException($"'{name}' is not in the event catalogue.");
+
+    public static IEnumerable<EventRoute> PublishedBy(string service) =>
+        All.Where(r => string.Equals(r.Publisher, service, StringComparison.Ordinal));
+
+    public static IEnumerable<EventRoute> ConsumedBy(string queue) => All.Where(r => r.Queues.Contains(queue, StringComparer.Ordinal));
+
+    private static EventRoute Route<T>(string publicName, IReadOnlyList<string> queues) => new(typeof(T), publicName, queues);
+}
+
+/// <summary>Names of the queues: <c>crm.&lt;service&gt;.&lt;consumer&gt;</c>.</summary>
+public static class Queues
+{
+    /// <summary>Identity and consent, copied by every service but Contacts.</summary>
+    public static readonly IReadOnlyList<string> CustomerCopies =
+        [CustomerCopy("interactions"), CustomerCopy("campaigns"), CustomerCopy("billing-sync"), CustomerCopy("support")];
+
+    public const string InteractionsTimeline = "crm.interactions.timeline";
+    public const string CampaignsCustomerFacts = "crm.campaigns.customer-facts";
+
+    public static string CustomerCopy(string service) => $"crm.{service}.customer-copy";
+}
