@@ -1,0 +1,29 @@
+namespace Crm.Contracts;
+
+/// <summary>What a key or a token may do: a resource and a verb.</summary>
+public static class Scopes
+{
+    public const string CustomersRead = "customers:read";
+    public const string CustomersWrite = "customers:write";
+    public const string ConsentsRead = "consents:read";
+    public const string ConsentsWrite = "consents:write";
+    public const string InteractionsRead = "interactions:read";
+    public const string InteractionsWrite = "interactions:write";
+    public const string BillingRead = "billing:read";
+    public const string BillingWrite = "billing:write";
+    public const string CasesRead = "cases:read";
+    public const string CasesWrite = "cases:write";
+    public const string SegmentsRead = "segments:read";
+    public const string SegmentsWrite = "segments:write";
+    public const string CampaignsRead = "campaigns:read";
+    public const string CampaignsWrite = "campaigns:write";
+
+    /// <summary>Create and revoke API keys; the administrator's.</summary>
+    public const string KeysAdmin = "keys:admin";
+
+    public static readonly IReadOnlyList<string> All =
+    [
+        CustomersRead, CustomersWrite, ConsentsRead, ConsentsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
+        CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
+    ];
+}

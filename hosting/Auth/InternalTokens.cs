@@ -1,0 +1,100 @@
+using System.Security.Cryptography;
+using Microsoft.Extensions.Options;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Crm.Hosting.Auth;
+
+/// <summary>Who a token speaks for.</summary>
+/// <param name="Subject">A key or user id; <c>svc:&lt;service&gt;</c> for a service on its own behalf.</param>
+public sealed record TokenSubject(string Subject, IReadOnlyCollection<string> Scopes, IReadOnlyCollection<string> Roles, IReadOnlyCollection<string> Departments);
+
+/// <summary>Mints the short-lived tokens that services trust, signed with this process's mounted key.</summary>
+public sealed class InternalTokens : IDisposable
+{
+    public const string Audience = "crm";
+
+    /// <summary>How long a minted token is valid.</summary>
+    public static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(2);
+
+    private static readonly TimeSpan Renewal = TimeSpan.FromSeconds(30);
+
+    private readonly JsonWebTokenHandler _handler = new() { SetDefaultTimesOnTokenCreation = false };
+    private readonly ECDsa _key = ECDsa.Create();
+    private readonly ECDsaSecurityKey _securityKey;
+    private readonly SigningCredentials _credentials;
+    private readonly TimeProvider _clock;
+    private readonly string _service;
+    private (string Token, DateTimeOffset Expires) _own;
+
+    public InternalTokens(IOptions<AuthOptions> options, ServiceName service, TimeProvider clock)
+    {
+        _key.ImportFromPem(options.Value.PrivateKey);
+        _securityKey = new ECDsaSecurityKey(_key);
+        _securityKey.KeyId = Base64UrlEncoder.Encode(_securityKey.ComputeJwkThumbprint());
+        _credentials = new SigningCredentials(_securityKey, SecurityAlgorithms.EcdsaSha256);
+        _service = service.Value;
+        _clock = clock;
+    }
+
+    /// <summary>The public half, as a JSON Web Key.</summary>
+    public JsonWebKey PublicKey
+    {
+        get
+        {
+            using var publicOnly = ECDsa.Create(_key.ExportParameters(includePrivateParameters: false));
+            var key = JsonWebKeyConverter.ConvertFromECDsaSecurityKey(new ECDsaSecurityKey(publicOnly) { KeyId = _securityKey.KeyId });
+            key.Use = "sig";
+            key.Alg = SecurityAlgorithms.EcdsaSha256;
+            return key;
+        }
+    }
+
+    /// <summary>This service's own token; the same one until it is about to expire.</summary>
+    public string Own()
+    {
+        var own = _own;
+        if (own.Expires - _clock.GetUtcNow() < Renewal)
+        {
+            own = Mint(new TokenSubject($"svc:{_service}", [], [], []));
+            _own = own;
+        }
+
+        return own.Token;
+    }
+
+    public (string Token, DateTimeOffset Expires) Mint(TokenSubject subject)
+    {
+        var now = _clock.GetUtcNow();
+        var expires = now + Lifetime;
+        var token = _handler.CreateToken(new SecurityTokenDescriptor
+        {
+            Issuer = IssuerOf(_service),
+            Audience = Audience,
+            IssuedAt = now.UtcDateTime,
+            NotBefore = now.UtcDateTime,
+            Expires = expires.UtcDateTime,
+            SigningCredentials = _credentials,
+            Claims = new Dictionary<string, object>
+            {
+                [CallerClaims.Subject] = subject.Subject,
+                [CallerClaims.Scope] = string.Join(' ', subject.Scopes),
+                [CallerClaims.Roles] = subject.Roles.ToArray(),
+                [CallerClaims.Departments] = subject.Departments.ToArray(),
+            },
+        });
+        return (token, expires);
+    }
+
+    internal static string IssuerOf(string service) => $"crm:{service}";
+
+    public void Dispose() => _key.Dispose();
+}
+
+public static class CallerClaims
+{
+    public const string Subject = "sub";
+    public const string Scope = "scope";
+    public const string Roles = "roles";
+    public const string Departments = "departments";
+}

@@ -1,0 +1,103 @@
+using System.ComponentModel.DataAnnotations;
+using System.Security.Cryptography;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Crm.Hosting.Auth;
+
+/// <summary>Section <c>Auth</c>.</summary>
+public sealed class AuthOptions
+{
+    /// <summary>This process's signing key: EC P-256 in PEM. A mounted secret.</summary>
+    [Required]
+    public string PrivateKey { get; init; } = null!;
+
+    /// <summary>Folder of the services' public keys, <c>&lt;service&gt;.pem</c>.</summary>
+    [Required]
+    public string TrustedKeys { get; init; } = null!;
+
+    /// <summary>Where the gateway publishes its keys (RFC 7517).</summary>
+    [Required]
+    public Uri GatewayJwks { get; init; } = null!;
+}
+
+/// <summary>A key and the only issuer that may use it.</summary>
+internal sealed record TrustedKey(string Service, SecurityKey Key);
+
+/// <summary>
+/// The keys that internal tokens may be signed with: the services' own, mounted, and the gateway's,
+/// fetched and kept when the gateway is away.
+/// </summary>
+internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpClientFactory http, TimeProvider clock, ILogger<SigningKeys> logger)
+{
+    public const string Gateway = "gateway";
+    private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(2);
+
+    private readonly SemaphoreSlim _refresh = new(1);
+    private volatile Dictionary<string, TrustedKey> _keys = [];
+    private long _refreshedAt;
+
+    public TrustedKey? Find(string? keyId) => keyId is not null && _keys.TryGetValue(keyId, out var key) ? key : null;
+
+    /// <summary>Looks again when the key is unknown, at most every two seconds, so that forged key ids cost nothing.</summary>
+    public async Task EnsureAsync(string keyId, CancellationToken ct)
+    {
+        if (_keys.ContainsKey(keyId) || (_refreshedAt != 0 && clock.GetElapsedTime(_refreshedAt) < RefreshInterval))
+        {
+            return;
+        }
+
+        await _refresh.WaitAsync(ct);
+        try
+        {
+            if (_keys.ContainsKey(keyId) || (_refreshedAt != 0 && clock.GetElapsedTime(_refreshedAt) < RefreshInterval))
+            {
+                return;
+            }
+
+            var keys = _keys.Where(k => k.Value.Service == Gateway).ToDictionary(StringComparer.Ordinal);
+            foreach (var file in Directory.EnumerateFiles(options.Value.TrustedKeys, "*.pem"))
+            {
+                var service = Path.GetFileNameWithoutExtension(file);
+                if (service != Gateway)
+                {
+                    var ecdsa = ECDsa.Create();
+                    ecdsa.ImportFromPem(await File.ReadAllTextAsync(file, ct));
+                    var key = new ECDsaSecurityKey(ecdsa);
+                    key.KeyId = Base64UrlEncoder.Encode(key.ComputeJwkThumbprint());
+                    keys[key.KeyId] = new(service, key);
+                }
+            }
+
+            try
+            {
+                using var client = http.CreateClient(nameof(SigningKeys));
+                var published = new JsonWebKeySet(await client.GetStringAsync(options.Value.GatewayJwks, ct));
+                foreach (var old in keys.Where(k => k.Value.Service == Gateway).Select(k => k.Key).ToList())
+                {
+                    keys.Remove(old);
+                }
+
+                foreach (var key in published.GetSigningKeys().Where(k => k.KeyId is not null && !keys.ContainsKey(k.KeyId)))
+                {
+                    keys[key.KeyId] = new(Gateway, key);
+                }
+            }
+            catch (Exception exception) when (exception is HttpRequestException or OperationCanceledException && !ct.IsCancellationRequested)
+            {
+                LogGatewayKeysUnavailable(exception.Message);
+            }
+
+            _keys = keys;
+            _refreshedAt = clock.GetTimestamp();
+        }
+        finally
+        {
+            _refresh.Release();
+        }
+    }
+
+    [LoggerMessage(LogLevel.Warning, "The gateway's keys cannot be fetched, the known ones stay ({Reason})")]
+    private partial void LogGatewayKeysUnavailable(string reason);
+}

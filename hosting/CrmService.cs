@@ -1,0 +1,192 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Reflection;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
+using Crm.Hosting.Grpc;
+using Crm.Hosting.Messaging;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+
+namespace Crm.Hosting;
+
+/// <summary>The service's name on the wire, such as <c>billing-sync</c>.</summary>
+public sealed record ServiceName(string Value);
+
+/// <summary>What every service does the same way; a service's <c>Program.cs</c> adds what is its own.</summary>
+public static class CrmService
+{
+    /// <summary>Largest JSON body, in bytes.</summary>
+    public const int BodyLimit = 1_000_000;
+
+    /// <summary>
+    /// Configuration, ports, telemetry, problems, health, internal authentication, database with outbox
+    /// and inbox, bus, gRPC server.
+    /// </summary>
+    public static void AddCrmService<TDb>(this WebApplicationBuilder builder, string service, Action<BusConsumers>? consumers = null) where TDb : CrmDbContext
+    {
+        builder.AddCrmProcess(service);
+        builder.AddCrmDatabase<TDb>();
+        builder.AddCrmBus<TDb>(service, consumers);
+        builder.Services.AddInternalAuth();
+        builder.Services.AddGrpc(grpc =>
+        {
+            grpc.Interceptors.Add<GrpcErrors>();
+            grpc.MaxReceiveMessageSize = 4 * 1024 * 1024;
+            grpc.ResponseCompressionAlgorithm = "gzip";
+            grpc.ResponseCompressionLevel = System.IO.Compression.CompressionLevel.Fastest;
+        });
+        builder.Services.AddOpenApi("v1");
+    }
+
+    /// <summary>What the gateway shares with the services: configuration, ports, telemetry, problems, JSON.</summary>
+    public static void AddCrmProcess(this WebApplicationBuilder builder, string service)
+    {
+        if (Environment.GetEnvironmentVariable("CRM_SECRETS") is { Length: > 0 } secrets)
+        {
+            builder.Configuration.AddKeyPerFile(Path.GetFullPath(secrets), optional: false);
+        }
+
+        builder.Services.AddSingleton(new ServiceName(service));
+        builder.Services.TryAddSingleton(TimeProvider.System);
+        builder.AddCrmTelemetry(service);
+        builder.ConfigurePorts();
+        builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(30));
+        builder.Services.ConfigureHttpJsonOptions(o => JsonDefaults.Configure(o.SerializerOptions));
+        builder.Services.Configure<RouteHandlerOptions>(o => o.ThrowOnBadRequest = true);
+        builder.Services.AddExceptionHandler<ProblemExceptionHandler>();
+        builder.Services.AddSingleton<IProblemDetailsWriter, ProblemWriter>();
+        builder.Services.AddProblemDetails();
+        builder.Services.AddSingleton<Validation>();
+    }
+
+    /// <summary>The database behind <c>ConnectionStrings:Database</c>, its migrations and its health.</summary>
+    public static void AddCrmDatabase<TDb>(this WebApplicationBuilder builder) where TDb : CrmDbContext
+    {
+        builder.Services.AddSingleton(provider =>
+        {
+            var connectionString = provider.GetRequiredService<IConfiguration>().GetConnectionString("Database")
+                ?? throw new InvalidOperationException("ConnectionStrings:Database is not configured.");
+            var source = new NpgsqlDataSourceBuilder(connectionString);
+            source.ConnectionStringBuilder.ApplicationName ??= builder.Environment.ApplicationName;
+            source.ConnectionStringBuilder.Timeout = 5;
+            source.ConnectionStringBuilder.CommandTimeout = 15;
+            source.UseLoggerFactory(null);
+            return source.Build();
+        });
+        builder.Services.AddSingleton<OutboxSignal>();
+        builder.Services.AddDbContextPool<TDb>((provider, db) => db
+            .UseNpgsql(provider.GetRequiredService<NpgsqlDataSource>())
+            .AddInterceptors(provider.GetRequiredService<OutboxSignal>())
+            .ConfigureWarnings(w => w.Ignore(Microsoft.EntityFrameworkCore.Diagnostics.CoreEventId.SaveChangesFailed)));
+        builder.Services.AddScoped<CrmDbContext>(provider => provider.GetRequiredService<TDb>());
+        builder.Services.AddSingleton(new MigrationModule("hosting", typeof(CrmService).Assembly));
+        builder.Services.AddSingleton(new MigrationModule("service", typeof(TDb).Assembly));
+        builder.Services.AddSingleton<Migrator>();
+        builder.Services.AddCrmHealth();
+    }
+
+    /// <summary>The order of what happens to a request before an endpoint sees it.</summary>
+    public static void UseCrmService(this WebApplication app)
+    {
+        app.UseCrmProblems();
+        app.UseAuthentication();
+        app.UseAuthorization();
+        app.Use(QueryParameters.CheckAsync);
+        app.Use(Idempotency.HandleAsync);
+        app.MapCrmHealth();
+        app.MapOpenApi("/openapi/{documentName}.json").AllowAnonymous();
+    }
+
+    /// <summary>Trace id on every answer, exceptions and empty error answers as problems.</summary>
+    public static void UseCrmProblems(this WebApplication app)
+    {
+        app.Use((http, next) =>
+        {
+            http.Response.OnStarting(() =>
+            {
+                if (Activity.Current is { } activity)
+                {
+                    http.Response.Headers["Crm-Trace-Id"] = activity.TraceId.ToHexString();
+                }
+
+                return Task.CompletedTask;
+            });
+            return next(http);
+        });
+        app.UseExceptionHandler();
+        app.UseStatusCodePages(context => Problems.WriteAsync(context.HttpContext, Contracts.ProblemCodes.OfStatus(context.HttpContext.Response.StatusCode)));
+        app.UseRouting();
+    }
+
+    /// <summary>
+    /// Serves; or, by argument, does one thing and ends: <c>--migrate</c>, <c>--dead-letters …</c>.
+    /// The result is the exit code.
+    /// </summary>
+    public static async Task<int> RunCrmServiceAsync(this WebApplication app, string[] args)
+    {
+        var logger = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("Crm");
+        try
+        {
+            switch (args)
+            {
+                case ["--migrate", ..]:
+                    await app.Services.GetRequiredService<Migrator>().ApplyAsync(CancellationToken.None);
+                    return 0;
+                case ["--dead-letters", .. var rest]:
+                    return await app.Services.GetRequiredService<DeadLetters>().RunCommandAsync(rest, Console.Out, CancellationToken.None);
+                default:
+                    await app.RunAsync();
+                    return 0;
+            }
+        }
+        catch (Exception exception)
+        {
+            CrmServiceLog.Ended(logger, exception);
+            return 1;
+        }
+        finally
+        {
+            await app.DisposeAsync();
+        }
+    }
+
+    private static void ConfigurePorts(this WebApplicationBuilder builder)
+    {
+        var section = builder.Configuration.GetSection("Ports");
+        var address = IPAddress.Parse(section["Address"] ?? "0.0.0.0");
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = BodyLimit;
+            kestrel.Limits.MaxRequestHeadersTotalSize = 32 * 1024;
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(15);
+            kestrel.Listen(address, Port(section, "Http", 8080), l => l.Protocols = HttpProtocols.Http1);
+            if (section["Grpc"] is not "0")
+            {
+                kestrel.Listen(address, Port(section, "Grpc", 8081), l => l.Protocols = HttpProtocols.Http2);
+            }
+        });
+    }
+
+    private static int Port(IConfigurationSection section, string name, int fallback) =>
+        section[name] is { } text ? int.Parse(text, CultureInfo.InvariantCulture) : fallback;
+}
+
+internal static partial class CrmServiceLog
+{
+    [LoggerMessage(LogLevel.Critical, "The service ended")]
+    public static partial void Ended(ILogger logger, Exception exception);
+}

@@ -1,0 +1,106 @@
+using System.Diagnostics;
+using System.Text.Json;
+using Crm.Contracts.Events;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Hosting.Data;
+
+/// <summary>A row whose events are published in the order of <see cref="EventSequence"/>.</summary>
+public interface IAggregate
+{
+    Guid Id { get; }
+
+    /// <summary>Counts this row's events; advanced by <see cref="CrmDbContext.Publish"/>.</summary>
+    long EventSequence { get; set; }
+}
+
+/// <summary>
+/// A service's database: its own sets, and the outbox that events are saved to.
+/// <code>db.Publish(order, order.Recorded()); await db.SaveChangesAsync(ct);</code>
+/// </summary>
+public abstract class CrmDbContext(DbContextOptions options) : DbContext(options)
+{
+    internal const int Partitions = 64;
+
+    internal DbSet<OutboxMessage> Outbox => Set<OutboxMessage>();
+
+    /// <summary>Adds the event to the outbox; it leaves the service only when the transaction commits.</summary>
+    public void Publish(IAggregate aggregate, object integrationEvent)
+    {
+        var route = EventCatalog.Of(integrationEvent.GetType());
+        using var activity = Telemetry.Messaging.StartActivity($"create {route.Exchange}", ActivityKind.Producer);
+        var message = new OutboxMessage
+        {
+            Id = Guid.CreateVersion7(),
+            AggregateId = aggregate.Id,
+            AggregateSeq = ++aggregate.EventSequence,
+            Partition = (short)(Math.Abs(aggregate.Id.GetHashCode() % Partitions)),
+            Type = route.Name,
+            Payload = JsonSerializer.Serialize(integrationEvent, integrationEvent.GetType(), EventJson.Options),
+            Traceparent = Activity.Current?.Id,
+            Tracestate = Activity.Current?.TraceStateString,
+            Baggage = TraceHeaders.FormatBaggage(Activity.Current),
+        };
+        activity?.SetTag("messaging.system", "rabbitmq")
+            .SetTag("messaging.operation.name", "create")
+            .SetTag("messaging.operation.type", "create")
+            .SetTag("messaging.destination.name", route.Exchange)
+            .SetTag("messaging.message.id", message.Id);
+        Outbox.Add(message);
+    }
+
+    /// <summary>
+    /// Runs <paramref name="work"/> in the ambient transaction when there is one (idempotent request,
+    /// consumer), else in one of its own.
+    /// </summary>
+    public async Task<T> InTransactionAsync<T>(Func<Task<T>> work, CancellationToken ct)
+    {
+        if (Database.CurrentTransaction is not null)
+        {
+            return await work();
+        }
+
+        await using var transaction = await Database.BeginTransactionAsync(ct);
+        var result = await work();
+        await transaction.CommitAsync(ct);
+        return result;
+    }
+
+    /// <summary>Holds a transaction-scoped advisory lock on each text; in one order, so that writers cannot deadlock.</summary>
+    public Task LockAsync(IEnumerable<string> texts, CancellationToken ct)
+    {
+        var ordered = texts.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ToArray();
+        return ordered.Length == 0
+            ? Task.CompletedTask
+            : Database.ExecuteSqlAsync(
+                $"SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(t, 0) AS k FROM unnest({ordered}) AS t ORDER BY 1) AS keys", ct);
+    }
+
+    protected override void OnModelCreating(ModelBuilder modelBuilder)
+    {
+        base.OnModelCreating(modelBuilder);
+        modelBuilder.Entity<OutboxMessage>(outbox =>
+        {
+            outbox.ToTable("outbox");
+            outbox.Property(m => m.Id).ValueGeneratedNever();
+            outbox.Property(m => m.Payload).HasColumnType("jsonb");
+        });
+    }
+
+    protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder) =>
+        configurationBuilder.Conventions.Add(_ => new SnakeCaseColumns());
+}
+
+/// <summary>An event that is committed and not yet confirmed by the broker. Read and removed by the relay only.</summary>
+internal sealed class OutboxMessage
+{
+    public required Guid Id { get; init; }
+    public required Guid AggregateId { get; init; }
+    public required long AggregateSeq { get; init; }
+    public required short Partition { get; init; }
+    public required string Type { get; init; }
+    public required string Payload { get; init; }
+    public string? Traceparent { get; init; }
+    public string? Tracestate { get; init; }
+    public string? Baggage { get; init; }
+}

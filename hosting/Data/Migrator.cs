@@ -1,0 +1,109 @@
+using System.Reflection;
+using System.Security.Cryptography;
+using System.Text;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+
+namespace Crm.Hosting.Data;
+
+/// <summary>A set of embedded <c>Migrations/*.sql</c>; modules are applied in order, each file once, in order of name.</summary>
+public sealed record MigrationModule(string Name, Assembly Assembly);
+
+/// <summary>
+/// Applies SQL migrations forward only, one transaction each, under an advisory lock; a file that was
+/// applied and then edited is an error. Killed half-way, the next run continues.
+/// </summary>
+internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<MigrationModule> modules, ILogger<Migrator> logger)
+{
+    private const long LockKey = 0x43524D_4D4947; // "CRMMIG"
+
+    public async Task ApplyAsync(CancellationToken ct)
+    {
+        await using var connection = await dataSource.OpenConnectionAsync(ct);
+        await ExecuteAsync(connection, """
+            SELECT pg_advisory_lock(@key)
+            """, ct, new NpgsqlParameter<long>("key", LockKey));
+        await ExecuteAsync(connection, """
+            CREATE TABLE IF NOT EXISTS schema_migration (
+                module text NOT NULL, name text NOT NULL, checksum text NOT NULL,
+                applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (module, name))
+            """, ct);
+        foreach (var migration in await PendingAsync(connection, ct))
+        {
+            await using var transaction = await connection.BeginTransactionAsync(ct);
+            await ExecuteAsync(connection, migration.Sql, ct);
+            await ExecuteAsync(connection, "INSERT INTO schema_migration (module, name, checksum) VALUES (@module, @name, @checksum)", ct,
+                new NpgsqlParameter<string>("module", migration.Module),
+                new NpgsqlParameter<string>("name", migration.Name),
+                new NpgsqlParameter<string>("checksum", migration.Checksum));
+            await transaction.CommitAsync(ct);
+            LogApplied(migration.Module, migration.Name);
+        }
+
+        await ExecuteAsync(connection, "SELECT pg_advisory_unlock(@key)", ct, new NpgsqlParameter<long>("key", LockKey));
+    }
+
+    /// <summary>True when every migration of this build is in the database.</summary>
+    public async Task<bool> IsCurrentAsync(CancellationToken ct)
+    {
+        await using var connection = await dataSource.OpenConnectionAsync(ct);
+        await using var exists = new NpgsqlCommand("SELECT to_regclass('schema_migration') IS NOT NULL", connection);
+        return await exists.ExecuteScalarAsync(ct) is true && (await PendingAsync(connection, ct)).Count == 0;
+    }
+
+    private async Task<List<Migration>> PendingAsync(NpgsqlConnection connection, CancellationToken ct)
+    {
+        var applied = new Dictionary<(string, string), string>();
+        await using (var command = new NpgsqlCommand("SELECT module, name, checksum FROM schema_migration", connection))
+        await using (var reader = await command.ExecuteReaderAsync(ct))
+        {
+            while (await reader.ReadAsync(ct))
+            {
+                applied[(reader.GetString(0), reader.GetString(1))] = reader.GetString(2);
+            }
+        }
+
+        var pending = new List<Migration>();
+        foreach (var migration in modules.SelectMany(Read))
+        {
+            if (!applied.TryGetValue((migration.Module, migration.Name), out var checksum))
+            {
+                pending.Add(migration);
+            }
+            else if (!string.Equals(checksum, migration.Checksum, StringComparison.Ordinal))
+            {
+                throw new InvalidOperationException($"Migration {migration.Module}/{migration.Name} was edited after it had been applied.");
+            }
+        }
+
+        return pending;
+    }
+
+    private static IEnumerable<Migration> Read(MigrationModule module)
+    {
+        const string Marker = ".Migrations.";
+        return module.Assembly.GetManifestResourceNames()
+            .Where(n => n.Contains(Marker, StringComparison.Ordinal) && n.EndsWith(".sql", StringComparison.Ordinal))
+            .Order(StringComparer.Ordinal)
+            .Select(n =>
+            {
+                using var stream = module.Assembly.GetManifestResourceStream(n)!;
+                using var reader = new StreamReader(stream, Encoding.UTF8);
+                var sql = reader.ReadToEnd().ReplaceLineEndings("\n");
+                var name = n[(n.IndexOf(Marker, StringComparison.Ordinal) + Marker.Length)..^".sql".Length];
+                return new Migration(module.Name, name, sql, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(sql))));
+            });
+    }
+
+    private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken ct, params NpgsqlParameter[] parameters)
+    {
+        await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = 0 };
+        command.Parameters.AddRange(parameters);
+        await command.ExecuteNonQueryAsync(ct);
+    }
+
+    [LoggerMessage(LogLevel.Information, "Applied migration {Module}/{Name}")]
+    private partial void LogApplied(string module, string name);
+
+    private sealed record Migration(string Module, string Name, string Sql, string Checksum);
+}

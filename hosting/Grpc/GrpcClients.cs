@@ -1,0 +1,105 @@
+using Crm.Hosting.Auth;
+using Grpc.Core;
+using Grpc.Core.Interceptors;
+using Grpc.Net.Client.Configuration;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+namespace Crm.Hosting.Grpc;
+
+public static class GrpcClients
+{
+    /// <summary>
+    /// A client of another service over h2c: its address is <c>Peers:&lt;peer&gt;</c>, every call has a
+    /// deadline (two seconds when the caller gives none), carries this service's own token when the caller
+    /// gives no other, and is tried again when the peer is unavailable only if it is named as idempotent.
+    /// </summary>
+    public static IHttpClientBuilder AddCrmGrpcClient<TClient>(this IHostApplicationBuilder builder, string peer, string service, params string[] idempotentMethods)
+        where TClient : ClientBase
+    {
+        builder.Services.AddSingleton<CallDefaults>();
+        return builder.Services
+            .AddGrpcClient<TClient>((provider, client) => client.Address = new Uri(
+                provider.GetRequiredService<IConfiguration>()[$"Peers:{peer}"] ?? throw new InvalidOperationException($"Peers:{peer} is not configured.")))
+            .ConfigureChannel(channel =>
+            {
+                channel.UnsafeUseInsecureChannelCallCredentials = true;
+                channel.ServiceConfig = new ServiceConfig
+                {
+                    MethodConfigs =
+                    {
+                        Retrying(service, idempotentMethods),
+                    },
+                };
+            })
+            .ConfigurePrimaryHttpMessageHandler(() => new SocketsHttpHandler
+            {
+                EnableMultipleHttp2Connections = true,
+                ConnectTimeout = TimeSpan.FromSeconds(1),
+                PooledConnectionIdleTimeout = TimeSpan.FromMinutes(2),
+                KeepAlivePingDelay = TimeSpan.FromSeconds(20),
+                KeepAlivePingTimeout = TimeSpan.FromSeconds(5),
+            })
+            .AddInterceptor<CallDefaults>();
+    }
+
+    private static MethodConfig Retrying(string service, string[] methods)
+    {
+        var config = new MethodConfig
+        {
+            RetryPolicy = new RetryPolicy
+            {
+                MaxAttempts = 3,
+                InitialBackoff = TimeSpan.FromMilliseconds(50),
+                MaxBackoff = TimeSpan.FromMilliseconds(500),
+                BackoffMultiplier = 3,
+                RetryableStatusCodes = { StatusCode.Unavailable },
+            },
+        };
+        foreach (var method in methods)
+        {
+            config.Names.Add(new MethodName { Service = service, Method = method });
+        }
+
+        return config;
+    }
+}
+
+/// <summary>A deadline and a token on every call that has none.</summary>
+internal sealed class CallDefaults(InternalTokens tokens, TimeProvider clock) : Interceptor
+{
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan StreamDeadline = TimeSpan.FromMinutes(10);
+
+    public override AsyncUnaryCall<TResponse> AsyncUnaryCall<TRequest, TResponse>(TRequest request, ClientInterceptorContext<TRequest, TResponse> context, AsyncUnaryCallContinuation<TRequest, TResponse> continuation) =>
+        continuation(request, WithDefaults(context, Deadline));
+
+    public override AsyncServerStreamingCall<TResponse> AsyncServerStreamingCall<TRequest, TResponse>(TRequest request, ClientInterceptorContext<TRequest, TResponse> context, AsyncServerStreamingCallContinuation<TRequest, TResponse> continuation) =>
+        continuation(request, WithDefaults(context, StreamDeadline));
+
+    private ClientInterceptorContext<TRequest, TResponse> WithDefaults<TRequest, TResponse>(ClientInterceptorContext<TRequest, TResponse> context, TimeSpan deadline)
+        where TRequest : class
+        where TResponse : class
+    {
+        var options = context.Options;
+        if (options.Deadline is null)
+        {
+            options = options.WithDeadline((clock.GetUtcNow() + deadline).UtcDateTime);
+        }
+
+        if (options.Headers?.Get("authorization") is null)
+        {
+            var headers = new Metadata();
+            foreach (var entry in options.Headers ?? [])
+            {
+                headers.Add(entry);
+            }
+
+            headers.Add("authorization", $"Bearer {tokens.Own()}");
+            options = options.WithHeaders(headers);
+        }
+
+        return new(context.Method, context.Host, options);
+    }
+}

@@ -1,0 +1,76 @@
+using Crm.Hosting.Data;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Diagnostics.HealthChecks;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Hosting;
+using Npgsql;
+
+namespace Crm.Hosting;
+
+/// <summary>
+/// Startup: the migrations of this build are applied. Live: the process loop turns. Ready: the own
+/// database answers, and the process is not stopping; never the broker, whose absence the outbox absorbs.
+/// </summary>
+internal static class Health
+{
+    public static void AddCrmHealth(this IServiceCollection services) => services.AddHealthChecks()
+        .AddCheck<MigrationsApplied>("migrations", tags: ["startup"])
+        .AddCheck<DatabaseAnswers>("database", tags: ["ready"]);
+
+    public static void MapCrmHealth(this IEndpointRouteBuilder endpoints)
+    {
+        endpoints.MapHealthChecks("/health/startup", Options("startup")).AllowAnonymous().DisableHttpMetrics();
+        endpoints.MapHealthChecks("/health/live", Options("live")).AllowAnonymous().DisableHttpMetrics();
+        endpoints.MapHealthChecks("/health/ready", Options("ready")).AllowAnonymous().DisableHttpMetrics();
+    }
+
+    private static HealthCheckOptions Options(string tag) => new()
+    {
+        Predicate = check => check.Tags.Contains(tag),
+        ResponseWriter = (http, report) => http.Response.WriteAsJsonAsync(new
+        {
+            Status = report.Status.ToString(),
+            Checks = report.Entries.ToDictionary(e => e.Key, e => e.Value.Status.ToString()),
+        }),
+    };
+
+    private sealed class MigrationsApplied(Migrator migrator) : IHealthCheck
+    {
+        private bool _current;
+
+        public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+        {
+            _current = _current || await migrator.IsCurrentAsync(cancellationToken);
+            return _current ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy("Migrations are missing: run --migrate.");
+        }
+    }
+
+    private sealed class DatabaseAnswers(NpgsqlDataSource dataSource, IHostApplicationLifetime lifetime, Migrator migrator) : IHealthCheck
+    {
+        private bool _current;
+
+        public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+        {
+            if (lifetime.ApplicationStopping.IsCancellationRequested)
+            {
+                return HealthCheckResult.Unhealthy("Stopping.");
+            }
+
+            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            if (!_current)
+            {
+                _current = await migrator.IsCurrentAsync(cancellationToken);
+                return _current ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy("Migrations are missing.");
+            }
+
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            limit.CancelAfter(TimeSpan.FromSeconds(2));
+            await using var command = dataSource.CreateCommand("SELECT 1");
+            await command.ExecuteScalarAsync(limit.Token);
+            return HealthCheckResult.Healthy();
+        }
+    }
+}

@@ -1,0 +1,123 @@
+using System.ComponentModel.DataAnnotations;
+using Crm.Contracts.Events;
+using Crm.Hosting.Data;
+using MassTransit;
+using MassTransit.RabbitMqTransport;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Npgsql;
+
+namespace Crm.Hosting.Messaging;
+
+/// <summary>Section <c>Bus</c>.</summary>
+public sealed class BusOptions
+{
+    /// <summary>For example <c>amqp://user:password@host:5672/vhost</c>; <c>amqps</c> for TLS.</summary>
+    [Required]
+    public Uri Uri { get; init; } = null!;
+
+    /// <summary>Messages that one consumer of a replica holds at a time.</summary>
+    [Range(1, 1000)]
+    public int Prefetch { get; init; } = 32;
+
+    /// <summary>Messages that one consumer of a replica works on at a time.</summary>
+    [Range(1, 256)]
+    public int Concurrency { get; init; } = 8;
+}
+
+/// <summary>What a service receives; queues are <c>crm.&lt;service&gt;.&lt;name&gt;</c>.</summary>
+public sealed class BusConsumers
+{
+    internal List<(string Name, Type Consumer)> Consumers { get; } = [];
+
+    /// <summary>
+    /// A queue and its consumer. The consumer runs inside a transaction that already holds the inbox row:
+    /// a redelivered message never reaches it, and an exception rolls everything back.
+    /// </summary>
+    public void Consume<TConsumer>(string name) where TConsumer : class, IConsumer => Consumers.Add((name, typeof(TConsumer)));
+}
+
+internal static class Bus
+{
+    public static void AddCrmBus<TDb>(this IHostApplicationBuilder builder, string service, Action<BusConsumers>? configure) where TDb : CrmDbContext
+    {
+        var consumers = new BusConsumers();
+        configure?.Invoke(consumers);
+
+        builder.Services.AddOptions<BusOptions>().BindConfiguration("Bus").ValidateDataAnnotations().ValidateOnStart();
+        builder.Services.AddSingleton<OutboxSignal>();
+        builder.Services.AddSingleton(new RelayIdentity(service));
+        builder.Services.AddSingleton<BusTopology>();
+        builder.Services.AddSingleton<DeadLetters>();
+        builder.Services.AddSingleton<OutboxRelay>();
+        builder.Services.AddHostedService(p => p.GetRequiredService<OutboxRelay>());
+        builder.Services.AddHostedService<Janitor>();
+        builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.StopTimeout = TimeSpan.FromSeconds(20));
+        builder.Services.AddMassTransit(masstransit =>
+        {
+            foreach (var (_, consumer) in consumers.Consumers)
+            {
+                masstransit.AddConsumer(consumer);
+            }
+
+            masstransit.UsingRabbitMq((context, bus) =>
+            {
+                var options = context.GetRequiredService<Microsoft.Extensions.Options.IOptions<BusOptions>>().Value;
+                bus.Host(options.Uri, service, h => h.PublisherConfirmation = true);
+                bus.MessageTopology.SetEntityNameFormatter(new ExchangeNames());
+                bus.AutoStart = true;
+                foreach (var (name, consumer) in consumers.Consumers)
+                {
+                    var queue = $"crm.{service}.{name}";
+                    bus.ReceiveEndpoint(queue, endpoint =>
+                    {
+                        endpoint.PrefetchCount = options.Prefetch;
+                        endpoint.ConcurrentMessageLimit = options.Concurrency;
+                        endpoint.PublishFaults = false;
+                        endpoint.UseFilter(new ReceiveFilter(queue, context.GetRequiredService<DeadLetters>()));
+                        // The database or a peer is away: wait for it, for ever; nothing is counted.
+                        endpoint.UseMessageRetry(r =>
+                        {
+                            r.Handle<Exception>(Transient.Is);
+                            r.Interval(int.MaxValue, TimeSpan.FromSeconds(1));
+                        });
+                        endpoint.UseMessageRetry(r =>
+                        {
+                            r.Ignore<Exception>(Transient.Is);
+                            r.Exponential(DeadLetters.Retries, TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(5), TimeSpan.FromMilliseconds(100));
+                        });
+                        endpoint.UseConsumeFilter(typeof(InboxFilter<>), context);
+                        endpoint.ConfigureConsumer(context, consumer);
+                    });
+                }
+            });
+        });
+    }
+
+    /// <summary>The exchange of an event is its written name, never its CLR type.</summary>
+    private sealed class ExchangeNames : IEntityNameFormatter
+    {
+        public string FormatEntityName<T>() => typeof(T).IsDefined(typeof(EventNameAttribute), inherit: false)
+            ? EventCatalog.Of(typeof(T)).Exchange
+            : $"crm.internal.{typeof(T).Name}";
+    }
+}
+
+internal sealed record RelayIdentity(string Service);
+
+internal static class Transient
+{
+    /// <summary>A fault of the surroundings, not of the message.</summary>
+    public static bool Is(Exception exception) => exception switch
+    {
+        PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } => false,
+        NpgsqlException { IsTransient: true } => true,
+        NpgsqlException { InnerException: System.IO.IOException or System.Net.Sockets.SocketException or TimeoutException } => true,
+        Grpc.Core.RpcException { StatusCode: Grpc.Core.StatusCode.Unavailable or Grpc.Core.StatusCode.DeadlineExceeded } => true,
+        TimeoutException => true,
+        Microsoft.EntityFrameworkCore.DbUpdateException { InnerException: { } inner } => Is(inner),
+        InvalidOperationException { InnerException: NpgsqlException inner } => Is(inner),
+        _ => false,
+    };
+}

@@ -1,0 +1,171 @@
+using System.Diagnostics;
+using System.Text.Json;
+using MassTransit;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+using NpgsqlTypes;
+
+namespace Crm.Hosting.Messaging;
+
+/// <summary>
+/// Messages whose retries are used up, both ways: events that the broker keeps refusing and messages whose
+/// consumer keeps failing. An operator lists them and asks for a replay; the relay carries it out.
+/// </summary>
+internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, IServiceProvider services, ILogger<DeadLetters> logger)
+{
+    /// <summary>With the first try, eight: reliability.md asks for ten at most.</summary>
+    public const int Retries = 7;
+
+    private const string Outbox = "outbox";
+
+    public async Task KeepAsync(string queue, ConsumeContext context, Exception exception)
+    {
+        var headers = context.ReceiveContext.TransportHeaders.GetAll()
+            .Where(h => h.Value is string)
+            .ToDictionary(h => h.Key, h => (string)h.Value, StringComparer.Ordinal);
+        await using var command = dataSource.CreateCommand("""
+            INSERT INTO dead_letter (id, origin, message_id, type, body, headers, attempts, error)
+            VALUES (@id, @origin, @message, @type, @body, @headers, @attempts, @error)
+            ON CONFLICT (origin, message_id) DO UPDATE
+            SET attempts = dead_letter.attempts + excluded.attempts, error = excluded.error, failed_at = now(), replay_asked_at = NULL
+            """);
+        command.Parameters.Add(new NpgsqlParameter<Guid>("id", Guid.CreateVersion7()));
+        command.Parameters.Add(new NpgsqlParameter<string>("origin", queue));
+        command.Parameters.Add(new NpgsqlParameter<Guid>("message", context.MessageId ?? Guid.CreateVersion7()));
+        command.Parameters.Add(new NpgsqlParameter<string>("type", context.SupportedMessageTypes.FirstOrDefault() ?? "unknown"));
+        command.Parameters.Add(new NpgsqlParameter<string>("body", context.ReceiveContext.Body.GetString()));
+        command.Parameters.Add(new NpgsqlParameter("headers", NpgsqlDbType.Jsonb) { Value = JsonSerializer.Serialize(headers) });
+        command.Parameters.Add(new NpgsqlParameter<int>("attempts", Retries + 1));
+        command.Parameters.Add(new NpgsqlParameter<string>("error", Describe(exception)));
+        await command.ExecuteNonQueryAsync(context.CancellationToken);
+        LogKept(context.MessageId, queue, exception.GetType().Name);
+    }
+
+    /// <summary>The same list for an event that the broker refused too often; in the relay's transaction.</summary>
+    public static async Task MoveFromOutboxAsync(NpgsqlConnection connection, Guid id, Exception error)
+    {
+        await using var command = new NpgsqlCommand("""
+            WITH moved AS (DELETE FROM outbox WHERE id = @id RETURNING *)
+            INSERT INTO dead_letter (id, origin, message_id, type, body, headers, aggregate_id, aggregate_seq, attempts, error)
+            SELECT gen_random_uuid(), @origin, id, type, payload::text,
+                   jsonb_build_object('traceparent', traceparent, 'tracestate', tracestate, 'baggage', baggage),
+                   aggregate_id, aggregate_seq, attempts + 1, @error FROM moved
+            """, connection);
+        command.Parameters.Add(new NpgsqlParameter<Guid>("id", id));
+        command.Parameters.Add(new NpgsqlParameter<string>("origin", Outbox));
+        command.Parameters.Add(new NpgsqlParameter<string>("error", Describe(error)));
+        await command.ExecuteNonQueryAsync(CancellationToken.None);
+    }
+
+    /// <summary>Puts back what an operator asked for: events into the outbox, messages onto their consumer's queue.</summary>
+    public async Task ReplayAskedAsync(CancellationToken ct)
+    {
+        using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+        await using var connection = await dataSource.OpenConnectionAsync(ct);
+        await using var transaction = await connection.BeginTransactionAsync(ct);
+        var asked = new List<(Guid Id, string Origin, Guid MessageId, string Body, string Headers)>();
+        await using (var select = new NpgsqlCommand("""
+            SELECT id, origin, message_id, body, headers::text FROM dead_letter
+            WHERE replay_asked_at IS NOT NULL ORDER BY failed_at LIMIT 100 FOR UPDATE SKIP LOCKED
+            """, connection))
+        await using (var reader = await select.ExecuteReaderAsync(ct))
+        {
+            while (await reader.ReadAsync(ct))
+            {
+                asked.Add((reader.GetGuid(0), reader.GetString(1), reader.GetGuid(2), reader.GetString(3), reader.GetString(4)));
+            }
+        }
+
+        foreach (var (id, origin, messageId, body, headers) in asked)
+        {
+            if (origin == Outbox)
+            {
+                await using var back = new NpgsqlCommand("""
+                    INSERT INTO outbox (id, aggregate_id, aggregate_seq, partition, type, payload, traceparent, tracestate, baggage)
+                    SELECT message_id, aggregate_id, aggregate_seq, 0, type, body::jsonb,
+                           headers->>'traceparent', headers->>'tracestate', headers->>'baggage'
+                    FROM dead_letter WHERE id = @id
+                    """, connection);
+                back.Parameters.Add(new NpgsqlParameter<Guid>("id", id));
+                await back.ExecuteNonQueryAsync(ct);
+            }
+            else
+            {
+                await SendToQueueAsync(origin, messageId, body, headers, ct);
+            }
+
+            await using var delete = new NpgsqlCommand("DELETE FROM dead_letter WHERE id = @id", connection);
+            delete.Parameters.Add(new NpgsqlParameter<Guid>("id", id));
+            await delete.ExecuteNonQueryAsync(ct);
+            LogReplayed(messageId, origin);
+        }
+
+        await transaction.CommitAsync(ct);
+    }
+
+    /// <summary>The body is a whole MassTransit envelope: it goes back as it came, to this queue only.</summary>
+    private async Task SendToQueueAsync(string queue, Guid messageId, string body, string headers, CancellationToken ct)
+    {
+        var options = services.GetRequiredService<Microsoft.Extensions.Options.IOptions<BusOptions>>().Value;
+        var factory = new RabbitMQ.Client.ConnectionFactory { Uri = options.Uri, ClientProvidedName = "dead-letter replay", AutomaticRecoveryEnabled = false };
+        await using var connection = await factory.CreateConnectionAsync(ct);
+        await using var channel = await connection.CreateChannelAsync(
+            new RabbitMQ.Client.CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true), ct);
+        var properties = new RabbitMQ.Client.BasicProperties
+        {
+            Persistent = true,
+            MessageId = messageId.ToString(),
+            ContentType = "application/vnd.masstransit+json",
+            Headers = JsonSerializer.Deserialize<Dictionary<string, string>>(headers)!.ToDictionary(h => h.Key, h => (object?)h.Value, StringComparer.Ordinal),
+        };
+        await channel.BasicPublishAsync("", queue, mandatory: true, properties, System.Text.Encoding.UTF8.GetBytes(body), ct);
+    }
+
+    /// <summary>The command: <c>--dead-letters list | replay &lt;id&gt; | replay all</c>.</summary>
+    public async Task<int> RunCommandAsync(IReadOnlyList<string> arguments, TextWriter output, CancellationToken ct)
+    {
+        if (arguments is [] or ["list"])
+        {
+            await using var list = dataSource.CreateCommand("""
+                SELECT id, origin, message_id, type, attempts, failed_at, error, replay_asked_at IS NOT NULL FROM dead_letter ORDER BY failed_at LIMIT 1000
+                """);
+            await using var reader = await list.ExecuteReaderAsync(ct);
+            while (await reader.ReadAsync(ct))
+            {
+                await output.WriteLineAsync(string.Join('\t',
+                    reader.GetGuid(0), reader.GetString(1), reader.GetGuid(2), reader.GetString(3), $"{reader.GetInt32(4)} tries",
+                    reader.GetFieldValue<DateTimeOffset>(5).ToString("O"), reader.GetString(6), reader.GetBoolean(7) ? "replay asked" : ""));
+            }
+
+            return 0;
+        }
+
+        if (arguments is ["replay", var which] && (which == "all" || Guid.TryParse(which, out _)))
+        {
+            await using var ask = dataSource.CreateCommand(
+                "UPDATE dead_letter SET replay_asked_at = now() WHERE replay_asked_at IS NULL AND (@id::uuid IS NULL OR id = @id)");
+            ask.Parameters.Add(new NpgsqlParameter("id", NpgsqlDbType.Uuid) { Value = which == "all" ? DBNull.Value : Guid.Parse(which) });
+            await output.WriteLineAsync($"replay asked for {await ask.ExecuteNonQueryAsync(ct)}");
+            return 0;
+        }
+
+        await output.WriteLineAsync("usage: --dead-letters list | replay <id> | replay all");
+        return 2;
+    }
+
+    /// <summary>Type and message only: a stack or a parameter value could carry personal data.</summary>
+    private static string Describe(Exception exception)
+    {
+        var root = exception.GetBaseException();
+        return root is PostgresException postgres
+            ? $"{nameof(PostgresException)} {postgres.SqlState} {postgres.ConstraintName}: {postgres.MessageText}"
+            : $"{root.GetType().Name}: {root.Message}";
+    }
+
+    [LoggerMessage(LogLevel.Error, "Message {MessageId} is on the dead-letter list of {Queue} ({Error})")]
+    private partial void LogKept(Guid? messageId, string queue, string error);
+
+    [LoggerMessage(LogLevel.Information, "Message {MessageId} of {Origin} was put back by an operator")]
+    private partial void LogReplayed(Guid messageId, string origin);
+}

@@ -1,0 +1,69 @@
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+
+namespace Crm.Hosting.Messaging;
+
+/// <summary>Forgets inbox rows after 14 days and stored answers after two, a thousand at a time; publishes the outbox gauges.</summary>
+internal sealed partial class Janitor(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<Janitor> logger) : BackgroundService
+{
+    private long _pending;
+    private double _oldestAge;
+    private long _dead;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        Telemetry.Meter.CreateObservableGauge("crm.outbox.pending", () => _pending, description: "Events not yet confirmed by the broker");
+        Telemetry.Meter.CreateObservableGauge("crm.outbox.oldest_age", () => _oldestAge, "s", "Age of the oldest event not yet confirmed");
+        Telemetry.Meter.CreateObservableGauge("crm.dead_letters", () => _dead, description: "Messages on the dead-letter list");
+        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(10), clock);
+        var round = 0;
+        do
+        {
+            try
+            {
+                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+                await MeasureAsync(stoppingToken);
+                if (round++ % 360 == 0)
+                {
+                    await DeleteAsync("inbox", "received_at < now() - interval '14 days'", stoppingToken);
+                    await DeleteAsync("idempotency", "created_at < now() - interval '48 hours'", stoppingToken);
+                }
+            }
+            catch (NpgsqlException exception)
+            {
+                LogSkipped(exception.Message);
+            }
+        }
+        while (await timer.WaitForNextTickAsync(stoppingToken));
+    }
+
+    private async Task MeasureAsync(CancellationToken ct)
+    {
+        await using var command = dataSource.CreateCommand("""
+            SELECT (SELECT count(*) FROM outbox),
+                   (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 FROM outbox),
+                   (SELECT count(*) FROM dead_letter)
+            """);
+        await using var reader = await command.ExecuteReaderAsync(ct);
+        await reader.ReadAsync(ct);
+        _pending = reader.GetInt64(0);
+        _oldestAge = reader.GetDouble(1);
+        _dead = reader.GetInt64(2);
+    }
+
+    private async Task DeleteAsync(string table, string condition, CancellationToken ct)
+    {
+        int deleted;
+        do
+        {
+            await using var command = dataSource.CreateCommand(
+                $"DELETE FROM {table} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {table} WHERE {condition} LIMIT 1000))");
+            deleted = await command.ExecuteNonQueryAsync(ct);
+        }
+        while (deleted > 0);
+    }
+
+    [LoggerMessage(LogLevel.Warning, "Housekeeping skipped a round: {Reason}")]
+    private partial void LogSkipped(string reason);
+}

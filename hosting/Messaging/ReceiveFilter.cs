@@ -1,0 +1,48 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using MassTransit;
+
+namespace Crm.Hosting.Messaging;
+
+/// <summary>
+/// The outermost step of every queue: continues the publisher's trace, and puts a message whose retries
+/// are used up on the dead-letter list, so that it stops nobody else.
+/// </summary>
+internal sealed class ReceiveFilter(string queue, DeadLetters deadLetters) : IFilter<ConsumeContext>
+{
+    private static readonly Histogram<double> Lag =
+        Telemetry.Meter.CreateHistogram<double>("crm.consumer.lag", "s", "Age of an event when its consumer starts");
+
+    public static string QueueOf(ReceiveContext context) => context.InputAddress.AbsolutePath[(context.InputAddress.AbsolutePath.LastIndexOf('/') + 1)..];
+
+    public async Task Send(ConsumeContext context, IPipe<ConsumeContext> next)
+    {
+        using var activity = TraceHeaders.Start(
+            $"process {queue}",
+            ActivityKind.Consumer,
+            context.Headers.Get<string>(TraceHeaders.Traceparent),
+            context.Headers.Get<string>(TraceHeaders.Tracestate),
+            context.Headers.Get<string>(TraceHeaders.Baggage));
+        activity.SetTag("messaging.system", "rabbitmq")
+            .SetTag("messaging.operation.name", "process")
+            .SetTag("messaging.operation.type", "process")
+            .SetTag("messaging.destination.name", queue)
+            .SetTag("messaging.message.id", context.MessageId);
+        if (context.SentTime is { } sent)
+        {
+            Lag.Record(Math.Max(0, (DateTime.UtcNow - sent).TotalSeconds), new KeyValuePair<string, object?>("queue", queue));
+        }
+
+        try
+        {
+            await next.Send(context);
+        }
+        catch (Exception exception) when (!context.CancellationToken.IsCancellationRequested && !Transient.Is(exception))
+        {
+            activity.SetStatus(ActivityStatusCode.Error, exception.GetType().Name);
+            await deadLetters.KeepAsync(queue, context, exception);
+        }
+    }
+
+    public void Probe(ProbeContext context) => context.CreateFilterScope("receive");
+}

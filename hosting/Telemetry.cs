@@ -1,0 +1,62 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using OpenTelemetry;
+using OpenTelemetry.Logs;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
+using OpenTelemetry.Trace;
+
+namespace Crm.Hosting;
+
+/// <summary>
+/// Traces, metrics and logs over OTLP. Endpoint, protocol, headers and sampling come from the standard
+/// <c>OTEL_*</c> variables; with no endpoint set nothing is exported.
+/// </summary>
+public static class Telemetry
+{
+    /// <summary>Spans of the bus: create, send, process.</summary>
+    public static readonly ActivitySource Messaging = new("Crm.Messaging");
+
+    public static readonly Meter Meter = new("Crm");
+
+    internal static void AddCrmTelemetry(this IHostApplicationBuilder builder, string service)
+    {
+        builder.Logging.Configure(o => o.ActivityTrackingOptions =
+            ActivityTrackingOptions.TraceId | ActivityTrackingOptions.SpanId);
+
+        var configuration = builder.Configuration;
+        var otel = builder.Services.AddOpenTelemetry()
+            .ConfigureResource(r => r.AddService($"crm-{service}", serviceNamespace: "crm"));
+
+        // Spans exist without an exporter too: the trace id is in logs, problems and the outbox.
+        otel.WithTracing(t =>
+        {
+            t.AddSource("Microsoft.AspNetCore", "System.Net.Http", "Npgsql", "Grpc.Net.Client", "Yarp.ReverseProxy", Messaging.Name);
+            if (Exports(configuration, "TRACES"))
+            {
+                t.AddOtlpExporter();
+            }
+        });
+        if (Exports(configuration, "METRICS"))
+        {
+            otel.WithMetrics(m => m
+                .AddMeter("Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "Microsoft.AspNetCore.RateLimiting",
+                    "System.Net.Http", "System.Runtime", "Npgsql", "MassTransit", Meter.Name)
+                .AddOtlpExporter());
+        }
+
+        if (Exports(configuration, "LOGS"))
+        {
+            otel.WithLogging(l => l.AddOtlpExporter(), o => o.IncludeScopes = true);
+        }
+    }
+
+    private static bool Exports(IConfiguration configuration, string signal) =>
+        configuration["OTEL_SDK_DISABLED"] is not "true"
+        && configuration[$"OTEL_{signal}_EXPORTER"] is not "none"
+        && (configuration["OTEL_EXPORTER_OTLP_ENDPOINT"] ?? configuration[$"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"]) is { Length: > 0 };
+}

@@ -1,0 +1,117 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+using Crm.Contracts;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
+using Microsoft.AspNetCore.Http;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
+
+namespace Crm.Hosting.Web;
+
+/// <summary>
+/// <c>Idempotency-Key</c> on POST and PATCH (draft-ietf-httpapi-idempotency-key-header): the answer is
+/// stored in the transaction of the write, so a retry after any crash gets the first answer or does the
+/// work, never both. Only successes are kept: a request that failed changed nothing and may be sent again.
+/// </summary>
+internal static class Idempotency
+{
+    private const string Header = "Idempotency-Key";
+    private const int LongestKey = 255;
+    private static readonly string[] KeptHeaders = ["ETag", "Location", "Content-Type"];
+
+    public static async Task HandleAsync(HttpContext http, RequestDelegate next)
+    {
+        if (!(HttpMethods.IsPost(http.Request.Method) || HttpMethods.IsPatch(http.Request.Method))
+            || !http.Request.Headers.TryGetValue(Header, out var header)
+            || http.GetEndpoint()?.Metadata.GetMetadata<ScopeMetadata>() is null)
+        {
+            await next(http);
+            return;
+        }
+
+        if (header is not [{ Length: > 0 and <= LongestKey } key])
+        {
+            await Problems.WriteAsync(http, ProblemCodes.BadRequest, $"{Header} has 1 to {LongestKey} characters.", new FieldError(Header, "wrong_length"));
+            return;
+        }
+
+        var ct = http.RequestAborted;
+        var db = http.RequestServices.GetRequiredService<CrmDbContext>();
+        var owner = http.User.Subject();
+        var operation = $"{http.Request.Method} {http.Request.Path}{http.Request.QueryString}";
+        http.Request.EnableBuffering();
+        var hash = await SHA256.HashDataAsync(http.Request.Body, ct);
+        http.Request.Body.Position = 0;
+
+        await using var transaction = await db.Database.BeginTransactionAsync(ct);
+        try
+        {
+            await db.Database.ExecuteSqlRawAsync("SET LOCAL lock_timeout = '5s'", ct);
+            await db.LockAsync([$"idempotency {owner} {operation} {key}"], ct);
+            await db.Database.ExecuteSqlRawAsync("SET LOCAL lock_timeout = 0", ct);
+        }
+        catch (PostgresException exception) when (exception.SqlState == PostgresErrorCodes.LockNotAvailable)
+        {
+            http.Response.Headers.RetryAfter = "1";
+            await Problems.WriteAsync(http, ProblemCodes.IdempotencyInProgress, "The first request under this key is still running; send it again later.");
+            return;
+        }
+
+        var stored = await db.Database.SqlQuery<StoredAnswer>(
+            $"SELECT body_hash, status, headers::text AS headers, body FROM idempotency WHERE owner = {owner} AND operation = {operation} AND key = {key}")
+            .FirstOrDefaultAsync(ct);
+        if (stored is not null)
+        {
+            await ReplayAsync(http, stored, hash);
+            return;
+        }
+
+        var original = http.Response.Body;
+        using var buffer = new MemoryStream();
+        http.Response.Body = buffer;
+        try
+        {
+            await next(http);
+        }
+        finally
+        {
+            http.Response.Body = original;
+        }
+
+        if (http.Response.StatusCode is >= 200 and < 300)
+        {
+            var headers = JsonSerializer.Serialize(KeptHeaders.Where(http.Response.Headers.ContainsKey)
+                .ToDictionary(h => h, h => http.Response.Headers[h].ToString(), StringComparer.Ordinal));
+            await db.Database.ExecuteSqlAsync($"""
+                INSERT INTO idempotency (owner, operation, key, body_hash, status, headers, body)
+                VALUES ({owner}, {operation}, {key}, {hash}, {http.Response.StatusCode}, {headers}::jsonb, {buffer.ToArray()})
+                """, ct);
+            await transaction.CommitAsync(ct);
+        }
+
+        buffer.Position = 0;
+        await buffer.CopyToAsync(original, ct);
+    }
+
+    private static async Task ReplayAsync(HttpContext http, StoredAnswer stored, byte[] hash)
+    {
+        if (!stored.BodyHash.AsSpan().SequenceEqual(hash))
+        {
+            await Problems.WriteAsync(http, ProblemCodes.IdempotencyMismatch, "This key was used with another body; take a new one.");
+            return;
+        }
+
+        http.Response.StatusCode = stored.Status;
+        foreach (var (name, value) in JsonSerializer.Deserialize<Dictionary<string, string>>(stored.Headers)!)
+        {
+            http.Response.Headers[name] = value;
+        }
+
+        http.Response.Headers["Idempotent-Replayed"] = "true";
+        await http.Response.Body.WriteAsync(stored.Body);
+    }
+
+    private sealed record StoredAnswer(byte[] BodyHash, int Status, string Headers, byte[] Body);
+}

@@ -1,0 +1,112 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Crm.Hosting.Web;
+
+/// <summary>How the API reads and writes JSON: snake_case, strict, enums as words.</summary>
+public static class JsonDefaults
+{
+    internal const string BadText = "Text that cannot be stored";
+
+    public static readonly JsonSerializerOptions Options = Configure(new JsonSerializerOptions(JsonSerializerDefaults.Web));
+
+    public static JsonSerializerOptions Configure(JsonSerializerOptions options)
+    {
+        options.PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower;
+        options.PropertyNameCaseInsensitive = false;
+        options.UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow;
+        options.NumberHandling = JsonNumberHandling.Strict;
+        options.AllowDuplicateProperties = false;
+        options.MaxDepth = 32;
+        options.Converters.Add(new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false));
+        options.Converters.Add(new StorableText());
+        options.Converters.Add(new UtcInstants());
+        return options;
+    }
+
+    /// <summary>PostgreSQL stores no U+0000, and UTF-8 no lone surrogate.</summary>
+    private sealed class StorableText : JsonConverter<string>
+    {
+        public override string? Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            if (reader.TokenType != JsonTokenType.String)
+            {
+                throw new JsonException("The value could not be converted to text.");
+            }
+
+            string text;
+            try
+            {
+                text = reader.GetString()!;
+            }
+            catch (InvalidOperationException)
+            {
+                throw new JsonException(BadText);
+            }
+
+            return text.Contains('\0', StringComparison.Ordinal) ? throw new JsonException(BadText) : text;
+        }
+
+        public override void Write(Utf8JsonWriter writer, string value, JsonSerializerOptions options) => writer.WriteStringValue(value);
+    }
+
+    /// <summary>Instants are RFC 3339 with a zone or offset, and are kept and written in UTC.</summary>
+    private sealed class UtcInstants : JsonConverter<DateTimeOffset>
+    {
+        public override DateTimeOffset Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            if (reader.TokenType == JsonTokenType.String && reader.GetString() is { } text && Instants.TryParse(text, out var instant))
+            {
+                return instant;
+            }
+
+            throw new JsonException("The value could not be converted to an instant.");
+        }
+
+        public override void Write(Utf8JsonWriter writer, DateTimeOffset value, JsonSerializerOptions options) =>
+            writer.WriteStringValue(value.UtcDateTime);
+    }
+}
+
+/// <summary>RFC 3339 instants.</summary>
+public static class Instants
+{
+    /// <summary>False without a zone or offset, and for what PostgreSQL cannot hold. Precision is a microsecond, as columns keep it.</summary>
+    public static bool TryParse(string text, out DateTimeOffset instant)
+    {
+        instant = default;
+        if (text.Length is < 20 or > 40 || text[10] is not ('T' or 't')
+            || !(text[^1] is 'Z' or 'z' || text[^6] is '+' or '-')
+            || !DateTimeOffset.TryParse(text, System.Globalization.CultureInfo.InvariantCulture, System.Globalization.DateTimeStyles.AssumeUniversal, out var parsed))
+        {
+            return false;
+        }
+
+        var utc = parsed.ToUniversalTime();
+        instant = utc.AddTicks(-(utc.Ticks % TimeSpan.TicksPerMicrosecond));
+        return true;
+    }
+}
+
+internal static class JsonPaths
+{
+    /// <summary><c>$.emails[0].address</c> or <c>Emails[0].Address</c> as a JSON Pointer.</summary>
+    public static string ToPointer(string? path)
+    {
+        if (string.IsNullOrEmpty(path) || path == "$")
+        {
+            return "";
+        }
+
+        var pointer = new System.Text.StringBuilder();
+        var rest = path.StartsWith("$.", StringComparison.Ordinal) ? path[2..] : path.StartsWith('$') ? path[1..] : path;
+        foreach (var part in rest.Replace("['", ".", StringComparison.Ordinal).Replace("']", "", StringComparison.Ordinal)
+            .Replace("[", ".", StringComparison.Ordinal).Replace("]", "", StringComparison.Ordinal).Split('.', StringSplitOptions.RemoveEmptyEntries))
+        {
+            pointer.Append('/').Append(JsonNamingPolicy.SnakeCaseLower.ConvertName(part)
+                .Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal));
+        }
+
+        return pointer.ToString();
+    }
+}

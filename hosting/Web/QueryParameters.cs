@@ -1,0 +1,42 @@
+using Crm.Contracts;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Crm.Hosting.Web;
+
+/// <summary>Which query parameters an endpoint knows; a request with another one is a 400, never a silent miss.</summary>
+public static class QueryParameters
+{
+    private sealed record Known(IReadOnlySet<string> Names);
+
+    public static TBuilder WithQuery<TBuilder>(this TBuilder endpoint, params string[] names) where TBuilder : IEndpointConventionBuilder =>
+        endpoint.WithMetadata(new Known(names.ToHashSet(StringComparer.Ordinal)));
+
+    internal static async Task CheckAsync(HttpContext http, RequestDelegate next)
+    {
+        if (http.Request.Query.Count > 0 && http.GetEndpoint() is { } endpoint && endpoint.Metadata.GetMetadata<ScopeMetadata>() is not null)
+        {
+            var known = endpoint.Metadata.GetMetadata<Known>()?.Names;
+            foreach (var (name, values) in http.Request.Query)
+            {
+                if (known?.Contains(name) is not true)
+                {
+                    await Problems.WriteAsync(http, ProblemCodes.UnknownParameter, "A query parameter is not known here.", new FieldError(name, "unknown_parameter"));
+                    return;
+                }
+
+                if (values.Count != 1 || values[0] is not { } value || value.Contains('\0', StringComparison.Ordinal) || value.Contains('\uFFFD', StringComparison.Ordinal))
+                {
+                    await Problems.WriteAsync(http, ProblemCodes.InvalidParameter, "Give each query parameter once, as plain text.", new FieldError(name, "invalid"));
+                    return;
+                }
+            }
+        }
+
+        await next(http);
+    }
+}
+
+/// <summary>Marks the endpoints of the public API.</summary>
+internal sealed record ScopeMetadata(string Scope);

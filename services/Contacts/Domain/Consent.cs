@@ -1,0 +1,92 @@
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Hosting.Data;
+
+namespace Crm.Contacts.Domain;
+
+public enum ConsentChannel
+{
+    Email,
+    Phone,
+    Sms,
+    Post,
+}
+
+public enum ConsentState
+{
+    Granted,
+    Denied,
+    Withdrawn,
+    Pending,
+}
+
+public enum LegalBasis
+{
+    Consent,
+    Contract,
+    LegalObligation,
+    VitalInterests,
+    PublicTask,
+    LegitimateInterests,
+}
+
+/// <summary>One statement about consent; never changed, never removed.</summary>
+internal sealed class Consent
+{
+    public required Guid Id { get; init; }
+    public required Guid CustomerId { get; init; }
+    public required ConsentChannel Channel { get; init; }
+    public required string Purpose { get; init; }
+    public required ConsentState State { get; init; }
+    public required LegalBasis LegalBasis { get; init; }
+    public required string Source { get; init; }
+    public string? Wording { get; init; }
+    public required DateTimeOffset At { get; init; }
+    public required string Actor { get; init; }
+    public required DateTimeOffset RecordedAt { get; init; }
+}
+
+/// <summary>What holds now for one channel and purpose: the latest statement by its own time.</summary>
+internal sealed class CurrentConsent : IAggregate
+{
+    private CurrentConsent()
+    {
+    }
+
+    public Guid Id { get; private set; }
+    public Guid CustomerId { get; private set; }
+    public ConsentChannel Channel { get; private set; }
+    public string Purpose { get; private set; } = "";
+    public ConsentState State { get; private set; }
+    public DateTimeOffset At { get; private set; }
+    public long Version { get; private set; }
+    public long EventSequence { get; set; }
+
+    public static CurrentConsent Of(Consent first)
+    {
+        var current = new CurrentConsent { Id = Guid.CreateVersion7(first.RecordedAt), CustomerId = first.CustomerId, Channel = first.Channel, Purpose = first.Purpose };
+        current.Take(first);
+        return current;
+    }
+
+    /// <summary>False when something later had been said already.</summary>
+    public bool Apply(Consent said)
+    {
+        if (said.At < At)
+        {
+            return false;
+        }
+
+        Take(said);
+        return true;
+    }
+
+    public ConsentRecorded Recorded() => new(Ids.Customer.Format(CustomerId), Channel.ToWord(), Purpose, State.ToWord(), Version, At);
+
+    private void Take(Consent said)
+    {
+        State = said.State;
+        At = said.At;
+        Version++;
+    }
+}
