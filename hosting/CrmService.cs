@@ -4,7 +4,7 @@ using System.Net;
 using System.Reflection;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
-using Crm.Hosting.Grpc;
+using Crm.Hosting.Rpc;
 using Crm.Hosting.Messaging;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Builder;

@@ -29,7 +29,7 @@ internal sealed record TrustedKey(string Service, SecurityKey Key);
 /// The keys that internal tokens may be signed with: the services' own, mounted, and the gateway's,
 /// fetched and kept when the gateway is away.
 /// </summary>
-internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpClientFactory http, TimeProvider clock, ILogger<SigningKeys> logger)
+internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpClientFactory http, TimeProvider clock, ILogger<SigningKeys> logger) : IDisposable
 {
     public const string Gateway = "gateway";
     private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(2);
@@ -97,6 +97,8 @@ internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpCl
             _refresh.Release();
         }
     }
+
+    public void Dispose() => _refresh.Dispose();
 
     [LoggerMessage(LogLevel.Warning, "The gateway's keys cannot be fetched, the known ones stay ({Reason})")]
     private partial void LogGatewayKeysUnavailable(string reason);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
 

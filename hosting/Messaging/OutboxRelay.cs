@@ -6,7 +6,6 @@ using MassTransit;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Npgsql;
-using RabbitMQ.Client.Exceptions;
 
 namespace Crm.Hosting.Messaging;
 
@@ -222,8 +221,7 @@ internal sealed partial class OutboxRelay(
 
     /// <summary>Returned or nacked: the message's own fault, or its routing's. Anything else is the connection's.</summary>
     private static bool IsRefusal(Exception exception) => exception is
-        MessageReturnedException or MessageNotAcknowledgedException or PublishReturnException or JsonException or SerializationException
-        || exception is PublishException
+        MessageReturnedException or MessageNotAcknowledgedException or JsonException or RabbitMQ.Client.Exceptions.PublishException
         || exception.InnerException is { } inner && IsRefusal(inner);
 
     private async Task SettleAsync(NpgsqlConnection connection, List<Guid> confirmed, List<(Pending Message, Exception Error)> refused)

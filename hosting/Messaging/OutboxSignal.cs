@@ -4,7 +4,7 @@ using Microsoft.EntityFrameworkCore.Diagnostics;
 namespace Crm.Hosting.Messaging;
 
 /// <summary>Wakes this process's relay after a commit. A hint only: the relay's poll is the truth.</summary>
-internal sealed class OutboxSignal : DbTransactionInterceptor
+internal sealed class OutboxSignal : DbTransactionInterceptor, IDisposable
 {
     private readonly SemaphoreSlim _signal = new(0, 1);
 
@@ -25,6 +25,8 @@ internal sealed class OutboxSignal : DbTransactionInterceptor
 
     /// <summary>Returns at a signal or after <paramref name="poll"/>.</summary>
     public Task<bool> WaitAsync(TimeSpan poll, CancellationToken ct) => _signal.WaitAsync(poll, ct);
+
+    public void Dispose() => _signal.Dispose();
 
     public override void TransactionCommitted(DbTransaction transaction, TransactionEndEventData eventData) => Raise();
 

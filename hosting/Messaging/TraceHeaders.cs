@@ -30,7 +30,7 @@ internal static class TraceHeaders
     /// </summary>
     public static Activity Start(string name, ActivityKind kind, string? traceparent, string? tracestate, string? baggage)
     {
-        ActivityContext.TryParse(traceparent, tracestate, isRemote: true, out var parent);
+        _ = ActivityContext.TryParse(traceparent, tracestate, isRemote: true, out var parent);
         var activity = Telemetry.Messaging.StartActivity(name, kind, parent);
         if (activity is null)
         {

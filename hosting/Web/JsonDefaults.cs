@@ -39,9 +39,9 @@ public static class JsonDefaults
             {
                 text = reader.GetString()!;
             }
-            catch (InvalidOperationException)
+            catch (InvalidOperationException exception)
             {
-                throw new JsonException(BadText);
+                throw new JsonException(BadText, exception);
             }
 
             return text.Contains('\0', StringComparison.Ordinal) ? throw new JsonException(BadText) : text;

@@ -4,6 +4,7 @@ using System.Text.RegularExpressions;
 namespace Crm.Hosting.Web;
 
 /// <summary>One line of text: no control characters, so that it can never break a header or a log line.</summary>
+[AttributeUsage(AttributeTargets.Property)]
 public sealed class LineAttribute(int longest) : ValidationAttribute
 {
     public int Longest { get; } = longest;
@@ -23,6 +24,7 @@ public sealed class LineAttribute(int longest) : ValidationAttribute
 }
 
 /// <summary>Text of several lines.</summary>
+[AttributeUsage(AttributeTargets.Property)]
 public sealed class ProseAttribute(int longest) : ValidationAttribute
 {
     public int Longest { get; } = longest;
@@ -34,6 +36,7 @@ public sealed class ProseAttribute(int longest) : ValidationAttribute
 }
 
 /// <summary>A lower-case word: letters, digits, <c>_</c>, <c>-</c> and <c>.</c>, 64 at most.</summary>
+[AttributeUsage(AttributeTargets.Property)]
 public sealed partial class SlugAttribute : ValidationAttribute
 {
     protected override ValidationResult? IsValid(object? value, ValidationContext validationContext) =>
@@ -48,6 +51,7 @@ public sealed partial class SlugAttribute : ValidationAttribute
 }
 
 /// <summary>ISO 4217 currency code.</summary>
+[AttributeUsage(AttributeTargets.Property)]
 public sealed partial class CurrencyAttribute : ValidationAttribute
 {
     protected override ValidationResult? IsValid(object? value, ValidationContext validationContext) =>
@@ -60,6 +64,7 @@ public sealed partial class CurrencyAttribute : ValidationAttribute
 }
 
 /// <summary>At most this many entries.</summary>
+[AttributeUsage(AttributeTargets.Property)]
 public sealed class AtMostAttribute(int count) : ValidationAttribute
 {
     public int Count { get; } = count;

@@ -1,3 +1,5 @@
+#pragma warning disable ASP0029 // The way to validate what was not bound; still marked experimental.
+
 using System.ComponentModel.DataAnnotations;
 using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Validation;

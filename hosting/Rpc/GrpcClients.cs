@@ -6,7 +6,7 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 
-namespace Crm.Hosting.Grpc;
+namespace Crm.Hosting.Rpc;
 
 public static class GrpcClients
 {

@@ -5,7 +5,7 @@ using Grpc.Core;
 using Grpc.Core.Interceptors;
 using Microsoft.Extensions.Logging;
 
-namespace Crm.Hosting.Grpc;
+namespace Crm.Hosting.Rpc;
 
 /// <summary>
 /// Exceptions as gRPC statuses. The trailers <c>crm-code</c> and <c>crm-trace-id</c> carry what the
