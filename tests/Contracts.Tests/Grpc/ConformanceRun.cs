@@ -1,0 +1,100 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json;
+using Xunit.Sdk;
+
+namespace Contracts.Tests.Grpc;
+
+/// <summary>One run of the client against a conformance server of our own, in a process of its own.</summary>
+public sealed class ConformanceRun : IAsyncLifetime
+{
+    private readonly StringBuilder _log = new();
+    private IReadOnlyDictionary<string, JsonElement> _results = new Dictionary<string, JsonElement>();
+
+    public string ServerLog
+    {
+        get
+        {
+            lock (_log)
+            {
+                return _log.ToString();
+            }
+        }
+    }
+
+    public async ValueTask InitializeAsync()
+    {
+        var port = FreePort();
+        using var server = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Crm.Conformance.dll")])
+        {
+            WorkingDirectory = AppContext.BaseDirectory,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            Environment = { ["Ports__Grpc"] = port.ToString(CultureInfo.InvariantCulture), ["DOTNET_ENVIRONMENT"] = "Production" },
+        })!;
+        try
+        {
+            server.OutputDataReceived += Keep;
+            server.ErrorDataReceived += Keep;
+            server.BeginOutputReadLine();
+            server.BeginErrorReadLine();
+            await ListeningAsync(server, port);
+            _results = await NodeClient.RunAsync(
+                "conformance.js", $"127.0.0.1:{port}", Path.Combine(Repository.Root, "tests", "Conformance", "protos"));
+        }
+        finally
+        {
+            if (!server.HasExited)
+            {
+                server.Kill(entireProcessTree: true);
+                await server.WaitForExitAsync();
+            }
+        }
+    }
+
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    public JsonElement Result(string name)
+    {
+        var result = _results.TryGetValue(name, out var found) ? found : throw new XunitException($"The client reported no case '{name}'.");
+        return result.TryGetProperty("error", out var error) ? throw new XunitException($"The client failed in '{name}': {error}") : result;
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    private async Task ListeningAsync(Process server, int port)
+    {
+        var begin = Stopwatch.StartNew();
+        while (begin.Elapsed < TimeSpan.FromSeconds(30) && !server.HasExited)
+        {
+            try
+            {
+                using var client = new TcpClient();
+                await client.ConnectAsync(IPAddress.Loopback, port);
+                return;
+            }
+            catch (SocketException)
+            {
+                await Task.Delay(50);
+            }
+        }
+
+        throw new InvalidOperationException($"The conformance server does not listen on {port}:\n{ServerLog}");
+    }
+
+    private void Keep(object sender, DataReceivedEventArgs line)
+    {
+        lock (_log)
+        {
+            _log.AppendLine(line.Data);
+        }
+    }
+}
