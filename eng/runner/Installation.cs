@@ -16,6 +16,9 @@ public sealed record InstallationState
 
     public PortMap? Ports { get; init; }
 
+    /// <summary>Names of tye.yaml for which an existing server was given.</summary>
+    public List<string> External { get; init; } = [];
+
     public List<ProcessRecord> Processes { get; init; } = [];
 }
 
@@ -82,9 +85,11 @@ public sealed class Installation : IDisposable
     /// <summary>Whether this installation's process of that name runs.</summary>
     public bool IsRunning(string name) => _running.TryGetValue(name, out var process) && process.IsAlive;
 
-    public void UsePorts(PortMap ports)
+    public IReadOnlyCollection<string> External => _state.External;
+
+    public void Use(PortMap ports, IEnumerable<string> external)
     {
-        _state = _state with { Ports = ports };
+        _state = _state with { Ports = ports, External = [.. external] };
         Save();
     }
 
@@ -105,6 +110,11 @@ public sealed class Installation : IDisposable
             Save();
         }
     }
+
+    /// <summary>CRM_URL, CRM_ADMIN_KEY and CRM_PARTNER_KEY of the last start; empty when there was none.</summary>
+    public IReadOnlyDictionary<string, string> ReadCredentials() => File.Exists(CredentialsFile)
+        ? File.ReadLines(CredentialsFile).Select(l => l.Split('=', 2)).Where(p => p.Length == 2).ToDictionary(p => p[0], p => p[1])
+        : [];
 
     public void Dispose() => _lock?.Dispose();
 

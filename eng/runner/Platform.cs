@@ -281,6 +281,14 @@ public sealed class Platform : IAsyncDisposable
         return client;
     }
 
+    /// <summary>Replaces the mail catcher by one that behaves otherwise, on the same port; the mails of the old one are in the old one.</summary>
+    public async Task<SmtpSink> ReplaceMailAsync(SmtpSinkOptions options)
+    {
+        if (Mail is not null)
+            await Mail.DisposeAsync();
+        return Mail = SmtpSink.Start(options with { Port = Ports["smtp", "smtp"] });
+    }
+
     /// <summary>Ends everything at once and removes the folder of a test's platform.</summary>
     public async ValueTask DisposeAsync()
     {

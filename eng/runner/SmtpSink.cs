@@ -15,6 +15,9 @@ public sealed record SmtpSinkOptions
     /// <summary>Where each mail is kept as an .eml file; null keeps them in memory only.</summary>
     public string? Folder { get; init; }
 
+    /// <summary>False for a catcher that runs for days: mails are only kept as files.</summary>
+    public bool Remember { get; init; } = true;
+
     /// <summary>Recipients refused for good (550), as a regular expression.</summary>
     public string? Reject { get; init; }
 
@@ -67,7 +70,7 @@ public sealed partial class SmtpSink : IAsyncDisposable
     private readonly Regex? _reject, _defer;
     private readonly string _start = DateTimeOffset.UtcNow.ToString("yyyyMMdd-HHmmss", CultureInfo.InvariantCulture);
     private Task _accepting = Task.CompletedTask;
-    private int _count;
+    private int _count, _delivered;
 
     private SmtpSink(SmtpSinkOptions options)
     {
@@ -82,7 +85,8 @@ public sealed partial class SmtpSink : IAsyncDisposable
     /// <summary>In the order of arrival.</summary>
     public IReadOnlyCollection<SmtpMail> Mails => _mails;
 
-    public int Count => _mails.Count;
+    /// <summary>Mails taken since the start.</summary>
+    public int Count => _delivered;
 
     public static SmtpSink Start(SmtpSinkOptions options)
     {
@@ -99,8 +103,6 @@ public sealed partial class SmtpSink : IAsyncDisposable
         .SelectMany(m => m.Recipients)
         .GroupBy(r => r.ToLowerInvariant())
         .ToDictionary(g => g.Key, g => g.Count());
-
-    public void Clear() => _mails.Clear();
 
     /// <summary>Cuts every connection and stops listening; what was kept can still be read.</summary>
     public async ValueTask DisposeAsync()
@@ -163,7 +165,9 @@ public sealed partial class SmtpSink : IAsyncDisposable
             File.Move(path + ".part", path, overwrite: true);
         }
 
-        _mails.Enqueue(mail);
+        if (_options.Remember)
+            _mails.Enqueue(mail);
+        Interlocked.Increment(ref _delivered);
         return outcome;
     }
 

@@ -29,6 +29,8 @@ internal static class DownCommand
             var postgres = PrivatePostgres.ReachableFolder(Path.Combine(installation.Folder, "postgres"));
             if (Directory.Exists(postgres))
                 Directory.Delete(postgres, recursive: true);
+            if (!postgres.StartsWith(installation.Folder, StringComparison.Ordinal) && Path.GetDirectoryName(postgres) is { } own && Directory.Exists(own))
+                Directory.Delete(own);
             Directory.Delete(installation.Folder, recursive: true);
             Console.WriteLine($"Removed {installation.Folder}.");
         }

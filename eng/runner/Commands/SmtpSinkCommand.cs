@@ -13,6 +13,7 @@ internal static class SmtpSinkCommand
             Folder = Value("--folder"),
             Reject = Value("--reject"),
             Defer = Value("--defer"),
+            Remember = false,
         });
         Console.WriteLine($"Listening on 127.0.0.1:{sink.Port}.");
         try

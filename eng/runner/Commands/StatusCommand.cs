@@ -18,6 +18,12 @@ internal static class StatusCommand
         var complete = true;
         foreach (var entry in topology.Entries)
         {
+            if (installation.External.Contains(entry.Name))
+            {
+                Console.WriteLine($"  {entry.Name,-14} an existing server, as given at the start");
+                continue;
+            }
+
             var state = "not running";
             if (installation.IsRunning(entry.Name))
                 state = entry.IsService ? await ReadinessAsync(platform[entry.Name], ct) : "running";

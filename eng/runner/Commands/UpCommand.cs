@@ -42,7 +42,7 @@ internal static class UpCommand
         }
 
         RefuseTakenPorts(topology, ports, needed.Where(n => !installation.IsRunning(n)));
-        installation.UsePorts(ports);
+        installation.Use(ports, topology.Entries.Select(e => e.Name).Except(needed));
         if (postgres is null)
             PrivatePostgres.RequireInstalled();
         if (rabbit is null)
@@ -159,15 +159,11 @@ internal static class UpCommand
     private static async Task EnsureCredentialsAsync(Installation installation, Platform platform, CancellationToken ct)
     {
         var url = platform.GatewayAddress.ToString().TrimEnd('/');
-        var partner = ReadCredentials(installation).GetValueOrDefault("CRM_PARTNER_KEY");
+        var partner = installation.ReadCredentials().GetValueOrDefault("CRM_PARTNER_KEY");
         if (partner is null || !await IsKnownAsync(platform, partner, ct))
             partner = await platform.CreatePartnerKeyAsync(ct);
         await SecretFile.WriteAsync(installation.CredentialsFile, $"CRM_URL={url}\nCRM_ADMIN_KEY={platform.AdminKey}\nCRM_PARTNER_KEY={partner}\n");
     }
-
-    public static Dictionary<string, string> ReadCredentials(Installation installation) => File.Exists(installation.CredentialsFile)
-        ? File.ReadLines(installation.CredentialsFile).Select(l => l.Split('=', 2)).Where(p => p.Length == 2).ToDictionary(p => p[0], p => p[1])
-        : [];
 
     /// <summary>The key of an earlier start is kept unless the gateway no longer knows it (its database was replaced).</summary>
     private static async Task<bool> IsKnownAsync(Platform platform, string key, CancellationToken ct)
