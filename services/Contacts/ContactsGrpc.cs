@@ -1,0 +1,127 @@
+using Crm.Contacts.Domain;
+using Crm.Contacts.Features;
+using Crm.Contracts;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Microsoft.EntityFrameworkCore;
+using Wire = Crm.Contracts.Contacts.V1;
+
+namespace Crm.Contacts;
+
+/// <summary>Identity for the other services and the gateway.</summary>
+internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
+{
+    private const int Batch = 500;
+
+    [Callers("interactions", "campaigns", "billing-sync", "support", "gateway", Scope = Scopes.CustomersRead)]
+    public override async Task<Wire.Customer> GetCustomer(Wire.GetCustomerRequest request, ServerCallContext context)
+    {
+        var ct = context.CancellationToken;
+        return ToWire(await FindAsync(db.Whole().Where(c => c.Id == ParseId(request.Id)), ct));
+    }
+
+    [Callers("interactions", "campaigns", "billing-sync", "support", "gateway", Scope = Scopes.CustomersRead)]
+    public override async Task<Wire.Customer> ResolveCustomer(Wire.ResolveCustomerRequest request, ServerCallContext context)
+    {
+        var whole = db.Whole();
+        var query = request.IdentifierCase switch
+        {
+            Wire.ResolveCustomerRequest.IdentifierOneofCase.Id => whole.Where(c => c.Id == ParseId(request.Id)),
+            Wire.ResolveCustomerRequest.IdentifierOneofCase.Email => ByIdentifier(whole, CustomerIdentifier.Email, Email.Normalize(request.Email).ToLowerInvariant()),
+            Wire.ResolveCustomerRequest.IdentifierOneofCase.Phone => ByIdentifier(whole, CustomerIdentifier.Phone, Phone.Normalize(request.Phone)),
+            Wire.ResolveCustomerRequest.IdentifierOneofCase.ExternalId =>
+                whole.Where(c => c.ExternalIds.Any(e => e.System == request.ExternalId.System && e.Value == request.ExternalId.Id)),
+            _ => throw new RpcException(new Status(StatusCode.InvalidArgument, "Give one identifier.")),
+        };
+        return ToWire(await FindAsync(query, context.CancellationToken));
+    }
+
+    [Callers("interactions", "campaigns", "billing-sync", "support")]
+    public override async Task StreamCustomers(Wire.StreamCustomersRequest request, IServerStreamWriter<Wire.CustomerRecord> responseStream, ServerCallContext context)
+    {
+        var ct = context.CancellationToken;
+        var after = request.After.Length == 0 ? Guid.Empty : ParseId(request.After);
+        while (true)
+        {
+            var customers = await db.Customers.AsNoTracking().Where(c => c.Id > after).OrderBy(c => c.Id).Take(Batch).ToListAsync(ct);
+            if (customers.Count == 0)
+            {
+                return;
+            }
+
+            var ids = customers.Select(c => c.Id).ToArray();
+            var consents = (await db.CurrentConsents.AsNoTracking().Where(c => ids.Contains(c.CustomerId)).ToListAsync(ct)).ToLookup(c => c.CustomerId);
+            foreach (var customer in customers)
+            {
+                var record = new Wire.CustomerRecord { Customer = customer.Snapshot().ToProto() };
+                record.Consents.AddRange(consents[customer.Id].Select(c => new Wire.Consent
+                {
+                    CustomerId = record.Customer.Id,
+                    Channel = c.Channel.ToWord(),
+                    Purpose = c.Purpose,
+                    State = c.State.ToWord(),
+                    Version = c.Version,
+                    At = Timestamp.FromDateTimeOffset(c.At),
+                }));
+                await responseStream.WriteAsync(record, ct);
+            }
+
+            after = customers[^1].Id;
+        }
+    }
+
+    private static IQueryable<Customer> ByIdentifier(IQueryable<Customer> customers, string kind, string value) =>
+        customers.Where(c => c.Identifiers.Any(i => i.Kind == kind && i.Value == value));
+
+    private static Guid ParseId(string id) => Ids.Customer.TryParse(id, out var key)
+        ? key
+        : throw new RpcException(new Status(StatusCode.InvalidArgument, "Not a customer id."));
+
+    private static async Task<Customer> FindAsync(IQueryable<Customer> query, CancellationToken ct) =>
+        await query.AsNoTracking().OrderBy(c => c.Id).Take(2).ToListAsync(ct) switch
+        {
+            [var only] => only,
+            [] => throw ProblemException.NotFound("customer"),
+            _ => throw new RpcException(new Status(StatusCode.FailedPrecondition, "Several customers have this identifier.")),
+        };
+
+    private static Wire.Customer ToWire(Customer customer)
+    {
+        var wire = new Wire.Customer
+        {
+            Snapshot = customer.Snapshot().ToProto(),
+            BirthDate = customer.BirthDate?.ToString("O", System.Globalization.CultureInfo.InvariantCulture) ?? "",
+        };
+        wire.Emails.AddRange(customer.Emails.Select(e => new Wire.Email { Address = e.Address, Type = e.Type!.Value.ToWord(), Primary = e.Primary is true }));
+        wire.Phones.AddRange(customer.Phones.Select(p => new Wire.Phone { Number = p.Number, Type = p.Type!.Value.ToWord(), Primary = p.Primary is true }));
+        wire.Addresses.AddRange(customer.Addresses.Select(a =>
+        {
+            var address = new Wire.Address
+            {
+                City = a.City ?? "",
+                Region = a.Region ?? "",
+                PostalCode = a.PostalCode ?? "",
+                Country = a.Country ?? "",
+                Type = a.Type!.Value.ToWord(),
+                Primary = a.Primary is true,
+            };
+            address.Lines.AddRange(a.Lines);
+            return address;
+        }));
+        wire.ExternalIds.AddRange(customer.ExternalIds.Select(e => new Wire.ExternalId { System = e.System, Id = e.Value }));
+        if (customer.SourceType is { } source)
+        {
+            wire.Source = new Wire.Source
+            {
+                Type = source.ToWord(),
+                ReferrerId = Ids.Customer.Format(customer.SourceReferrerId) ?? "",
+                Detail = customer.SourceDetail ?? "",
+            };
+        }
+
+        return wire;
+    }
+}

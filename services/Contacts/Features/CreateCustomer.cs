@@ -1,0 +1,70 @@
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+
+namespace Crm.Contacts.Features;
+
+/// <summary>
+/// Creates a customer. 409 <c>already_exists</c> names the record that has the external id; 409
+/// <c>duplicate_suspected</c> lists who shares an e-mail address or a phone number, and is overridden with
+/// <c>allow_duplicate=true</c> and a <c>reason</c>.
+/// </summary>
+internal static class CreateCustomer
+{
+    public static async Task<Created<CustomerView>> Handle(
+        CustomerInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        var input = body.Normalized();
+        var (allowDuplicate, reason) = ReadOverride(http.Request);
+        var customer = await db.InTransactionAsync(async () =>
+        {
+            await db.LockIdentifiersAsync(input, ct);
+            await db.RequireFreeExternalIdsAsync(input, ct);
+            await db.RequireReferrerAsync(input, ct);
+            var candidates = await db.FindCandidatesAsync(input, ct);
+            if (candidates.Count > 0 && !allowDuplicate)
+            {
+                throw DuplicateSuspected(candidates);
+            }
+
+            var created = db.Register(input, clock.GetUtcNow());
+            if (candidates.Count > 0)
+            {
+                db.DuplicateOverrides.Add(new(created.Id, [.. candidates.Select(c => c.Id)], reason!, http.User.Subject(), created.CreatedAt));
+            }
+
+            await db.SaveAsync(input, ct);
+            return created;
+        }, ct);
+        http.Response.Headers.ETag = ETags.Of(customer.Version);
+        return TypedResults.Created($"/v1/customers/{Ids.Customer.Format(customer.Id)}", CustomerView.Of(customer));
+    }
+
+    private static (bool Allow, string? Reason) ReadOverride(HttpRequest request)
+    {
+        var allow = request.Query["allow_duplicate"].ToString();
+        var reason = request.Query["reason"].ToString();
+        return allow switch
+        {
+            "" or "false" => (false, null),
+            "true" when reason.Trim().Length is >= 3 and <= 500 => (true, reason.Trim()),
+            "true" => throw ProblemException.InvalidParameter("reason", "Say in 3 to 500 characters why this is another customer."),
+            _ => throw ProblemException.InvalidParameter("allow_duplicate", "true or false."),
+        };
+    }
+
+    private static ProblemException DuplicateSuspected(List<CustomerWrites.Candidate> candidates) => new(
+        ProblemCodes.DuplicateSuspected,
+        "A customer with this e-mail address or phone number exists. Use that one, or send allow_duplicate=true with a reason.",
+        [.. candidates.SelectMany(c => c.Agreed).Distinct().Select(kind => new FieldError($"/{kind}s", "duplicate_suspected"))])
+    {
+        Extensions = new Dictionary<string, object?>
+        {
+            ["candidates"] = candidates.Select(c => new CandidateView(Ids.Customer.Format(c.Id), c.DisplayName, c.Agreed)).ToList(),
+        },
+    };
+
+    internal sealed record CandidateView(string CustomerId, string DisplayName, IReadOnlyList<string> Agreed);
+}

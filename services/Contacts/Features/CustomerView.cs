@@ -1,0 +1,70 @@
+using System.Text.Json;
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+
+namespace Crm.Contacts.Features;
+
+/// <summary>A customer as the API shows it.</summary>
+public sealed record CustomerView(
+    string Id,
+    CustomerKind Kind,
+    string? GivenName,
+    string? FamilyName,
+    string? Name,
+    string DisplayName,
+    IReadOnlyList<Email> Emails,
+    IReadOnlyList<Phone> Phones,
+    IReadOnlyList<Address> Addresses,
+    DateOnly? BirthDate,
+    string? Locale,
+    string? TimeZone,
+    Lifecycle Lifecycle,
+    Source? Source,
+    string? Department,
+    Tier Tier,
+    IReadOnlyList<ExternalIdInput> ExternalIds,
+    IReadOnlyDictionary<string, JsonElement> Attributes,
+    CustomerState State,
+    long Version,
+    DateTimeOffset CreatedAt,
+    DateTimeOffset UpdatedAt)
+{
+    /// <summary>What an upsert did: <c>created</c>, <c>updated</c> or <c>unchanged</c>; only there.</summary>
+    [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingNull)]
+    public UpsertResult? Result { get; init; }
+
+    internal static CustomerView Of(Customer customer)
+    {
+        var fields = customer.ToInput();
+        return new(
+            Ids.Customer.Format(customer.Id),
+            customer.Kind,
+            customer.GivenName,
+            customer.FamilyName,
+            customer.Name,
+            customer.DisplayName,
+            customer.Emails,
+            customer.Phones,
+            customer.Addresses,
+            customer.BirthDate,
+            customer.Locale,
+            customer.TimeZone,
+            customer.Lifecycle,
+            fields.Source,
+            customer.Department,
+            customer.Tier,
+            fields.ExternalIds!,
+            customer.Attributes,
+            customer.State,
+            customer.Version,
+            customer.CreatedAt,
+            customer.UpdatedAt);
+    }
+}
+
+public enum UpsertResult
+{
+    Created,
+    Updated,
+    Unchanged,
+}

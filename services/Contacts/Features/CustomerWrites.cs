@@ -1,0 +1,110 @@
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
+using Npgsql;
+
+namespace Crm.Contacts.Features;
+
+/// <summary>What create, upsert and patch share: locks on identifiers, references, the unique external id.</summary>
+internal static class CustomerWrites
+{
+    /// <summary>A record that may be the same customer, and the fields that agreed.</summary>
+    internal sealed record Candidate(Guid Id, string DisplayName, IReadOnlyList<string> Agreed);
+
+    /// <summary>
+    /// Creates of the same e-mail, phone or external id wait for one another until the transaction ends,
+    /// so that of fifty at once the forty-nine others see the first.
+    /// </summary>
+    public static Task LockIdentifiersAsync(this ContactsDb db, CustomerInput input, CancellationToken ct) => db.LockAsync(
+        [.. input.Emails!.Select(e => $"email {e.Address.ToLowerInvariant()}"),
+         .. input.Phones!.Select(p => $"phone {p.Number}"),
+         .. input.ExternalIds!.Select(e => $"external {e.System} {e.Id}")], ct);
+
+    /// <exception cref="ProblemException">409 <c>already_exists</c> naming the record that has one of the external ids.</exception>
+    public static async Task RequireFreeExternalIdsAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
+    {
+        foreach (var (wanted, index) in input.ExternalIds!.Select((e, i) => (e, i)))
+        {
+            if (await db.ExternalIds.Where(e => e.System == wanted.System && e.Value == wanted.Id).Select(e => (Guid?)e.CustomerId).FirstOrDefaultAsync(ct) is { } owner)
+            {
+                throw AlreadyExists(owner, $"/external_ids/{index}");
+            }
+        }
+    }
+
+    public static ProblemException AlreadyExists(Guid owner, string pointer) => new(
+        ProblemCodes.AlreadyExists,
+        $"The external id belongs to {Ids.Customer.Format(owner)}.",
+        new FieldError(pointer, "already_exists"))
+    {
+        Extensions = new Dictionary<string, object?> { ["existing_id"] = Ids.Customer.Format(owner) },
+    };
+
+    /// <summary>Customers who share an e-mail address or a phone number; two statements whatever the input.</summary>
+    public static async Task<List<Candidate>> FindCandidatesAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
+    {
+        var emails = input.Emails!.Select(e => e.Address.ToLowerInvariant()).ToArray();
+        var phones = input.Phones!.Select(p => p.Number).ToArray();
+        if (emails.Length + phones.Length == 0)
+        {
+            return [];
+        }
+
+        var hits = await db.Identifiers
+            .Where(i => (i.Kind == CustomerIdentifier.Email && emails.Contains(i.Value)) || (i.Kind == CustomerIdentifier.Phone && phones.Contains(i.Value)))
+            .Join(db.Customers, i => i.CustomerId, c => c.Id, (i, c) => new { c.Id, c.DisplayName, i.Kind, c.State })
+            .Where(h => h.State == CustomerState.Active)
+            .OrderBy(h => h.Id)
+            .Take(50)
+            .ToListAsync(ct);
+        return [.. hits.GroupBy(h => (h.Id, h.DisplayName)).Select(g => new Candidate(g.Key.Id, g.Key.DisplayName, [.. g.Select(h => h.Kind).Distinct().Order(StringComparer.Ordinal)]))];
+    }
+
+    /// <exception cref="ProblemException">422 when the referrer does not exist.</exception>
+    public static async Task RequireReferrerAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
+    {
+        if (Ids.Customer.TryParse(input.Source?.ReferrerId, out var referrer) && !await db.Customers.AnyAsync(c => c.Id == referrer, ct))
+        {
+            throw new ProblemException(ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
+        }
+    }
+
+    /// <summary>Saves; the unique external id may still be taken by a writer that held no lock on it.</summary>
+    public static async Task SaveAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
+    {
+        try
+        {
+            await db.SaveChangesAsync(ct);
+        }
+        catch (DbUpdateException exception) when (exception.InnerException is PostgresException { ConstraintName: ContactsDb.ExternalIdKey })
+        {
+            await db.RequireFreeExternalIdsAsync(input, ct);
+            throw;
+        }
+    }
+
+    public static Customer Register(this ContactsDb db, CustomerInput input, DateTimeOffset now)
+    {
+        var customer = Customer.Register(input, now);
+        db.Customers.Add(customer);
+        db.Publish(customer, new CustomerRegistered(customer.Snapshot()));
+        return customer;
+    }
+
+    /// <summary>False when the new state is the old one.</summary>
+    public static bool Change(this ContactsDb db, Customer customer, CustomerInput input, DateTimeOffset now)
+    {
+        var changed = customer.Change(input, now);
+        if (changed.Count == 0)
+        {
+            return false;
+        }
+
+        db.Publish(customer, new CustomerUpdated(customer.Snapshot(), changed));
+        return true;
+    }
+
+    public static IQueryable<Customer> Whole(this ContactsDb db) => db.Customers.Include(c => c.Identifiers).Include(c => c.ExternalIds).AsSplitQuery();
+}

@@ -1,0 +1,116 @@
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features;
+
+/// <summary>
+/// Customers, newest first, filtered exactly and paged by keyset; or with <c>q</c> the best hundred by
+/// name prefix, name with a typo, e-mail address, phone number and external id, ranked and unpaged.
+/// </summary>
+internal static class ListCustomers
+{
+    public static readonly string[] Parameters =
+        [.. PageRequest.Parameters, "q", "email", "phone", "external_id", "lifecycle", "department", "updated_at[gte]"];
+
+    private const int BestMatches = 100;
+
+    public static async Task<Page<CustomerView>> Handle(HttpRequest request, ContactsDb db, CancellationToken ct)
+    {
+        var q = request.Query["q"].ToString().Trim();
+        if (q.Length > 0)
+        {
+            return await SearchAsync(request, q, db, ct);
+        }
+
+        var page = PageRequest.Read(request, Ids.Customer);
+        var customers = Filter(request, db);
+        return await customers.Include(c => c.ExternalIds).AsSplitQuery().AsNoTracking().ToPageAsync(page, c => c.Id, Ids.Customer, CustomerView.Of, ct);
+    }
+
+    private static IQueryable<Customer> Filter(HttpRequest request, ContactsDb db)
+    {
+        IQueryable<Customer> customers = db.Customers;
+        if (request.Query["email"] is [{ } email])
+        {
+            var value = Email.Normalize(email).ToLowerInvariant();
+            customers = customers.Where(c => c.Identifiers.Any(i => i.Kind == CustomerIdentifier.Email && i.Value == value));
+        }
+
+        if (request.Query["phone"] is [{ } phone])
+        {
+            // A plus sign that was not encoded arrives as a blank.
+            var value = Phone.Normalize(phone.StartsWith(' ') ? $"+{phone[1..]}" : phone);
+            customers = customers.Where(c => c.Identifiers.Any(i => i.Kind == CustomerIdentifier.Phone && i.Value == value));
+        }
+
+        if (request.Query["external_id"] is [{ } externalId])
+        {
+            if (externalId.Split(':', 2) is not [var system, var value])
+            {
+                throw ProblemException.InvalidParameter("external_id", "system:id");
+            }
+
+            customers = customers.Where(c => c.ExternalIds.Any(e => e.System == system && e.Value == value));
+        }
+
+        if (request.Query["lifecycle"] is [{ } word])
+        {
+            var lifecycle = EnumWords<Lifecycle>.TryParse(word, out var known) ? known : throw ProblemException.InvalidParameter("lifecycle", "Not a lifecycle state.");
+            customers = customers.Where(c => c.Lifecycle == lifecycle);
+        }
+
+        if (request.Query["department"] is [{ } department])
+        {
+            customers = customers.Where(c => c.Department == department);
+        }
+
+        if (request.Query["updated_at[gte]"] is [{ } text])
+        {
+            var since = Instants.TryParse(text, out var instant) ? instant : throw ProblemException.InvalidParameter("updated_at[gte]", "An RFC 3339 instant with its zone.");
+            customers = customers.Where(c => c.UpdatedAt >= since);
+        }
+
+        return customers;
+    }
+
+    private static async Task<Page<CustomerView>> SearchAsync(HttpRequest request, string q, ContactsDb db, CancellationToken ct)
+    {
+        if (q.Length > 200)
+        {
+            throw ProblemException.InvalidParameter("q", "At most 200 characters.");
+        }
+
+        var limit = PageRequest.ReadLimit(request, BestMatches);
+        var name = TextFolding.Fold(q);
+        var escaped = name.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("%", @"\%", StringComparison.Ordinal).Replace("_", @"\_", StringComparison.Ordinal);
+        var (prefix, word) = ($"{escaped}%", $"% {escaped}%");
+        var (email, phone) = (q.ToLowerInvariant(), Phone.Normalize(q));
+        var ids = await db.InTransactionAsync(async () =>
+        {
+            await db.Database.ExecuteSqlAsync($"SET LOCAL pg_trgm.word_similarity_threshold = 0.4", ct);
+            return await db.Database.SqlQuery<Guid>($"""
+                SELECT id AS "Value" FROM (
+                    SELECT customer_id AS id, 10.0 AS score FROM customer_identifiers WHERE kind = 'email' AND value = {email}
+                    UNION ALL
+                    SELECT customer_id, 10.0 FROM customer_identifiers WHERE kind = 'phone' AND value = {phone}
+                    UNION ALL
+                    (SELECT customer_id, 10.0 FROM external_ids WHERE external_id = {q} LIMIT {BestMatches})
+                    UNION ALL
+                    (SELECT id, 2 + similarity(search_name, {name}) FROM customers
+                     WHERE (search_name LIKE {prefix} OR search_name LIKE {word})
+                     LIMIT 1000)
+                    UNION ALL
+                    (SELECT id, word_similarity({name}, search_name) + similarity(search_name, {name}) / 2 FROM customers
+                     WHERE {name} <% search_name
+                     ORDER BY 2 DESC LIMIT {BestMatches})
+                ) AS hits
+                GROUP BY id ORDER BY max(score) DESC, id LIMIT {limit}
+                """).ToListAsync(ct);
+        }, ct);
+        var found = await db.Customers.Include(c => c.ExternalIds).AsSplitQuery().AsNoTracking().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+        return new([.. ids.Where(found.ContainsKey).Select(id => CustomerView.Of(found[id]))], HasMore: false, NextCursor: null);
+    }
+}

@@ -1,0 +1,40 @@
+using Crm.Contracts;
+using Crm.Hosting.Web;
+using Crm.Contacts.Domain;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features;
+
+/// <summary>JSON merge patch (RFC 7396) of the writable fields; needs <c>If-Match</c>.</summary>
+internal static class PatchCustomer
+{
+    public static async Task<IResult> Handle(
+        string id, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    {
+        var patch = await MergePatch.ReadAsync(http.Request, ct);
+        var customer = Ids.Customer.TryParse(id, out var key) ? await db.Whole().FirstOrDefaultAsync(c => c.Id == key, ct) : null;
+        if (customer is null)
+        {
+            throw ProblemException.NotFound("customer");
+        }
+
+        ETags.RequireMatch(http, customer.Version);
+        var input = MergePatch.Apply(customer.ToInput(), patch);
+        await validation.EnsureValidAsync(input, ct);
+        await db.RequireReferrerAsync(input, ct);
+        if (db.Change(customer, input, clock.GetUtcNow()))
+        {
+            try
+            {
+                await db.SaveAsync(input with { ExternalIds = [.. input.ExternalIds ?? []] }, ct);
+            }
+            catch (DbUpdateConcurrencyException)
+            {
+                throw new ProblemException(ProblemCodes.StaleVersion, "The record was changed meanwhile; read it again.");
+            }
+        }
+
+        http.Response.Headers.ETag = ETags.Of(customer.Version);
+        return TypedResults.Ok(CustomerView.Of(customer));
+    }
+}

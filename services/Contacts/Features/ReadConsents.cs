@@ -1,0 +1,28 @@
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features;
+
+/// <summary>What holds now per channel and purpose, and the whole ledger, newest first.</summary>
+internal static class ReadConsents
+{
+    public sealed record Current(ConsentChannel Channel, string Purpose, ConsentState State, DateTimeOffset At);
+
+    public sealed record Response(IReadOnlyList<Current> Current, IReadOnlyList<ConsentView> History);
+
+    public static async Task<Response> Handle(string id, ContactsDb db, CancellationToken ct)
+    {
+        if (!Ids.Customer.TryParse(id, out var customerId) || !await db.Customers.AnyAsync(c => c.Id == customerId, ct))
+        {
+            throw ProblemException.NotFound("customer");
+        }
+
+        var current = await db.CurrentConsents.Where(c => c.CustomerId == customerId)
+            .OrderBy(c => c.Channel).ThenBy(c => c.Purpose)
+            .Select(c => new Current(c.Channel, c.Purpose, c.State, c.At)).ToListAsync(ct);
+        var history = await db.Consents.AsNoTracking().Where(c => c.CustomerId == customerId).OrderByDescending(c => c.Id).ToListAsync(ct);
+        return new(current, [.. history.Select(ConsentView.Of)]);
+    }
+}

@@ -1,0 +1,75 @@
+using System.Text.Json.Nodes;
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features;
+
+/// <summary>
+/// Creates or changes the customer with this external id: members of the body are set, null clears,
+/// absent ones stay. With <c>match_on=email</c> a customer without this external id is found by the e-mail
+/// address, if exactly one has it. Never answers <c>duplicate_suspected</c>.
+/// </summary>
+internal static class UpsertCustomer
+{
+    public static async Task<IResult> Handle(
+        string source, string externalId, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    {
+        var matchOnEmail = http.Request.Query["match_on"].ToString() switch
+        {
+            "" => false,
+            "email" => true,
+            _ => throw ProblemException.InvalidParameter("match_on", "email, or nothing."),
+        };
+        var own = new ExternalIdInput { System = source, Id = externalId };
+        await validation.EnsureValidAsync(own, ct);
+        var body = await MergePatch.ReadAsync(http.Request, ct);
+        var (customer, result) = await db.InTransactionAsync(async () =>
+        {
+            await db.LockAsync([$"external {source} {externalId}"], ct);
+            var existing = await db.Whole().FirstOrDefaultAsync(c => c.ExternalIds.Any(e => e.System == source && e.Value == externalId), ct)
+                ?? (matchOnEmail ? await FindByEmailAsync(db, body, ct) : null);
+            var input = WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own);
+            await validation.EnsureValidAsync(input, ct);
+            await db.RequireReferrerAsync(input, ct);
+            if (existing is null)
+            {
+                input = input.Normalized();
+                var created = db.Register(input, clock.GetUtcNow());
+                await db.SaveAsync(input, ct);
+                return (created, UpsertResult.Created);
+            }
+
+            var changed = db.Change(existing, input, clock.GetUtcNow());
+            if (changed)
+            {
+                await db.SaveAsync(input, ct);
+            }
+
+            return (existing, changed ? UpsertResult.Updated : UpsertResult.Unchanged);
+        }, ct);
+        http.Response.Headers.ETag = ETags.Of(customer.Version);
+        var view = CustomerView.Of(customer) with { Result = result };
+        return result == UpsertResult.Created ? TypedResults.Created($"/v1/customers/{view.Id}", view) : TypedResults.Ok(view);
+    }
+
+    private static CustomerInput WithOwnId(CustomerInput input, ExternalIdInput own) =>
+        input.ExternalIds?.Contains(own) is true ? input : input with { ExternalIds = [.. input.ExternalIds ?? [], own] };
+
+    /// <summary>The lock keeps two upserts of one new address from both creating.</summary>
+    private static async Task<Customer?> FindByEmailAsync(ContactsDb db, JsonObject body, CancellationToken ct)
+    {
+        var address = body["emails"] is JsonArray { Count: > 0 } emails && emails[0] is JsonObject first && first["address"] is JsonValue value && value.TryGetValue(out string? text)
+            ? Email.Normalize(text).ToLowerInvariant()
+            : throw ProblemException.Invalid(new FieldError("/emails/0/address", "required", "match_on=email needs an e-mail address."));
+        await db.LockAsync([$"email {address}"], ct);
+        var owners = await db.Identifiers.Where(i => i.Kind == CustomerIdentifier.Email && i.Value == address).Select(i => i.CustomerId).Take(2).ToListAsync(ct);
+        return owners switch
+        {
+            [] => null,
+            [var only] => await db.Whole().FirstAsync(c => c.Id == only, ct),
+            _ => throw new ProblemException(ProblemCodes.Conflict, "Several customers have this e-mail address.", new FieldError("/emails/0/address", "ambiguous")),
+        };
+    }
+}

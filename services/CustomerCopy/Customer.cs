@@ -1,0 +1,37 @@
+using System.Text.Json;
+
+namespace Crm.CustomerCopy;
+
+/// <summary>What this service knows of a customer; Contacts owns the truth.</summary>
+public sealed class Customer
+{
+    public Guid Id { get; private set; }
+    public long Version { get; private set; }
+    public string Kind { get; private set; } = "";
+    public string DisplayName { get; private set; } = "";
+    public string? GivenName { get; private set; }
+    public string? FamilyName { get; private set; }
+    public string? PrimaryEmail { get; private set; }
+    public string? Country { get; private set; }
+    public string? Locale { get; private set; }
+    public string? TimeZone { get; private set; }
+    public string Lifecycle { get; private set; } = "";
+    public string Tier { get; private set; } = "";
+    public string? Department { get; private set; }
+    public JsonDocument Attributes { get; private set; } = null!;
+    public string State { get; private set; } = "";
+    public Guid? SurvivorId { get; private set; }
+    public DateTimeOffset CreatedAt { get; private set; }
+    public DateTimeOffset UpdatedAt { get; private set; }
+}
+
+/// <summary>The current consent of a customer for one channel and purpose.</summary>
+public sealed class CustomerConsent
+{
+    public Guid CustomerId { get; private set; }
+    public string Channel { get; private set; } = "";
+    public string Purpose { get; private set; } = "";
+    public string State { get; private set; } = "";
+    public long Version { get; private set; }
+    public DateTimeOffset At { get; private set; }
+}

@@ -1,0 +1,27 @@
+using Crm.Contracts.Contacts.V1;
+using Crm.Hosting;
+using Crm.Hosting.Data;
+using Crm.Hosting.Messaging;
+using Crm.Hosting.Rpc;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Crm.CustomerCopy;
+
+public static class CustomerCopyService
+{
+    /// <summary>A service that keeps a copy of customers: <see cref="CrmService.AddCrmService"/> and what feeds the copy.</summary>
+    public static void AddCrmServiceWithCustomers<TDb>(this WebApplicationBuilder builder, string service, Action<BusConsumers>? consumers = null) where TDb : CustomerCopyDb
+    {
+        builder.AddCrmService<TDb>(service, bus =>
+        {
+            bus.Consume<KeepCustomerCopy>("customer-copy");
+            consumers?.Invoke(bus);
+        });
+        builder.Services.AddSingleton(new MigrationModule("customer-copy", typeof(CustomerCopyService).Assembly));
+        builder.Services.AddScoped<CustomerCopyDb>(provider => provider.GetRequiredService<TDb>());
+        builder.Services.AddScoped<CustomerDirectory>();
+        builder.Services.AddHostedService<FillCustomerCopy>();
+        builder.AddCrmGrpcClient<Contacts.ContactsClient>("Contacts", "crm.contacts.v1.Contacts", "GetCustomer", "ResolveCustomer");
+    }
+}
