@@ -41,13 +41,7 @@ public static class CrmService
         builder.AddCrmDatabase<TDb>();
         builder.AddCrmBus<TDb>(service, consumers);
         builder.Services.AddInternalAuth();
-        builder.Services.AddGrpc(grpc =>
-        {
-            grpc.Interceptors.Add<GrpcErrors>();
-            grpc.MaxReceiveMessageSize = 4 * 1024 * 1024;
-            grpc.ResponseCompressionAlgorithm = "gzip";
-            grpc.ResponseCompressionLevel = System.IO.Compression.CompressionLevel.Fastest;
-        });
+        builder.Services.AddCrmGrpc();
         builder.Services.AddOpenApi("v1");
     }
 
@@ -129,6 +123,7 @@ public static class CrmService
         app.UseExceptionHandler();
         app.UseStatusCodePages(context => Problems.WriteAsync(context.HttpContext, Contracts.ProblemCodes.OfStatus(context.HttpContext.Response.StatusCode)));
         app.UseRouting();
+        app.Use(GrpcServer.HandleAsync);
     }
 
     /// <summary>

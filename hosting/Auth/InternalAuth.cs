@@ -1,5 +1,6 @@
 using System.Security.Claims;
 using Crm.Contracts;
+using Crm.Hosting.Rpc;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
@@ -140,16 +141,20 @@ internal sealed class CallersHandler : AuthorizationHandler<CallersAttribute>
     }
 }
 
-/// <summary>401 and 403 as problems; gRPC gets its statuses from the HTTP ones.</summary>
+/// <summary>401 and 403 as problems; over gRPC as its statuses.</summary>
 public sealed class AuthorizationProblems : IAuthorizationMiddlewareResultHandler
 {
     private readonly AuthorizationMiddlewareResultHandler _next = new();
 
     public async Task HandleAsync(RequestDelegate next, HttpContext context, AuthorizationPolicy policy, PolicyAuthorizationResult authorizeResult)
     {
-        if (authorizeResult.Succeeded || context.Request.ContentType?.StartsWith("application/grpc", StringComparison.Ordinal) is true)
+        if (authorizeResult.Succeeded)
         {
             await _next.HandleAsync(next, context, policy, authorizeResult);
+        }
+        else if (context.IsGrpc())
+        {
+            GrpcServer.Deny(context, !authorizeResult.Challenged, policy.Requirements.OfType<CallersAttribute>().FirstOrDefault()?.Scope);
         }
         else if (authorizeResult.Challenged)
         {

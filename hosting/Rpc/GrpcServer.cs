@@ -1,11 +1,94 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.IO.Compression;
 using Crm.Contracts;
 using Crm.Hosting.Web;
+using Grpc.AspNetCore.Server;
 using Grpc.Core;
 using Grpc.Core.Interceptors;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace Crm.Hosting.Rpc;
+
+public static class GrpcServer
+{
+    /// <summary>Largest message, in bytes, after decompression.</summary>
+    public const int MessageLimit = 4 * 1024 * 1024;
+
+    /// <summary>gRPC as every service serves it: errors as statuses, messages up to 4 MB, gzip for those who take it.</summary>
+    public static void AddCrmGrpc(this IServiceCollection services) => services.AddGrpc(grpc =>
+    {
+        grpc.Interceptors.Add<GrpcErrors>();
+        grpc.MaxReceiveMessageSize = MessageLimit;
+        grpc.ResponseCompressionAlgorithm = "gzip";
+        grpc.ResponseCompressionLevel = CompressionLevel.Fastest;
+    });
+
+    public static bool IsGrpc(this HttpContext http) =>
+        HttpProtocol.IsHttp2(http.Request.Protocol) && http.Request.ContentType?.StartsWith("application/grpc", StringComparison.OrdinalIgnoreCase) is true;
+
+    /// <summary>After routing: what the gRPC server leaves to its surroundings.</summary>
+    internal static async Task HandleAsync(HttpContext http, RequestDelegate next)
+    {
+        if (!http.IsGrpcMethod())
+        {
+            await next(http);
+            return;
+        }
+
+        // The limit of a JSON body would cut off messages that MessageLimit allows.
+        if (http.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } size)
+        {
+            size.MaxRequestBodySize = null;
+        }
+
+        await next(http);
+
+        // No interceptor sees a message that cannot be parsed; the server calls it UNKNOWN, as nothing else here is.
+        if (!http.Response.HasStarted && http.Response.Headers[StatusTrailer] == "2" && http.Response.Headers[MessageTrailer] == "Exception was thrown by handler.")
+        {
+            Write(http, StatusCode.InvalidArgument, "The message cannot be read.", ProblemCodes.BadRequest);
+        }
+    }
+
+    /// <summary>A denial as the protocol has it: what there is not is UNIMPLEMENTED, but only to callers that are known.</summary>
+    internal static void Deny(HttpContext http, bool authenticated, string? scope)
+    {
+        http.Response.StatusCode = StatusCodes.Status200OK;
+        http.Response.ContentType = "application/grpc";
+        if (!authenticated)
+        {
+            Write(http, StatusCode.Unauthenticated, "Send a valid token as authorization: Bearer ….", ProblemCodes.Unauthenticated);
+        }
+        else if (!http.IsGrpcMethod())
+        {
+            Write(http, StatusCode.Unimplemented, "There is no such method.", null);
+        }
+        else
+        {
+            Write(http, StatusCode.PermissionDenied, scope is null ? "This caller may not call it." : $"This needs the scope {scope}.", scope is null ? ProblemCodes.Forbidden : ProblemCodes.InsufficientScope);
+        }
+    }
+
+    private const string StatusTrailer = "grpc-status";
+    private const string MessageTrailer = "grpc-message";
+
+    private static bool IsGrpcMethod(this HttpContext http) => http.GetEndpoint()?.Metadata.GetMetadata<GrpcMethodMetadata>() is not null;
+
+    /// <summary>An answer without messages: its trailers are its headers.</summary>
+    private static void Write(HttpContext http, StatusCode status, string message, ProblemCode? code)
+    {
+        http.Response.Headers[StatusTrailer] = ((int)status).ToString(CultureInfo.InvariantCulture);
+        http.Response.Headers[MessageTrailer] = Uri.EscapeDataString(message);
+        if (code is not null)
+        {
+            http.Response.Headers["crm-code"] = code.Code;
+        }
+    }
+}
 
 /// <summary>
 /// Exceptions as gRPC statuses. The trailers <c>crm-code</c> and <c>crm-trace-id</c> carry what the

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Crm.Conformance.V1;
+using Crm.Hosting.Auth;
 using Grpc.Core;
 
 namespace Crm.Conformance;
@@ -18,6 +19,7 @@ internal sealed class Observations
 
 internal sealed class ConformanceService(Observations observations, TimeProvider clock) : V1.Conformance.ConformanceBase
 {
+    [Callers("probe")]
     public override async Task<EchoReply> Echo(EchoRequest request, ServerCallContext context)
     {
         var headers = new Metadata();
@@ -39,6 +41,7 @@ internal sealed class ConformanceService(Observations observations, TimeProvider
         return Reply(request, context);
     }
 
+    [Callers("probe")]
     public override async Task Count(CountRequest request, IServerStreamWriter<CountReply> responseStream, ServerCallContext context)
     {
         for (var value = 1; value <= request.To; value++)
@@ -49,6 +52,7 @@ internal sealed class ConformanceService(Observations observations, TimeProvider
         context.ResponseTrailers.Add("counted", request.To.ToString(System.Globalization.CultureInfo.InvariantCulture));
     }
 
+    [Callers("probe")]
     public override async Task<CountReply> Sum(IAsyncStreamReader<CountReply> requestStream, ServerCallContext context)
     {
         var sum = 0;
@@ -60,6 +64,7 @@ internal sealed class ConformanceService(Observations observations, TimeProvider
         return new CountReply { Value = sum };
     }
 
+    [Callers("probe")]
     public override async Task Chat(IAsyncStreamReader<EchoRequest> requestStream, IServerStreamWriter<EchoReply> responseStream, ServerCallContext context)
     {
         await foreach (var request in requestStream.ReadAllAsync(context.CancellationToken))
@@ -68,23 +73,28 @@ internal sealed class ConformanceService(Observations observations, TimeProvider
         }
     }
 
+    [Callers("probe")]
     public override async Task<EchoReply> Wait(WaitRequest request, ServerCallContext context)
     {
         await WaitForEndAsync(request, context);
         return new EchoReply();
     }
 
+    [Callers("probe")]
     public override async Task WaitStreaming(WaitRequest request, IServerStreamWriter<CountReply> responseStream, ServerCallContext context)
     {
         await responseStream.WriteAsync(new CountReply { Value = 1 }, context.CancellationToken);
         await WaitForEndAsync(request, context);
     }
 
+    [Callers("probe")]
     public override Task<ObservedReply> Observed(WaitRequest request, ServerCallContext context) =>
         Task.FromResult(new ObservedReply { State = observations[request.Id] });
 
+    [Callers("probe")]
     public override Task<EchoReply> Fail(FailRequest request, ServerCallContext context) => throw Failure(request);
 
+    [Callers("probe")]
     public override async Task FailStreaming(FailRequest request, IServerStreamWriter<CountReply> responseStream, ServerCallContext context)
     {
         for (var value = 1; value <= request.After; value++)

@@ -1,15 +1,18 @@
-using System.Globalization;
 using Crm.Conformance;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Crm.Hosting;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Rpc;
 
+// A service with nothing of its own but a contract: what the client sees here holds for every service.
 var builder = WebApplication.CreateBuilder(args);
-builder.WebHost.ConfigureKestrel(kestrel => kestrel.ListenLocalhost(
-    int.Parse(builder.Configuration["Ports:Grpc"] ?? throw new InvalidOperationException("Ports__Grpc is not set."), CultureInfo.InvariantCulture),
-    listen => listen.Protocols = HttpProtocols.Http2));
-builder.Services.AddGrpc(options => options.ResponseCompressionAlgorithm = "gzip");
+builder.AddCrmProcess("conformance");
+builder.Services.AddInternalAuth();
+builder.Services.AddCrmGrpc();
 builder.Services.AddSingleton<Observations>();
-builder.Services.AddSingleton(TimeProvider.System);
 
 var app = builder.Build();
+app.UseCrmProblems();
+app.UseAuthentication();
+app.UseAuthorization();
 app.MapGrpcService<ConformanceService>();
 await app.RunAsync();

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Xunit.Sdk;
@@ -27,13 +28,24 @@ public sealed class ConformanceRun : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        var port = FreePort();
+        var (http, port) = (FreePort(), FreePort());
+        var keys = Keys("conformance", "probe", "stranger");
         using var server = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Crm.Conformance.dll")])
         {
             WorkingDirectory = AppContext.BaseDirectory,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
-            Environment = { ["Ports__Grpc"] = port.ToString(CultureInfo.InvariantCulture), ["DOTNET_ENVIRONMENT"] = "Production" },
+            Environment =
+            {
+                ["DOTNET_ENVIRONMENT"] = "Production",
+                ["Ports__Address"] = "127.0.0.1",
+                ["Ports__Http"] = http.ToString(CultureInfo.InvariantCulture),
+                ["Ports__Grpc"] = port.ToString(CultureInfo.InvariantCulture),
+                ["Auth__PrivateKey"] = await File.ReadAllTextAsync(Path.Combine(keys, "conformance.key")),
+                ["Auth__TrustedKeys"] = keys,
+                // No gateway here: a service does without its keys.
+                ["Auth__GatewayJwks"] = $"http://127.0.0.1:{http}/none",
+            },
         })!;
         try
         {
@@ -43,7 +55,7 @@ public sealed class ConformanceRun : IAsyncLifetime
             server.BeginErrorReadLine();
             await ListeningAsync(server, port);
             _results = await NodeClient.RunAsync(
-                "conformance.js", $"127.0.0.1:{port}", Path.Combine(Repository.Root, "tests", "Conformance", "protos"));
+                "conformance.js", $"127.0.0.1:{port}", Path.Combine(Repository.Root, "tests", "Conformance", "protos"), keys);
         }
         finally
         {
@@ -52,6 +64,8 @@ public sealed class ConformanceRun : IAsyncLifetime
                 server.Kill(entireProcessTree: true);
                 await server.WaitForExitAsync();
             }
+
+            Directory.Delete(keys, recursive: true);
         }
     }
 
@@ -61,6 +75,20 @@ public sealed class ConformanceRun : IAsyncLifetime
     {
         var result = _results.TryGetValue(name, out var found) ? found : throw new XunitException($"The client reported no case '{name}'.");
         return result.TryGetProperty("error", out var error) ? throw new XunitException($"The client failed in '{name}': {error}") : result;
+    }
+
+    /// <summary>A folder with a key pair for each service: <c>name.key</c>, and <c>name.pem</c>, which the server trusts.</summary>
+    private static string Keys(params string[] services)
+    {
+        var folder = Directory.CreateTempSubdirectory("crm-conformance-").FullName;
+        foreach (var service in services)
+        {
+            using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+            File.WriteAllText(Path.Combine(folder, service + ".key"), key.ExportPkcs8PrivateKeyPem());
+            File.WriteAllText(Path.Combine(folder, service + ".pem"), key.ExportSubjectPublicKeyInfoPem());
+        }
+
+        return folder;
     }
 
     private static int FreePort()

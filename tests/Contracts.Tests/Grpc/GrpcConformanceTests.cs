@@ -2,10 +2,11 @@ using System.Text.Json;
 
 namespace Contracts.Tests.Grpc;
 
-/// <summary>What @grpc/grpc-js, and bare HTTP/2 below it, sees of a running server of ours. Status codes are the numbers of the protocol.</summary>
+/// <summary>What @grpc/grpc-js, and bare HTTP/2 below it, sees of a running server with the hosting defaults. Status codes are the numbers of the protocol.</summary>
 public sealed class GrpcConformanceTests(ConformanceRun run) : IClassFixture<ConformanceRun>
 {
-    private const int Ok = 0, Cancelled = 1, Unknown = 2, DeadlineExceeded = 4, ResourceExhausted = 8, FailedPrecondition = 9, Aborted = 10, Unimplemented = 12;
+    private const int Ok = 0, Cancelled = 1, InvalidArgument = 3, DeadlineExceeded = 4, PermissionDenied = 7, ResourceExhausted = 8,
+        FailedPrecondition = 9, Aborted = 10, Unimplemented = 12, Internal = 13, Unauthenticated = 16;
 
     [Fact]
     public void A_unary_call_is_answered_with_its_text_in_any_script()
@@ -83,11 +84,12 @@ public sealed class GrpcConformanceTests(ConformanceRun run) : IClassFixture<Con
     }
 
     [Fact]
-    public void An_unexpected_exception_does_not_tell_the_client_its_message()
+    public void An_unexpected_exception_is_internal_and_its_message_stays_on_the_server()
     {
-        var result = Case("unexpected exception");
-        Assert.NotEqual(Ok, result.GetProperty("code").GetInt32());
+        var result = Case("unexpected exception", Internal);
         Assert.DoesNotContain("hunter2", result.GetRawText(), StringComparison.Ordinal);
+        Assert.Equal("internal_error", Text(result, "trailers", "crm-code"));
+        Assert.Equal(32, Text(result, "trailers", "crm-trace-id")?.Length);
     }
 
     [Theory]
@@ -143,16 +145,42 @@ public sealed class GrpcConformanceTests(ConformanceRun run) : IClassFixture<Con
     public void A_message_over_4_MB_is_refused(string name) => Case(name, ResourceExhausted);
 
     [Theory]
-    [InlineData("method not written")]
     [InlineData("unknown method")]
     [InlineData("unknown service")]
-    public void What_is_not_there_is_unimplemented(string name) => Case(name, Unimplemented);
+    public void What_is_not_there_is_unimplemented(string name)
+    {
+        Assert.Equal(200, Case(name, Unimplemented).GetProperty("http").GetInt32());
+    }
 
     [Fact]
-    public void A_message_that_cannot_be_read_is_an_error_and_nothing_else()
+    public void A_method_that_nobody_has_allowed_is_denied()
     {
-        Assert.NotEqual(Ok, Case("malformed message").GetProperty("code").GetInt32());
+        var result = Case("method not written", PermissionDenied);
+        Assert.Equal("forbidden", Text(result, "trailers", "crm-code"));
     }
+
+    [Theory]
+    [InlineData("no token")]
+    [InlineData("forged token")]
+    [InlineData("expired token")]
+    [InlineData("token in the name of another")]
+    [InlineData("token of a user by a service")]
+    [InlineData("token without a signature")]
+    public void A_caller_without_a_valid_token_is_unauthenticated(string name)
+    {
+        var result = Case(name, Unauthenticated);
+        Assert.Equal("unauthenticated", Text(result, "trailers", "crm-code"));
+        Assert.DoesNotContain("HTTP status", result.GetProperty("detail").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_caller_without_a_token_does_not_learn_which_methods_there_are() => Case("unknown method without a token", Unauthenticated);
+
+    [Fact]
+    public void A_service_that_the_method_does_not_name_is_denied() => Case("service that may not call", PermissionDenied);
+
+    [Fact]
+    public void A_message_that_cannot_be_read_is_an_invalid_argument() => Case("malformed message", InvalidArgument);
 
     private static string? Text(JsonElement result, string part, string key) =>
         result.GetProperty(part).TryGetProperty(key, out var value) ? value.GetString() : null;

@@ -1,12 +1,14 @@
-// Usage: node conformance.js <host:port> <protos folder>
+// Usage: node conformance.js <host:port> <protos folder> <keys folder>
 // Runs every case against the server and prints one JSON line a case: {"name": …, …what was observed}.
 // It judges nothing: the tests that start it do.
 import http2 from 'node:http2';
 import zlib from 'node:zlib';
 import { credentials, loadPackageDefinition, Metadata } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { forged, token } from './tokens.js';
 
-const [address, protos] = process.argv.slice(2);
+const [address, protos, keys] = process.argv.slice(2);
+const probe = token(keys, 'probe');
 const definition = loadSync('conformance.proto', { includeDirs: [protos], longs: Number, bytes: Buffer, defaults: true });
 const { Conformance } = loadPackageDefinition(definition).crm.conformance.v1;
 const plain = new Conformance(address, credentials.createInsecure());
@@ -17,9 +19,11 @@ const gzip = new Conformance(address, credentials.createInsecure(), { ...large, 
 const readable = metadata => Object.fromEntries(Object.entries(metadata?.getMap?.() ?? {}).map(
   ([key, value]) => [key, Buffer.isBuffer(value) ? value.toString('hex') : value]));
 const failure = error => ({ code: error.code, detail: error.details, trailers: readable(error.metadata) });
+const authorized = () => { const metadata = new Metadata(); metadata.set('authorization', `Bearer ${probe}`); return metadata; };
 const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-function unary(client, method, request, { metadata = new Metadata(), options = { deadline: Date.now() + 20000 }, onCall } = {}) {
+function unary(client, method, request, { metadata = new Metadata(), options = { deadline: Date.now() + 20000 }, bearer = probe, onCall } = {}) {
+  if (bearer) metadata.set('authorization', `Bearer ${bearer}`);
   return new Promise(resolve => {
     const result = {};
     const call = client[method](request, metadata, options, (error, reply) => {
@@ -40,7 +44,7 @@ function unary(client, method, request, { metadata = new Metadata(), options = {
 function streaming(client, method, request, { options = { deadline: Date.now() + 20000 }, onData } = {}) {
   return new Promise(resolve => {
     const values = [];
-    const call = client[method](request, new Metadata(), options);
+    const call = client[method](request, authorized(), options);
     const result = { values };
     call.on('data', message => { values.push(message.value); onData?.(call, values); });
     call.on('error', error => resolve(Object.assign(result, failure(error))));
@@ -64,7 +68,7 @@ function wire(path, headers, message, { compressed = 0 } = {}) {
     const session = http2.connect(`http://${address}`);
     session.on('error', reject);
     const stream = session.request({
-      ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers', ...headers,
+      ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers', authorization: `Bearer ${probe}`, ...headers,
     });
     const result = { frames: [] };
     const chunks = [];
@@ -100,14 +104,14 @@ const cases = {
   },
 
   'client streaming': () => new Promise(resolve => {
-    const call = plain.Sum(new Metadata(), { deadline: Date.now() + 20000 }, (error, reply) => resolve(error ? failure(error) : { code: 0, reply }));
+    const call = plain.Sum(authorized(), { deadline: Date.now() + 20000 }, (error, reply) => resolve(error ? failure(error) : { code: 0, reply }));
     for (let value = 1; value <= 100; value++) call.write({ value });
     call.end();
   }),
 
   'bidirectional streaming': () => new Promise(resolve => {
     const replies = [];
-    const call = plain.Chat(new Metadata(), { deadline: Date.now() + 20000 });
+    const call = plain.Chat(authorized(), { deadline: Date.now() + 20000 });
     // Each message is sent only after the answer to the one before: both directions are open at once.
     call.on('data', ({ text }) => { replies.push(text); replies.length < 10 ? call.write({ text: `m${replies.length}` }) : call.end(); });
     call.on('error', error => resolve(failure(error)));
@@ -211,6 +215,19 @@ const cases = {
 
   'unknown service': async () => {
     const { headers, trailers } = await wire('/crm.nobody.v1.Nobody/Echo', {}, Buffer.alloc(0));
+    const all = { ...headers, ...trailers };
+    return { code: Number(all['grpc-status']), http: all[':status'] };
+  },
+
+  'no token': () => unary(plain, 'Echo', {}, { bearer: null }),
+  'forged token': () => unary(plain, 'Echo', {}, { bearer: forged(keys, 'probe') }),
+  'expired token': () => unary(plain, 'Echo', {}, { bearer: token(keys, 'probe', { expires: -3600 }) }),
+  'token in the name of another': () => unary(plain, 'Echo', {}, { bearer: token(keys, 'probe', { subject: 'svc:contacts' }) }),
+  'token of a user by a service': () => unary(plain, 'Echo', {}, { bearer: token(keys, 'probe', { subject: 'usr_1', scope: 'customers:read' }) }),
+  'token without a signature': () => unary(plain, 'Echo', {}, { bearer: token(keys, 'probe', { algorithm: 'none' }) }),
+  'service that may not call': () => unary(plain, 'Echo', {}, { bearer: token(keys, 'stranger') }),
+  'unknown method without a token': async () => {
+    const { headers, trailers } = await wire('/crm.conformance.v1.Conformance/Nothing', { authorization: '' }, Buffer.alloc(0));
     const all = { ...headers, ...trailers };
     return { code: Number(all['grpc-status']), http: all[':status'] };
   },
