@@ -312,8 +312,7 @@ public sealed class Platform : IAsyncDisposable
             environment[name] = value;
         environment["Ports__Address"] = "127.0.0.1";
         environment["Ports__Http"] = Ports[entry.Name, "http"].ToString(CultureInfo.InvariantCulture);
-        if (entry.Bindings.Any(b => b.Name == "grpc"))
-            environment["Ports__Grpc"] = Ports[entry.Name, "grpc"].ToString(CultureInfo.InvariantCulture);
+        environment["Ports__Grpc"] = entry.Bindings.Any(b => b.Name == "grpc") ? Ports[entry.Name, "grpc"].ToString(CultureInfo.InvariantCulture) : "0";
         environment["CRM_SECRETS"] = Secrets.FolderOf(entry.Name);
         environment["Auth__TrustedKeys"] = Secrets.TrustedKeys;
         foreach (var (name, value) in _options.Installation?.MarkOf(entry.Name) ?? [])

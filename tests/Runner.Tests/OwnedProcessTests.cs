@@ -1,0 +1,93 @@
+using System.Globalization;
+using Crm.Runner;
+
+namespace Runner.Tests;
+
+public sealed class OwnedProcessTests : IDisposable
+{
+    private readonly string _folder = Reaper.TemporaryFolder("processes");
+
+    [Fact]
+    public async Task Killing_a_process_ends_its_children_too()
+    {
+        var process = Start("sleep 1000 & echo $!; wait");
+        var child = int.Parse(await FirstLogLineAsync(process), CultureInfo.InvariantCulture);
+
+        await process.KillAsync();
+
+        Assert.False(process.IsAlive);
+        for (var i = 0; i < 100 && OwnedProcess.StartOf(child) is not null; i++)
+            await Task.Delay(20, TestContext.Current.CancellationToken);
+        Assert.Null(OwnedProcess.StartOf(child));
+    }
+
+    [Fact]
+    public async Task A_process_that_ignores_SIGTERM_is_killed_after_the_grace()
+    {
+        var process = Start("trap '' TERM; echo ready; while :; do sleep 0.05; done");
+        await FirstLogLineAsync(process);
+
+        Assert.False(await process.StopAsync(TimeSpan.FromMilliseconds(300)));
+        Assert.False(process.IsAlive);
+    }
+
+    [Fact]
+    public async Task A_process_that_ends_on_SIGTERM_is_not_killed()
+    {
+        var process = Start("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
+        await FirstLogLineAsync(process);
+
+        Assert.True(await process.StopAsync(TimeSpan.FromSeconds(10)));
+        Assert.Contains("bye", process.LogTail());
+    }
+
+    [Fact]
+    public void The_id_of_another_process_is_not_taken_for_an_own_one()
+    {
+        var start = OwnedProcess.StartOf(Environment.ProcessId)!.Value;
+
+        Assert.NotNull(OwnedProcess.Find("self", Environment.ProcessId, start));
+        Assert.Null(OwnedProcess.Find("self", Environment.ProcessId, start - 1));
+    }
+
+    [Fact]
+    public async Task A_frozen_process_is_alive_and_goes_on_when_it_is_thawed()
+    {
+        var process = Start("i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done");
+        await FirstLogLineAsync(process);
+
+        process.Freeze();
+        await Task.Delay(50, TestContext.Current.CancellationToken);
+        var before = process.LogTail(1);
+        await Task.Delay(150, TestContext.Current.CancellationToken);
+        Assert.Equal(before, process.LogTail(1));
+        Assert.True(process.IsAlive);
+
+        process.Thaw();
+        await Task.Delay(150, TestContext.Current.CancellationToken);
+        Assert.NotEqual(before, process.LogTail(1));
+        await process.KillAsync();
+    }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private OwnedProcess Start(string script) => OwnedProcess.Start(new ProcessSpec
+    {
+        Name = "script",
+        Command = ["bash", "-c", script],
+        LogFile = Path.Combine(_folder, Guid.NewGuid().ToString("N") + ".log"),
+        EndWithCaller = true,
+    });
+
+    private static async Task<string> FirstLogLineAsync(OwnedProcess process)
+    {
+        for (var i = 0; i < 250; i++)
+        {
+            if (process.LogTail() is { Length: > 0 } text)
+                return text.Split('\n')[0];
+            await Task.Delay(20, TestContext.Current.CancellationToken);
+        }
+
+        throw new TimeoutException("The script wrote nothing.");
+    }
+}
