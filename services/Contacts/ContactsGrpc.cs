@@ -20,7 +20,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     public override async Task<Wire.Customer> GetCustomer(Wire.GetCustomerRequest request, ServerCallContext context)
     {
         var ct = context.CancellationToken;
-        return ToWire(await FindAsync(db.Whole().Where(c => c.Id == ParseId(request.Id)), ct));
+        return ToWire(await FindAsync(ById(db.Whole(), ParseId(request.Id)), ct));
     }
 
     [Callers("interactions", "campaigns", "billing-sync", "support", "gateway", Scope = Scopes.CustomersRead)]
@@ -29,7 +29,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
         var whole = db.Whole();
         var query = request.IdentifierCase switch
         {
-            Wire.ResolveCustomerRequest.IdentifierOneofCase.Id => whole.Where(c => c.Id == ParseId(request.Id)),
+            Wire.ResolveCustomerRequest.IdentifierOneofCase.Id => ById(whole, ParseId(request.Id)),
             Wire.ResolveCustomerRequest.IdentifierOneofCase.Email => ByIdentifier(whole, CustomerIdentifier.Email, Email.Normalize(request.Email).ToLowerInvariant()),
             Wire.ResolveCustomerRequest.IdentifierOneofCase.Phone => ByIdentifier(whole, CustomerIdentifier.Phone, Phone.Normalize(request.Phone)),
             Wire.ResolveCustomerRequest.IdentifierOneofCase.ExternalId =>
@@ -72,6 +72,8 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
             after = customers[^1].Id;
         }
     }
+
+    private static IQueryable<Customer> ById(IQueryable<Customer> customers, Guid id) => customers.Where(c => c.Id == id);
 
     private static IQueryable<Customer> ByIdentifier(IQueryable<Customer> customers, string kind, string value) =>
         customers.Where(c => c.Identifiers.Any(i => i.Kind == kind && i.Value == value));

@@ -14,8 +14,14 @@ export function token(keys, service, options) {
 export const forged = (keys, service) => signed(
   generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey, service, { kid: thumbprint(createPrivateKey(readFileSync(join(keys, `${service}.key`)))) });
 
+// The public half of keys/<service>.key, as a JSON Web Key.
+export function publicKey(keys, service) {
+  const key = createPublicKey(readFileSync(join(keys, `${service}.key`)));
+  return { ...key.export({ format: 'jwk' }), kid: thumbprint(key), use: 'sig', alg: 'ES256' };
+}
+
 function thumbprint(key) {
-  const { crv, kty, x, y } = createPublicKey(key).export({ format: 'jwk' });
+  const { crv, kty, x, y } = (key.type === 'private' ? createPublicKey(key) : key).export({ format: 'jwk' });
   return createHash('sha256').update(JSON.stringify({ crv, kty, x, y })).digest('base64url');
 }
 
