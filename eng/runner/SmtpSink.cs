@@ -72,12 +72,12 @@ public sealed partial class SmtpSink : IAsyncDisposable
     private Task _accepting = Task.CompletedTask;
     private int _count, _delivered;
 
-    private SmtpSink(SmtpSinkOptions options)
+    private SmtpSink(SmtpSinkOptions options, TcpListener listener)
     {
         _options = options;
         _reject = Pattern(options.Reject);
         _defer = Pattern(options.Defer);
-        _listener = new TcpListener(IPAddress.Loopback, options.Port == 0 ? FreePort.Next() : options.Port);
+        _listener = listener;
     }
 
     public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
@@ -90,12 +90,29 @@ public sealed partial class SmtpSink : IAsyncDisposable
 
     public static SmtpSink Start(SmtpSinkOptions options)
     {
-        var sink = new SmtpSink(options);
         if (options.Folder is not null)
             Directory.CreateDirectory(options.Folder);
-        sink._listener.Start();
+        var sink = new SmtpSink(options, Listen(options.Port));
         sink._accepting = sink.AcceptAsync();
         return sink;
+    }
+
+    private static TcpListener Listen(int port)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            var listener = new TcpListener(IPAddress.Loopback, port == 0 ? FreePort.Next() : port);
+            try
+            {
+                listener.Start();
+                return listener;
+            }
+            catch (SocketException) when (port == 0 && attempt < 10)
+            {
+                // Somebody took the free port in between.
+                listener.Dispose();
+            }
+        }
     }
 
     /// <summary>How many mails each address got, by lower-case address.</summary>
