@@ -15,7 +15,8 @@ public sealed record PlatformOptions
 
     public required PortMap Ports { get; init; }
 
-    public string Configuration { get; init; } = "Release";
+    /// <summary>Of the programs to start; that of the caller, so that a test in Debug runs what it was built with.</summary>
+    public string Configuration { get; init; } = AppContext.BaseDirectory.Contains("/bin/Debug/", StringComparison.Ordinal) ? "Debug" : "Release";
 
     public bool EndWithCaller { get; init; }
 
