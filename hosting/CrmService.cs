@@ -14,6 +14,7 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Configuration.Memory;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
@@ -48,6 +49,20 @@ public static class CrmService
     /// <summary>What the gateway shares with the services: configuration, ports, telemetry, problems, JSON.</summary>
     public static void AddCrmProcess(this WebApplicationBuilder builder, string service)
     {
+        // Statements and requests are spans, not log lines; a failed statement is logged where it is handled.
+        builder.Configuration.Sources.Insert(0, new MemoryConfigurationSource
+        {
+            InitialData = new Dictionary<string, string?>
+            {
+                ["Logging:LogLevel:Microsoft"] = "Warning",
+                ["Logging:LogLevel:Microsoft.Hosting.Lifetime"] = "Information",
+                ["Logging:LogLevel:Microsoft.EntityFrameworkCore.Database.Command"] = "None",
+                ["Logging:LogLevel:Microsoft.EntityFrameworkCore.Update"] = "None",
+                ["Logging:LogLevel:System.Net.Http"] = "Warning",
+                ["Logging:LogLevel:Grpc"] = "Warning",
+                ["Logging:LogLevel:Npgsql"] = "Warning",
+            },
+        });
         if (Environment.GetEnvironmentVariable("CRM_SECRETS") is { Length: > 0 } secrets)
         {
             builder.Configuration.AddKeyPerFile(Path.GetFullPath(secrets), optional: false);
@@ -114,6 +129,11 @@ public static class CrmService
                 if (Activity.Current is { } activity)
                 {
                     http.Response.Headers["Crm-Trace-Id"] = activity.TraceId.ToHexString();
+                }
+
+                if (http.Items[ProblemExceptionHandler.ETagItem] is string etag)
+                {
+                    http.Response.Headers.ETag = etag;
                 }
 
                 return Task.CompletedTask;

@@ -7,6 +7,7 @@ using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Authorization.Policy;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
@@ -56,7 +57,7 @@ public static class InternalAuth
                 },
             };
         });
-        services.AddAuthorizationBuilder().SetFallbackPolicy(new AuthorizationPolicyBuilder().RequireAssertion(_ => false).Build());
+        services.AddAuthorizationBuilder().SetFallbackPolicy(new AuthorizationPolicyBuilder().RequireAssertion(IsNoEndpoint).Build());
         services.AddSingleton<IAuthorizationHandler, ScopeHandler>();
         services.AddSingleton<IAuthorizationHandler, CallersHandler>();
         services.AddSingleton<IAuthorizationMiddlewareResultHandler, AuthorizationProblems>();
@@ -81,6 +82,9 @@ public static class InternalAuth
 
     /// <summary>The key or user id, or <c>svc:&lt;service&gt;</c>.</summary>
     public static string Subject(this ClaimsPrincipal user) => user.FindFirst(CallerClaims.Subject)?.Value ?? "anonymous";
+
+    /// <summary>Unknown paths, and routing's own answers such as 405 and 415; they do nothing.</summary>
+    private static bool IsNoEndpoint(AuthorizationHandlerContext context) => context.Resource is HttpContext http && http.GetEndpoint() is not RouteEndpoint;
 
     private static string? KeyIdOf(string token)
     {

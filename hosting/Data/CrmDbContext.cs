@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using Crm.Contracts.Events;
 using Microsoft.EntityFrameworkCore;
+using Npgsql;
 
 namespace Crm.Hosting.Data;
 
@@ -21,6 +22,8 @@ public interface IAggregate
 public abstract class CrmDbContext(DbContextOptions options) : DbContext(options)
 {
     internal const int Partitions = 64;
+
+    private const string OutboxSequenceKey = "outbox_aggregate_id_aggregate_seq_key";
 
     internal DbSet<OutboxMessage> Outbox => Set<OutboxMessage>();
 
@@ -74,6 +77,20 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
             ? Task.CompletedTask
             : Database.ExecuteSqlAsync(
                 $"SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT hashtextextended(t, 0) AS k FROM unnest({ordered}) AS t ORDER BY 1) AS keys", ct);
+    }
+
+    /// <exception cref="DbUpdateConcurrencyException">Somebody else changed an aggregate meanwhile.</exception>
+    public override async Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            return await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
+        }
+        catch (DbUpdateException exception) when (exception.InnerException is PostgresException { ConstraintName: OutboxSequenceKey })
+        {
+            // The other writer's event has this number: its change of the aggregate came first.
+            throw new DbUpdateConcurrencyException("Somebody else changed the aggregate meanwhile.", exception);
+        }
     }
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)

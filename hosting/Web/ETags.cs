@@ -22,14 +22,12 @@ public static class ETags
         var ifMatch = http.Request.Headers.IfMatch;
         if (ifMatch.Count == 0)
         {
-            http.Response.Headers.ETag = Of(version);
-            throw new ProblemException(ProblemCodes.PreconditionRequired, "Send If-Match with the ETag of the version that you changed.");
+            throw new ProblemException(ProblemCodes.PreconditionRequired, "Send If-Match with the ETag of the version that you changed.") { ETag = Of(version) };
         }
 
         if (!Matches(ifMatch, version))
         {
-            http.Response.Headers.ETag = Of(version);
-            throw new ProblemException(ProblemCodes.StaleVersion, $"The record is at version {version}; read it again.");
+            throw new ProblemException(ProblemCodes.StaleVersion, $"The record is at version {version}; read it again.") { ETag = Of(version) };
         }
     }
 

@@ -5,6 +5,7 @@ using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
 using Microsoft.AspNetCore.Http;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 
@@ -59,10 +60,7 @@ internal static class Idempotency
             return;
         }
 
-        var stored = await db.Database.SqlQuery<StoredAnswer>(
-            $"SELECT body_hash, status, headers::text AS headers, body FROM idempotency WHERE owner = {owner} AND operation = {operation} AND key = {key}")
-            .FirstOrDefaultAsync(ct);
-        if (stored is not null)
+        if (await FindAsync((NpgsqlTransaction)transaction.GetDbTransaction(), owner, operation, key, ct) is { } stored)
         {
             await ReplayAsync(http, stored, hash);
             return;
@@ -93,6 +91,19 @@ internal static class Idempotency
 
         buffer.Position = 0;
         await buffer.CopyToAsync(original, ct);
+    }
+
+    private static async Task<StoredAnswer?> FindAsync(NpgsqlTransaction transaction, string owner, string operation, string key, CancellationToken ct)
+    {
+        await using var command = new NpgsqlCommand(
+            "SELECT body_hash, status, headers::text, body FROM idempotency WHERE owner = @owner AND operation = @operation AND key = @key", transaction.Connection, transaction);
+        command.Parameters.Add(new NpgsqlParameter<string>("owner", owner));
+        command.Parameters.Add(new NpgsqlParameter<string>("operation", operation));
+        command.Parameters.Add(new NpgsqlParameter<string>("key", key));
+        await using var reader = await command.ExecuteReaderAsync(ct);
+        return await reader.ReadAsync(ct)
+            ? new(reader.GetFieldValue<byte[]>(0), reader.GetInt32(1), reader.GetString(2), reader.GetFieldValue<byte[]>(3))
+            : null;
     }
 
     private static async Task ReplayAsync(HttpContext http, StoredAnswer stored, byte[] hash)

@@ -37,6 +37,9 @@ public sealed class ProblemException(ProblemCode code, string detail, params IRe
     /// <summary>Seconds; answered as <c>Retry-After</c>.</summary>
     public int? RetryAfter { get; init; }
 
+    /// <summary>The tag of the version that is current; answered as <c>ETag</c>.</summary>
+    public string? ETag { get; init; }
+
     public static ProblemException NotFound(string what) => new(ProblemCodes.NotFound, $"There is no such {what}.");
 
     public static ProblemException Invalid(params IReadOnlyList<FieldError> errors) =>

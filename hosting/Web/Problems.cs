@@ -99,6 +99,9 @@ public static class Problems
 /// <summary>Exceptions that leave an endpoint.</summary>
 internal sealed partial class ProblemExceptionHandler(ILogger<ProblemExceptionHandler> logger) : IExceptionHandler
 {
+    /// <summary>The exception middleware clears the header when the answer starts; this one is set after it.</summary>
+    public const string ETagItem = "crm-etag";
+
     public async ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
     {
         if (httpContext.RequestAborted.IsCancellationRequested && exception is OperationCanceledException or IOException)
@@ -110,12 +113,17 @@ internal sealed partial class ProblemExceptionHandler(ILogger<ProblemExceptionHa
         var described = Problems.Describe(exception);
         if (described.Code.Status >= 500)
         {
-            LogFailed(exception, httpContext.Request.Method, httpContext.GetEndpoint()?.DisplayName ?? "?", described.Code.Code);
+            LogFailed(exception, httpContext.Request.Method, httpContext.Features.Get<IExceptionHandlerFeature>()?.Endpoint?.DisplayName ?? "?", described.Code.Code);
         }
 
         if (described.RetryAfter is { } seconds)
         {
             httpContext.Response.Headers.RetryAfter = seconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        }
+
+        if (described.ETag is { } etag)
+        {
+            httpContext.Items[ETagItem] = etag;
         }
 
         await Problems.WriteAsync(httpContext, Problems.Create(httpContext, described.Code, described.Message, described.Errors, described.Extensions));

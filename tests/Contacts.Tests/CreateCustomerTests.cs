@@ -1,35 +1,157 @@
 using System.Net;
-using System.Net.Http.Json;
 using System.Text.Json.Nodes;
 
 namespace Contacts.Tests;
 
-public sealed class CreateCustomerTests(ContactsFixture fixture)
+public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(fixture)
 {
-    private static readonly CancellationToken Ct = TestContext.Current.CancellationToken;
-    private readonly HttpClient _contacts = fixture.CreateClient("contacts");
-
     [Fact]
     public async Task A_created_customer_reads_back_as_it_was_sent()
     {
-        var email = $"{Guid.NewGuid():n}@Example.COM";
-        var response = await _contacts.PostAsync("/v1/customers", Json($$$"""
+        var email = $"{Unique()}@Example.COM";
+        var (created, _) = await SendAsync(HttpMethod.Post, "/v1/customers", $$$"""
             {"kind":"person","given_name":"Ada","family_name":"Byron","emails":[{"address":"{{{email}}}","type":"work","primary":true}],
              "addresses":[{"lines":["12 St James's Sq"],"city":"London","postal_code":"SW1Y 4JH","country":"GB"}],
              "birth_date":"1815-12-10","locale":"en-GB","time_zone":"Europe/London","lifecycle":"prospect","source":{"type":"enquiry"},
              "department":"sales","tier":"standard","attributes":{"newsletter_topic":"maths"}}
-            """), Ct);
-        Assert.Equal(HttpStatusCode.Created, response.StatusCode);
-        var read = await _contacts.GetAsync(response.Headers.Location, Ct);
+            """);
+        Assert.Equal(HttpStatusCode.Created, created.StatusCode);
+        var (read, customer) = await SendAsync(HttpMethod.Get, created.Headers.Location!.ToString());
         Assert.Equal("\"1\"", read.Headers.ETag!.Tag);
-        var customer = await BodyAsync(read);
         Assert.Equal("Ada Byron", (string?)customer["display_name"]);
-        Assert.Equal(email[..^11] + "example.com", (string?)customer["emails"]![0]!["address"]);
+        Assert.Equal(email.Replace("Example.COM", "example.com", StringComparison.Ordinal), (string?)customer["emails"]![0]!["address"]);
         Assert.Equal("1815-12-10", (string?)customer["birth_date"]);
         Assert.Equal("maths", (string?)customer["attributes"]!["newsletter_topic"]);
     }
 
-    private static StringContent Json(string text) => new(text, System.Text.Encoding.UTF8, "application/json");
+    [Fact]
+    public async Task Of_fifty_identical_creates_at_once_one_makes_a_row_and_the_others_name_it()
+    {
+        var body = $$$"""{"kind":"person","given_name":"Fifty","emails":[{"address":"{{{NewEmail()}}}"}]}""";
+        var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => SendAsync(HttpMethod.Post, "/v1/customers", body)));
+        var created = Assert.Single(answers, a => a.Response.StatusCode == HttpStatusCode.Created);
+        Assert.All(answers.Where(a => a.Response.StatusCode != HttpStatusCode.Created), a =>
+        {
+            AssertProblem(a.Response, a.Body, 409, "duplicate_suspected", "/emails");
+            Assert.Equal((string?)created.Body["id"], (string?)a.Body["candidates"]![0]!["customer_id"]);
+        });
+    }
 
-    private static async Task<JsonNode> BodyAsync(HttpResponseMessage response) => JsonNode.Parse(await response.Content.ReadAsStringAsync(Ct))!;
+    [Fact]
+    public async Task A_duplicate_is_created_when_a_reason_is_given()
+    {
+        var email = NewEmail();
+        await CreatePersonAsync("Father", "Smith", email);
+        var same = $$$"""{"kind":"person","given_name":"Son","emails":[{"address":"{{{email.ToUpperInvariant()}}}"}]}""";
+        var (refused, problem) = await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true", same);
+        AssertProblem(refused, problem, 400, "invalid_parameter", "reason");
+        var (forced, _) = await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=they+share+a+mailbox", same);
+        Assert.Equal(HttpStatusCode.Created, forced.StatusCode);
+    }
+
+    [Fact]
+    public async Task A_create_with_a_taken_external_id_names_the_record_that_has_it()
+    {
+        var id = Unique();
+        var body = $$$"""{"kind":"organization","name":"Acme","external_ids":[{"system":"erp","id":"{{{id}}}"}]}""";
+        var first = await CreateAsync(body);
+        var (response, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", body);
+        AssertProblem(response, problem, 409, "already_exists", "/external_ids/0");
+        Assert.Equal((string?)first["id"], (string?)problem["existing_id"]);
+    }
+
+    [Fact]
+    public async Task Fifty_requests_under_one_idempotency_key_make_one_row_and_get_fifty_equal_answers()
+    {
+        var key = Unique();
+        var body = $$$"""{"kind":"person","given_name":"Once","emails":[{"address":"{{{NewEmail()}}}"}]}""";
+        var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => SendAsync(HttpMethod.Post, "/v1/customers", body, ("Idempotency-Key", key))));
+        Assert.All(answers, a => Assert.Equal(HttpStatusCode.Created, a.Response.StatusCode));
+        Assert.Single(answers.Select(a => a.Body.ToJsonString()).Distinct());
+        Assert.Equal(49, answers.Count(a => a.Response.Headers.Contains("Idempotent-Replayed")));
+        var (other, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", """{"kind":"person","given_name":"Other"}""", ("Idempotency-Key", key));
+        AssertProblem(other, problem, 422, "idempotency_mismatch");
+    }
+
+    public static TheoryData<string, int, string, string?> BadBodies => new()
+    {
+        { "{", 400, "malformed_json", null },
+        { "", 400, "bad_request", null },
+        { "[]", 400, "validation_failed", null },
+        { """{"kind":"person","given_name":"A","colour":"red"}""", 400, "validation_failed", "/colour" },
+        { """{"kind":"person","given_name":7}""", 400, "validation_failed", "/given_name" },
+        { """{"kind":"robot","given_name":"A"}""", 400, "validation_failed", "/kind" },
+        { """{"kind":"person"}""", 400, "validation_failed", "/given_name" },
+        { """{"given_name":"A"}""", 400, "validation_failed", "/kind" },
+        { """{"kind":"organization","given_name":"A"}""", 400, "validation_failed", "/name" },
+        { """{"kind":"person","given_name":"A","emails":[{"address":"ok@example.com"},{"address":"not an address"}]}""", 400, "validation_failed", "/emails/1/address" },
+        { """{"kind":"person","given_name":"A","emails":[{"address":"a@example.com\r\nBcc: b@example.com"}]}""", 400, "validation_failed", "/emails/0/address" },
+        { """{"kind":"person","given_name":"A\r\nSet-Cookie: x=1"}""", 400, "validation_failed", "/given_name" },
+        { """{"kind":"person","given_name":"A\u0000"}""", 400, "validation_failed", "/given_name" },
+        { """{"kind":"person","given_name":"A","phones":[{"number":"12345"}]}""", 400, "validation_failed", "/phones/0/number" },
+        { """{"kind":"person","given_name":"A","addresses":[{"country":"ZZ"}]}""", 400, "validation_failed", "/addresses/0/country" },
+        { """{"kind":"person","given_name":"A","birth_date":"1999-02-30"}""", 400, "validation_failed", "/birth_date" },
+        { """{"kind":"person","given_name":"A","time_zone":"Mars/Olympus"}""", 400, "validation_failed", "/time_zone" },
+        { """{"kind":"person","given_name":"A","external_ids":[{"system":"UPPER","id":"1"}]}""", 400, "validation_failed", "/external_ids/0/system" },
+        { """{"kind":"person","given_name":"A","attributes":{"nested":{"a":1}}}""", 400, "validation_failed", "/attributes" },
+        { """{"kind":"person","given_name":"A","source":{"type":"referral","referrer_id":"cus_00000000000000000000000000"}}""", 422, "unknown_customer", "/source/referrer_id" },
+    };
+
+    [Theory]
+    [MemberData(nameof(BadBodies))]
+    public async Task A_bad_body_is_refused_with_its_code_and_place(string body, int status, string code, string? pointer)
+    {
+        var (response, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", body);
+        AssertProblem(response, problem, status, code, pointer);
+    }
+
+    [Fact]
+    public async Task An_injection_string_is_a_name_like_any_other()
+    {
+        const string Name = "Robert'); DROP TABLE customers;--";
+        var created = await CreatePersonAsync(Name, "O'Hara");
+        var (response, found) = await SendAsync(HttpMethod.Get, $"/v1/customers?q={Uri.EscapeDataString(Name)}");
+        Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+        Assert.Contains((string?)created["id"], found["data"]!.AsArray().Select(c => (string?)c!["id"]));
+    }
+
+    [Fact]
+    public async Task A_body_over_a_megabyte_is_413_and_a_wrong_content_type_415()
+    {
+        var (large, tooLarge) = await SendAsync(HttpMethod.Post, "/v1/customers", $$$"""{"kind":"person","given_name":"{{{new string('x', 10_000_000)}}}"}""");
+        AssertProblem(large, tooLarge, 413, "body_too_large");
+        using var form = new FormUrlEncodedContent([new("kind", "person")]);
+        var response = await Client.PostAsync("/v1/customers", form, Ct);
+        AssertProblem(response, JsonNode.Parse(await response.Content.ReadAsStringAsync(Ct))!, 415, "unsupported_media_type");
+    }
+
+    [Fact]
+    public async Task Every_event_waits_in_the_queues_of_services_that_have_never_run()
+    {
+        var before = await CountAsync();
+        await CreatePersonAsync();
+        for (var i = 0; i < 100 && await CountAsync() < before + 4; i++)
+        {
+            await Task.Delay(100, Ct);
+        }
+
+        Assert.True(await CountAsync() >= before + 4, "The event is not in all four queues.");
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var dead = database.CreateCommand("SELECT count(*) FROM dead_letter");
+        Assert.Equal(0L, await dead.ExecuteScalarAsync(Ct));
+
+        async Task<long> CountAsync()
+        {
+            var factory = new RabbitMQ.Client.ConnectionFactory { Uri = new Uri(Fixture.Platform.BusUri) };
+            await using var connection = await factory.CreateConnectionAsync(Ct);
+            await using var channel = await connection.CreateChannelAsync(cancellationToken: Ct);
+            var total = 0L;
+            foreach (var queue in Crm.Contracts.Events.Queues.CustomerCopies)
+            {
+                total += (await channel.QueueDeclarePassiveAsync(queue, Ct)).MessageCount;
+            }
+
+            return total;
+        }
+    }
 }

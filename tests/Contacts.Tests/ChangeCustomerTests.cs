@@ -1,0 +1,92 @@
+using System.Net;
+
+namespace Contacts.Tests;
+
+public sealed class ChangeCustomerTests(ContactsFixture fixture) : ContactsTest(fixture)
+{
+    [Fact]
+    public async Task A_merge_patch_changes_what_it_names_and_nothing_else()
+    {
+        var customer = await CreatePersonAsync("Grace", "Hopper");
+        var (response, patched) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{customer["id"]}", """{"family_name":"Murray","tier":"gold","attributes":{"rank":"admiral"}}""", ("If-Match", "\"1\""));
+        Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+        Assert.Equal("\"2\"", response.Headers.ETag!.Tag);
+        Assert.Equal("Grace Murray", (string?)patched["display_name"]);
+        Assert.Equal("gold", (string?)patched["tier"]);
+        Assert.Equal((string?)customer["emails"]![0]!["address"], (string?)patched["emails"]![0]!["address"]);
+        var (_, cleared) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{customer["id"]}", """{"family_name":null,"attributes":{"rank":null}}""", ("If-Match", "\"2\""));
+        Assert.Null(cleared["family_name"]);
+        Assert.Empty(cleared["attributes"]!.AsObject());
+    }
+
+    [Fact]
+    public async Task A_patch_without_or_with_a_stale_If_Match_changes_nothing()
+    {
+        var customer = await CreatePersonAsync();
+        var path = $"/v1/customers/{customer["id"]}";
+        var (missing, required) = await SendAsync(HttpMethod.Patch, path, """{"tier":"vip"}""");
+        AssertProblem(missing, required, 428, "precondition_required");
+        var (stale, problem) = await SendAsync(HttpMethod.Patch, path, """{"tier":"vip"}""", ("If-Match", "\"9\""));
+        AssertProblem(stale, problem, 412, "stale_version");
+        Assert.Equal("\"1\"", stale.Headers.ETag!.Tag);
+        var (_, read) = await SendAsync(HttpMethod.Get, path);
+        Assert.Equal("standard", (string?)read["tier"]);
+    }
+
+    [Fact]
+    public async Task Of_two_patches_of_one_version_one_wins()
+    {
+        var customer = await CreatePersonAsync();
+        var answers = await Task.WhenAll(Enumerable.Range(0, 10).Select(i =>
+            SendAsync(HttpMethod.Patch, $"/v1/customers/{customer["id"]}", $$"""{"given_name":"N{{i}}"}""", ("If-Match", "\"1\""))));
+        Assert.Single(answers, a => a.Response.StatusCode == HttpStatusCode.OK);
+        Assert.All(answers.Where(a => a.Response.StatusCode != HttpStatusCode.OK), a => AssertProblem(a.Response, a.Body, 412, "stale_version"));
+    }
+
+    [Fact]
+    public async Task A_patch_that_would_make_the_record_invalid_is_refused()
+    {
+        var customer = await CreateAsync("""{"kind":"person","given_name":"Only"}""");
+        var (response, problem) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{customer["id"]}", """{"given_name":null}""", ("If-Match", "*"));
+        AssertProblem(response, problem, 400, "validation_failed", "/given_name");
+        var (unknown, body) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{customer["id"]}", """{"version":7}""", ("If-Match", "*"));
+        AssertProblem(unknown, body, 400, "validation_failed", "/version");
+    }
+
+    [Fact]
+    public async Task An_upsert_says_created_then_unchanged_then_updated()
+    {
+        var path = $"/v1/customers/by-external-id/shop/{Unique()}";
+        var (first, created) = await SendAsync(HttpMethod.Put, path, """{"kind":"person","given_name":"Una","lifecycle":"enquiry"}""");
+        Assert.Equal((HttpStatusCode.Created, "created"), (first.StatusCode, (string?)created["result"]));
+        var (_, unchanged) = await SendAsync(HttpMethod.Put, path, """{"kind":"person","given_name":"Una"}""");
+        Assert.Equal("unchanged", (string?)unchanged["result"]);
+        Assert.Equal("enquiry", (string?)unchanged["lifecycle"]);
+        var (_, updated) = await SendAsync(HttpMethod.Put, path, """{"kind":"person","given_name":"Una","family_name":"Marsh"}""");
+        Assert.Equal("updated", (string?)updated["result"]);
+        Assert.Equal((string?)created["id"], (string?)updated["id"]);
+        Assert.Equal(2, (int?)updated["version"]);
+    }
+
+    [Fact]
+    public async Task Parallel_upserts_of_one_external_id_make_one_row()
+    {
+        var path = $"/v1/customers/by-external-id/shop/{Unique()}";
+        var answers = await Task.WhenAll(Enumerable.Range(0, 30).Select(_ => SendAsync(HttpMethod.Put, path, """{"kind":"person","given_name":"Par"}""")));
+        Assert.Single(answers.Select(a => (string?)a.Body["id"]).Distinct());
+        Assert.Single(answers, a => (string?)a.Body["result"] == "created");
+    }
+
+    [Fact]
+    public async Task An_upsert_matched_on_email_finds_the_customer_and_gives_him_the_external_id()
+    {
+        var email = NewEmail();
+        var customer = await CreatePersonAsync("Mat", "Chon", email);
+        var id = Unique();
+        var (_, upserted) = await SendAsync(HttpMethod.Put, $"/v1/customers/by-external-id/shop/{id}?match_on=email", $$$"""{"emails":[{"address":"{{{email}}}"}]}""");
+        Assert.Equal((string?)customer["id"], (string?)upserted["id"]);
+        Assert.Equal("updated", (string?)upserted["result"]);
+        var (_, found) = await SendAsync(HttpMethod.Get, $"/v1/customers?external_id=shop:{id}");
+        Assert.Equal((string?)customer["id"], (string?)Assert.Single(found["data"]!.AsArray())!["id"]);
+    }
+}
