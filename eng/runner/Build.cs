@@ -1,51 +1,88 @@
+using System.Text.Json;
+
 namespace Crm.Runner;
 
-/// <summary>Builds the solution when a source is newer than the last build.</summary>
-public static class Build
+/// <summary>Builds when a source is newer than the last build.</summary>
+public sealed class Build
 {
     private static readonly string[] NotSources = ["bin", "obj", ".git", ".run", "node_modules", "TestResults", ".vs", ".idea", ".vscode"];
 
-    public static bool IsCurrent(string root)
+    private readonly string _root;
+    private readonly string _what;
+    private readonly string _stamp;
+    private readonly string[] _without;
+    private readonly IReadOnlyList<string>? _projects;
+
+    private Build(string root, string what, string[] without, IReadOnlyList<string>? projects)
     {
-        var stamp = new FileInfo(Stamp(root));
-        return stamp.Exists && !HasNewer(new DirectoryInfo(root), stamp.LastWriteTimeUtc);
+        _root = root;
+        _what = what;
+        _without = [.. NotSources, .. without];
+        _projects = projects;
+        _stamp = Path.Combine(Installation.FolderOf(root), $"build-{what}.stamp");
     }
 
-    /// <returns>Whether anything was built.</returns>
-    public static async Task<bool> RunAsync(string root, Action<string, string> progress, CancellationToken ct = default)
-    {
-        if (IsCurrent(root))
-            return false;
+    /// <summary>The programs of tye.yaml, without the tests.</summary>
+    public static Build Programs(Topology topology) =>
+        new(topology.Root, "programs", ["tests"], [.. topology.Entries.Where(e => e.Project is not null).Select(e => e.Project!).Where(p => File.Exists(Path.Combine(topology.Root, p)))]);
 
-        var solution = Directory.EnumerateFiles(root, "*.sln").Concat(Directory.EnumerateFiles(root, "*.slnx")).FirstOrDefault()
-            ?? throw new RunnerException($"No solution in {root}.", "Run from a whole clone of the repository.");
-        progress("build", File.Exists(Stamp(root)) ? "sources changed, building" : "building everything, the first time takes a minute or two");
-        var start = DateTimeOffset.UtcNow;
-        var building = Shell.RunAsync(["dotnet", "build", solution, "-c", "Release", "-v", "q", "-nologo"], ct: ct, folder: root);
+    /// <summary>The whole solution.</summary>
+    public static Build Everything(string root) => new(root, "everything", [], null);
+
+    public bool IsCurrent
+    {
+        get
+        {
+            var stamp = new FileInfo(_stamp);
+            return stamp.Exists && !HasNewer(new DirectoryInfo(_root), stamp.LastWriteTimeUtc);
+        }
+    }
+
+    public async Task RunAsync(Action<string, string> progress, CancellationToken ct = default)
+    {
+        if (IsCurrent)
+            return;
+
+        progress("build", File.Exists(_stamp) ? "sources changed, building" : $"building {_what}, the first time takes a minute or two");
+        var start = DateTime.UtcNow;
+        var building = Shell.RunAsync(["dotnet", "build", await SolutionAsync(ct), "-c", "Release", "-v", "q", "-nologo"], folder: _root, ct: ct);
         while (await Task.WhenAny(building, Task.Delay(TimeSpan.FromSeconds(20), ct)) != building)
             progress("build", "still building");
         var result = await building;
 
-        var log = Path.Combine(Installation.FolderOf(root), "logs", "build.log");
+        var log = Path.Combine(Installation.FolderOf(_root), "logs", "build.log");
         Directory.CreateDirectory(Path.GetDirectoryName(log)!);
         await File.WriteAllTextAsync(log, result.Output, ct);
         if (result.ExitCode != 0)
-            throw new RunnerException($"The build failed:\n{string.Join('\n', result.Output.Split('\n').Where(l => l.Contains("error", StringComparison.OrdinalIgnoreCase)).Distinct().Take(20))}", $"The whole output is {log}.");
+        {
+            var errors = result.Output.Split('\n').Where(l => l.Contains("error", StringComparison.OrdinalIgnoreCase)).Select(l => l.Trim()).Distinct().Take(20);
+            throw new RunnerException($"The build failed:\n{string.Join('\n', errors)}", $"The whole output is {log}.");
+        }
 
         // A source that changed while it was built is newer than the start; else the stamp is of now, because the build
         // itself made folders (bin, obj) and lock files beside the sources.
-        var changed = HasNewer(new DirectoryInfo(root), start.UtcDateTime, withFolders: false);
-        await File.WriteAllTextAsync(Stamp(root), "", ct);
+        var changed = HasNewer(new DirectoryInfo(_root), start, withFolders: false);
+        await File.WriteAllTextAsync(_stamp, "", ct);
         if (changed)
-            File.SetLastWriteTimeUtc(Stamp(root), start.UtcDateTime);
+            File.SetLastWriteTimeUtc(_stamp, start);
         progress("build", "done");
-        return true;
     }
 
-    private static string Stamp(string root) => Path.Combine(Installation.FolderOf(root), "build.stamp");
+    /// <summary>The solution, or a filter on it.</summary>
+    private async Task<string> SolutionAsync(CancellationToken ct)
+    {
+        var solution = Directory.EnumerateFiles(_root, "*.sln").FirstOrDefault()
+            ?? throw new RunnerException($"No solution in {_root}.", "Run from a whole clone of the repository.");
+        if (_projects is null)
+            return solution;
+        var filter = Path.Combine(Installation.FolderOf(_root), $"{_what}.slnf");
+        var content = new { solution = new { path = Path.GetRelativePath(Path.GetDirectoryName(filter)!, solution), projects = _projects } };
+        await File.WriteAllTextAsync(filter, JsonSerializer.Serialize(content), ct);
+        return filter;
+    }
 
     /// <summary>Folders count too: a source that was removed changes only its folder.</summary>
-    private static bool HasNewer(DirectoryInfo folder, DateTime time, bool withFolders = true)
+    private bool HasNewer(DirectoryInfo folder, DateTime time, bool withFolders = true)
     {
         if (withFolders && folder.LastWriteTimeUtc > time)
             return true;
@@ -53,7 +90,7 @@ public static class Build
         {
             if (entry is DirectoryInfo inner)
             {
-                if (!NotSources.Contains(inner.Name) && inner.LinkTarget is null && HasNewer(inner, time, withFolders))
+                if (!_without.Contains(inner.Name) && inner.LinkTarget is null && HasNewer(inner, time, withFolders))
                     return true;
             }
             else if (entry.LastWriteTimeUtc > time && entry.Name != "packages.lock.json")

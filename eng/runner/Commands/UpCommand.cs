@@ -22,6 +22,7 @@ internal static class UpCommand
         if (needed.Any(installation.IsRunning) && installation.Ports is { } used)
             ports = used;
         var progress = new Progress();
+        var build = Build.Programs(topology);
         var options = new PlatformOptions
         {
             Topology = topology,
@@ -35,7 +36,7 @@ internal static class UpCommand
 
         if (needed.All(installation.IsRunning) && await AllReadyAsync(new Platform(options), ct))
         {
-            if (!Build.IsCurrent(root))
+            if (!build.IsCurrent)
                 Console.WriteLine("The sources changed since the start: ./crm down && ./crm up runs the new ones.");
             PrintWay(installation, ports, "Already running, nothing changed.");
             return 0;
@@ -49,14 +50,14 @@ internal static class UpCommand
             PrivateRabbitMq.RequireInstalled();
 
         // A build writes over the programs of running services.
-        if (!Build.IsCurrent(root) && topology.Services.Any(s => installation.IsRunning(s.Name)))
+        if (!build.IsCurrent && topology.Services.Any(s => installation.IsRunning(s.Name)))
         {
             progress.Step("services", "the sources changed: stopping what still runs");
             await DownCommand.StopServicesAsync(installation, topology);
         }
 
         var infrastructure = new Platform(options);
-        await Task.WhenAll(StartPostgresAsync(), StartRabbitAsync(), Build.RunAsync(root, progress.Step, ct));
+        await Task.WhenAll(StartPostgresAsync(), StartRabbitAsync(), build.RunAsync(progress.Step, ct));
 
         // Described again: only now is everything built.
         var platform = new Platform(options) { Postgres = infrastructure.Postgres, RabbitMq = infrastructure.RabbitMq };
