@@ -5,7 +5,7 @@ namespace Contracts.Tests;
 
 public sealed partial class SolutionTests
 {
-    private static readonly string[] Inside = [.. ProjectLine().Matches(File.ReadAllText(Path.Combine(Repository.Root, "Crm.Platform.sln"))).Select(m => m.Groups[1].Value.Replace('\\', '/'))];
+    private static readonly string[] Inside = [.. ProjectLine().Matches(File.ReadAllText(Path.Combine(Repository.Root, "Crm.Platform.sln"))).Select(m => m.Groups["path"].Value.Replace('\\', '/'))];
 
     [Fact]
     public void The_solution_has_every_project() => Assert.Empty(Projects().Except(Inside, StringComparer.Ordinal));
@@ -25,6 +25,6 @@ public sealed partial class SolutionTests
             .Select(file => Path.GetRelativePath(Repository.Root, file).Replace('\\', '/'))
             .Where(file => !file.Contains("/node_modules/", StringComparison.Ordinal));
 
-    [GeneratedRegex("\"([^\"]+\\.csproj)\"", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex("\"(?<path>[^\"]+\\.csproj)\"", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 1000)]
     private static partial Regex ProjectLine();
 }

@@ -49,7 +49,8 @@ public sealed class GrpcConformanceTests(ConformanceRun run) : IClassFixture<Con
     {
         var result = Case("deadline", DeadlineExceeded);
         Assert.InRange(result.GetProperty("elapsed").GetInt32(), 350, 5000);
-        Assert.Equal("deadline", result.GetProperty("server").GetString());
+        // Whichever comes first, its own clock or the client's reset.
+        Assert.Contains(result.GetProperty("server").GetString(), new[] { "deadline", "cancelled" });
     }
 
     [Fact]
