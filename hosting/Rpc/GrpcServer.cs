@@ -22,6 +22,8 @@ public static class GrpcServer
     public static void AddCrmGrpc(this IServiceCollection services) => services.AddGrpc(grpc =>
     {
         grpc.Interceptors.Add<GrpcErrors>();
+        // Its catch-all route would turn a wrong content type of POST /v1/… into a 404; a client reads a 404 as UNIMPLEMENTED.
+        grpc.IgnoreUnknownServices = true;
         grpc.MaxReceiveMessageSize = MessageLimit;
         grpc.ResponseCompressionAlgorithm = "gzip";
         grpc.ResponseCompressionLevel = CompressionLevel.Fastest;
