@@ -43,7 +43,7 @@ public static class CrmService
         builder.AddCrmBus<TDb>(service, consumers);
         builder.Services.AddInternalAuth();
         builder.Services.AddCrmGrpc();
-        builder.Services.AddOpenApi("v1");
+        builder.Services.AddCrmOpenApi();
     }
 
     /// <summary>What the gateway shares with the services: configuration, ports, telemetry, problems, JSON.</summary>
@@ -161,7 +161,10 @@ public static class CrmService
                     await app.Services.GetRequiredService<Migrator>().ApplyAsync(CancellationToken.None);
                     return 0;
                 case ["--dead-letters", .. var rest]:
-                    return await app.Services.GetRequiredService<DeadLetters>().RunCommandAsync(rest, Console.Out, CancellationToken.None);
+                    // The gateway has no bus, so it has none.
+                    return app.Services.GetService<DeadLetters>() is { } deadLetters
+                        ? await deadLetters.RunCommandAsync(rest, Console.Out, CancellationToken.None)
+                        : 0;
                 default:
                     await app.RunAsync();
                     return 0;

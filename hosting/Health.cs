@@ -14,9 +14,9 @@ namespace Crm.Hosting;
 /// Startup: the migrations of this build are applied. Live: the process loop turns. Ready: the own
 /// database answers, and the process is not stopping; never the broker, whose absence the outbox absorbs.
 /// </summary>
-internal static class Health
+public static class Health
 {
-    public static void AddCrmHealth(this IServiceCollection services) => services.AddHealthChecks()
+    internal static void AddCrmHealth(this IServiceCollection services) => services.AddHealthChecks()
         .AddCheck<MigrationsApplied>("migrations", tags: ["startup"])
         .AddCheck<DatabaseAnswers>("database", tags: ["ready"]);
 

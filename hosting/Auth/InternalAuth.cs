@@ -2,6 +2,7 @@ using System.Security.Claims;
 using Crm.Contracts;
 using Crm.Hosting.Rpc;
 using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Authorization.Policy;
@@ -41,7 +42,7 @@ public static class InternalAuth
                 // A key speaks for its own service only, and only the gateway's may carry a user.
                 IssuerValidator = (issuer, token, _) =>
                     token is JsonWebToken jwt && keys.Find(jwt.Kid) is { } key && issuer == InternalTokens.IssuerOf(key.Service)
-                    && (key.Service == SigningKeys.Gateway || jwt.Subject == $"svc:{key.Service}")
+                    && (jwt.Subject == $"svc:{key.Service}" || (key.Service == SigningKeys.Gateway && !jwt.Subject.StartsWith("svc:", StringComparison.Ordinal)))
                         ? issuer
                         : throw new SecurityTokenInvalidIssuerException("The issuer may not sign with this key."),
             };
@@ -57,6 +58,12 @@ public static class InternalAuth
                 },
             };
         });
+        services.AddScopeAuthorization();
+    }
+
+    /// <summary>Deny by default, scopes, and refusals as problems; whoever the caller was authenticated by.</summary>
+    public static void AddScopeAuthorization(this IServiceCollection services)
+    {
         services.AddAuthorizationBuilder().SetFallbackPolicy(new AuthorizationPolicyBuilder().RequireAssertion(IsNoEndpoint).Build());
         services.AddSingleton<IAuthorizationHandler, ScopeHandler>();
         services.AddSingleton<IAuthorizationHandler, CallersHandler>();
@@ -162,8 +169,7 @@ public sealed class AuthorizationProblems : IAuthorizationMiddlewareResultHandle
         }
         else if (authorizeResult.Challenged)
         {
-            context.Response.Headers.WWWAuthenticate = "Bearer";
-            await Problems.WriteAsync(context, ProblemCodes.Unauthenticated, "Send a valid key or token as Authorization: Bearer ….");
+            await WriteChallengeAsync(context, context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Failure);
         }
         else if (policy.Requirements.OfType<ScopeRequirement>().FirstOrDefault() is { } scope)
         {
@@ -175,4 +181,21 @@ public sealed class AuthorizationProblems : IAuthorizationMiddlewareResultHandle
             await Problems.WriteAsync(context, ProblemCodes.Forbidden);
         }
     }
+
+    /// <summary>401 (RFC 6750, section 3): without a reason when no credentials came, else with the one that may be told.</summary>
+    private static Task WriteChallengeAsync(HttpContext http, Exception? failure)
+    {
+        if (failure is null)
+        {
+            http.Response.Headers.WWWAuthenticate = "Bearer realm=\"crm\"";
+            return Problems.WriteAsync(http, ProblemCodes.Unauthenticated, "Send a valid key or token as Authorization: Bearer ….");
+        }
+
+        var reason = failure is CredentialException told ? told.Message : "The token is not valid.";
+        http.Response.Headers.WWWAuthenticate = $"Bearer realm=\"crm\", error=\"invalid_token\", error_description=\"{reason}\"";
+        return Problems.WriteAsync(http, ProblemCodes.Unauthenticated, reason);
+    }
 }
+
+/// <summary>Why credentials are not accepted, in words that the caller may read: printable ASCII without quotes.</summary>
+public sealed class CredentialException(string reason) : Exception(reason);

@@ -8,12 +8,13 @@ namespace Crm.Hosting.Web;
 /// <summary>Which query parameters an endpoint knows; a request with another one is a 400, never a silent miss.</summary>
 public static class QueryParameters
 {
-    private sealed record Known(IReadOnlySet<string> Names);
+    internal sealed record Known(IReadOnlySet<string> Names);
 
     public static TBuilder WithQuery<TBuilder>(this TBuilder endpoint, params string[] names) where TBuilder : IEndpointConventionBuilder =>
         endpoint.WithMetadata(new Known(names.ToHashSet(StringComparer.Ordinal)));
 
-    internal static async Task CheckAsync(HttpContext http, RequestDelegate next)
+    /// <summary>Middleware after authorization.</summary>
+    public static async Task CheckAsync(HttpContext http, RequestDelegate next)
     {
         if (http.Request.Query.Count > 0 && http.GetEndpoint() is { } endpoint && endpoint.Metadata.GetMetadata<ScopeMetadata>() is not null)
         {

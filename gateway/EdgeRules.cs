@@ -1,0 +1,40 @@
+using Crm.Contracts;
+using Crm.Hosting;
+using Crm.Hosting.Web;
+
+namespace Crm.Gateway;
+
+/// <summary>What holds for every request before anything else: a known path, a body of a size that is accepted, safe headers on the answer.</summary>
+internal static class EdgeRules
+{
+    public static async Task ApplyAsync(HttpContext http, RequestDelegate next)
+    {
+        http.Response.OnStarting(() =>
+        {
+            var headers = http.Response.Headers;
+            headers.XContentTypeOptions = "nosniff";
+            headers.Remove("Server");
+            headers.Remove("X-Powered-By");
+            if (http.Request.IsHttps)
+            {
+                headers.StrictTransportSecurity = "max-age=31536000";
+            }
+
+            return Task.CompletedTask;
+        });
+
+        if (http.GetEndpoint() is null)
+        {
+            await Problems.WriteAsync(http, ProblemCodes.NotFound, "There is nothing at this path.");
+        }
+        else if (http.Request.ContentLength > CrmService.BodyLimit)
+        {
+            // Said before a byte of the body is read; the server closes the connection instead of reading on.
+            await Problems.WriteAsync(http, ProblemCodes.BodyTooLarge, $"A body has at most {CrmService.BodyLimit} bytes.");
+        }
+        else
+        {
+            await next(http);
+        }
+    }
+}
