@@ -38,7 +38,8 @@ internal sealed class ApiKey
             RequestsPerMinute = requestsPerMinute,
             ExpiresAt = expiresAt,
             CreatedBy = createdBy,
-            CreatedAt = now,
+            // As the column keeps it: the first answer and later ones are the same.
+            CreatedAt = now.AddTicks(-(now.Ticks % TimeSpan.TicksPerMicrosecond)),
             IdempotencyKey = idempotencyKey,
         };
 

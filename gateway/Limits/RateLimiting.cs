@@ -19,7 +19,7 @@ internal static class RateLimiting
     public static async Task LimitAsync(HttpContext http, RequestDelegate next)
     {
         // Probes and the services' look at the signing keys are never limited.
-        if (http.Request.Path.StartsWithSegments("/health") || http.GetEndpoint()?.Metadata.GetMetadata<Unlimited>() is not null)
+        if (http.Request.Path.StartsWithSegments("/health", StringComparison.Ordinal) || http.GetEndpoint()?.Metadata.GetMetadata<Unlimited>() is not null)
         {
             await next(http);
             return;
