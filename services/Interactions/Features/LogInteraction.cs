@@ -1,0 +1,27 @@
+using Crm.CustomerCopy;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Web;
+using Crm.Interactions.Domain;
+using Microsoft.AspNetCore.Http.HttpResults;
+
+namespace Crm.Interactions.Features;
+
+/// <summary>Records a contact with a customer.</summary>
+internal static class LogInteraction
+{
+    public static async Task<Created<InteractionView>> Handle(
+        InteractionInput body, HttpContext http, InteractionsDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
+    {
+        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
+        var interaction = Interaction.Log(customerId, body, externalId: null, http.User.Subject(), clock.GetUtcNow());
+        db.Interactions.Add(interaction);
+        await db.InTransactionAsync(async () =>
+        {
+            await db.SaveAsync(interaction, ct);
+            return true;
+        }, ct);
+        http.Response.Headers.ETag = ETags.Of(interaction.Version);
+        var view = InteractionView.Of(interaction);
+        return TypedResults.Created($"/v1/interactions/{view.Id}", view);
+    }
+}

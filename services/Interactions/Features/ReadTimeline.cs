@@ -1,0 +1,87 @@
+using System.Buffers.Binary;
+using System.Buffers.Text;
+using Crm.CustomerCopy;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+using Crm.Interactions.Domain;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Interactions.Features;
+
+/// <summary>
+/// Everything that happened with a customer, whichever service it happened in, newest first; filtered by
+/// <c>type</c> (one, or several with commas) and time, paged by keyset on time and id.
+/// </summary>
+internal static class ReadTimeline
+{
+    public static readonly string[] Parameters = ["limit", "cursor", "type", "at[gte]", "at[lt]"];
+
+    public sealed record Entry(DateTimeOffset At, TimelineType Type, string Id, string Summary, string Service);
+
+    public static async Task<Page<Entry>> Handle(string id, HttpRequest request, InteractionsDb db, CustomerDirectory customers, CancellationToken ct)
+    {
+        var limit = PageRequest.ReadLimit(request);
+        var types = ReadTypes(request);
+        var (from, to) = (request.ReadInstant("at[gte]"), request.ReadInstant("at[lt]"));
+        var after = ReadCursor(request);
+        var customerId = await customers.FindAsync(id, ct);
+
+        var entries = db.Timeline.AsNoTracking().Where(e => e.CustomerId == customerId);
+        if (from is not null)
+        {
+            entries = entries.Where(e => e.At >= from);
+        }
+
+        if (to is not null)
+        {
+            entries = entries.Where(e => e.At < to);
+        }
+
+        if (after is { } last)
+        {
+            entries = entries.Where(e => EF.Functions.LessThan(ValueTuple.Create(e.At, e.Id), ValueTuple.Create(last.At, last.Id)));
+        }
+
+        var found = await entries.NewestOf(types, limit + 1).ToListAsync(ct);
+        var more = found.Count > limit;
+        return new([.. found.Take(limit).Select(View)], more, more ? WriteCursor(found[limit - 1]) : null);
+    }
+
+    internal static IQueryable<TimelineEntry> Newest(this IQueryable<TimelineEntry> entries, int count) =>
+        entries.OrderByDescending(e => e.At).ThenByDescending(e => e.Id).Take(count);
+
+    /// <summary>The newest of each type, then of all: rare types are found without reading past the frequent ones.</summary>
+    private static IQueryable<TimelineEntry> NewestOf(this IQueryable<TimelineEntry> entries, IReadOnlyCollection<TimelineType> types, int count) => types.Count == 0
+        ? entries.Newest(count)
+        : types.Select(type => entries.Where(e => e.Type == type).Newest(count)).Aggregate(Queryable.Concat).Newest(count);
+
+    private static Entry View(TimelineEntry entry) => new(entry.At, entry.Type, entry.PublicId, entry.Summary, entry.Service);
+
+    private static TimelineType[] ReadTypes(HttpRequest request) => request.Query["type"] is not [{ } words]
+        ? []
+        : [.. words.Split(',').Select(word => EnumWords<TimelineType>.TryParse(word, out var type)
+            ? type
+            : throw ProblemException.InvalidParameter("type", $"One or more of {string.Join(", ", Enum.GetValues<TimelineType>().Select(t => t.ToWord()))}.")).Distinct()];
+
+    private static string WriteCursor(TimelineEntry last)
+    {
+        Span<byte> bytes = stackalloc byte[24];
+        BinaryPrimitives.WriteInt64BigEndian(bytes, last.At.UtcTicks);
+        last.Id.TryWriteBytes(bytes[8..], bigEndian: true, out _);
+        return Base64Url.EncodeToString(bytes);
+    }
+
+    private static (DateTimeOffset At, Guid Id)? ReadCursor(HttpRequest request)
+    {
+        if (request.Query["cursor"] is not [{ } text])
+        {
+            return null;
+        }
+
+        Span<byte> bytes = stackalloc byte[24];
+        return text.Length == 32 && Base64Url.TryDecodeFromChars(text, bytes, out var written) && written == 24
+            && BinaryPrimitives.ReadInt64BigEndian(bytes) is >= 0 and <= 3155378975999999999 and var ticks
+            ? (new DateTimeOffset(ticks, TimeSpan.Zero), new Guid(bytes[8..], bigEndian: true))
+            : throw ProblemException.InvalidParameter("cursor", "This is not a cursor of this list.");
+    }
+}
