@@ -76,11 +76,12 @@ internal static class Bus
                         endpoint.ConcurrentMessageLimit = options.Concurrency;
                         endpoint.PublishFaults = false;
                         endpoint.UseFilter(new ReceiveFilter(queue, context.GetRequiredService<DeadLetters>()));
-                        // The database or a peer is away: wait for it, for ever; nothing is counted.
+                        // The database or a peer is away: wait for it, for ever; nothing is counted. (Interval would make
+                        // an array of all its pauses.)
                         endpoint.UseMessageRetry(r =>
                         {
                             r.Handle<Exception>(Transient.Is);
-                            r.Interval(int.MaxValue, TimeSpan.FromSeconds(1));
+                            r.Incremental(int.MaxValue, TimeSpan.FromSeconds(1), TimeSpan.Zero);
                         });
                         endpoint.UseMessageRetry(r =>
                         {
