@@ -11,6 +11,7 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["down"] = DownCommand.RunAsync,
     ["status"] = StatusCommand.RunAsync,
     ["test"] = TestCommand.RunAsync,
+    ["demo"] = DemoCommand.RunAsync,
     ["dead-letters"] = DeadLettersCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };

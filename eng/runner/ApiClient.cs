@@ -1,0 +1,98 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Crm.Runner;
+
+/// <summary>
+/// The public API as a careful partner calls it: a call that was refused for now or whose answer was lost is sent again,
+/// a POST under the same Idempotency-Key.
+/// </summary>
+public sealed class ApiClient(HttpClient http) : IDisposable
+{
+    private const int Attempts = 8;
+
+    /// <summary>Names as the API has them; absent values are left out.</summary>
+    public static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        DictionaryKeyPolicy = JsonNamingPolicy.SnakeCaseLower,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    };
+
+    /// <summary>A client of the platform that ./crm up started here.</summary>
+    public static ApiClient OfInstallation(Installation installation)
+    {
+        var credentials = installation.ReadCredentials();
+        if (!credentials.TryGetValue("CRM_URL", out var url) || !installation.IsRunning("gateway"))
+            throw new RunnerException("The platform does not run here.", "Run ./crm up first.");
+        var client = new HttpClient(new SocketsHttpHandler { UseProxy = false, AllowAutoRedirect = false }) { BaseAddress = new Uri(url + "/") };
+        client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", credentials["CRM_PARTNER_KEY"]);
+        return new ApiClient(client);
+    }
+
+    public Task<JsonElement> GetAsync(string path, CancellationToken ct) => SendAsync(HttpMethod.Get, path, null, null, ct);
+
+    /// <summary>Null when there is no such thing (404).</summary>
+    public async Task<JsonElement?> FindAsync(string path, CancellationToken ct)
+    {
+        try
+        {
+            return await GetAsync(path, ct);
+        }
+        catch (ApiException e) when (e.Status == HttpStatusCode.NotFound)
+        {
+            return null;
+        }
+    }
+
+    public Task<JsonElement> PutAsync(string path, object body, CancellationToken ct) => SendAsync(HttpMethod.Put, path, body, null, ct);
+
+    public Task<JsonElement> PostAsync(string path, object body, string idempotencyKey, CancellationToken ct) => SendAsync(HttpMethod.Post, path, body, idempotencyKey, ct);
+
+    public void Dispose() => http.Dispose();
+
+    private async Task<JsonElement> SendAsync(HttpMethod method, string path, object? body, string? idempotencyKey, CancellationToken ct)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            using var request = new HttpRequestMessage(method, new Uri(path, UriKind.Relative));
+            if (body is not null)
+                request.Content = JsonContent.Create(body, options: Json);
+            if (idempotencyKey is not null)
+                request.Headers.Add("Idempotency-Key", idempotencyKey);
+            var wait = TimeSpan.FromMilliseconds(100 * Math.Pow(2, attempt));
+            try
+            {
+                using var response = await http.SendAsync(request, ct);
+                var text = await response.Content.ReadAsStringAsync(ct);
+                if (response.IsSuccessStatusCode)
+                    return text.Length == 0 ? default : JsonElement.Parse(text);
+                if (!MayPass(response.StatusCode, text) || attempt == Attempts)
+                    throw new ApiException(method, path, response.StatusCode, text);
+                wait = response.Headers.RetryAfter?.Delta ?? wait;
+            }
+            catch (HttpRequestException) when (attempt < Attempts)
+            {
+                // The gateway was not there, or went away in between.
+            }
+
+            await Task.Delay(wait, ct);
+        }
+    }
+
+    private static bool MayPass(HttpStatusCode status, string problem) =>
+        status is HttpStatusCode.TooManyRequests or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout
+        || (status == HttpStatusCode.Conflict && problem.Contains("idempotency_in_progress", StringComparison.Ordinal));
+}
+
+/// <summary>An answer that is neither a success nor something that passes.</summary>
+public sealed class ApiException(HttpMethod method, string path, HttpStatusCode status, string problem)
+    : Exception($"{method} /{path} answered {(int)status}: {problem}")
+{
+    public HttpStatusCode Status { get; } = status;
+
+    public string Problem { get; } = problem;
+}
