@@ -37,6 +37,11 @@ catch (Exception e) when (e is RunnerException or AggregateException { InnerExce
         Console.Error.WriteLine($"     {line}");
     return 1;
 }
+catch (ApiException e)
+{
+    Console.Error.WriteLine($"\ncrm: {e.Message}\n     The logs are shown by ./crm logs.");
+    return 1;
+}
 catch (OperationCanceledException) when (stop.IsCancellationRequested)
 {
     Console.Error.WriteLine("\ncrm: interrupted. What was started stays; ./crm up goes on, ./crm down stops it.");

@@ -89,7 +89,8 @@ public sealed class ServiceProcess
 
     /// <summary>Runs a mode of the executable ("--migrate", "--dead-letters", …) with this service's configuration.</summary>
     public Task<ShellResult> RunModeAsync(IReadOnlyList<string> arguments, CancellationToken ct = default) =>
-        Shell.RunAsync([.. _spec.Command, .. arguments], _spec.Environment, _spec.WorkingFolder, ct);
+        // Its answer is on the console, where logs of a start would stand between the lines.
+        Shell.RunAsync([.. _spec.Command, .. arguments], new Dictionary<string, string?>(_spec.Environment) { ["Logging__LogLevel__Default"] = "Warning" }, _spec.WorkingFolder, ct);
 
     internal void TakeOver(OwnedProcess process) => Process = process;
 

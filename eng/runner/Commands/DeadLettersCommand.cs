@@ -22,7 +22,7 @@ internal static class DeadLettersCommand
         {
             var result = await service.RunModeAsync(["--dead-letters", .. args], ct);
             Console.WriteLine($"{service.Name}:");
-            foreach (var line in result.Output.TrimEnd().Split('\n'))
+            foreach (var line in (result.Output.Trim() is { Length: > 0 } output ? output : "none").Split('\n'))
                 Console.WriteLine($"  {line}");
             failed += result.ExitCode == 0 ? 0 : 1;
         }
