@@ -71,11 +71,20 @@ public sealed record InteractionInput : IValidatableObject
 }
 
 /// <summary>An id in another system.</summary>
-public sealed record ExternalId
+public sealed record ExternalId(string System, string Id)
 {
-    [Required, Slug]
-    public string? System { get; init; }
+    private const int Longest = 200;
 
-    [Required, Line(200)]
-    public string? Id { get; init; }
+    /// <exception cref="ProblemException">400 when one is not fit for it.</exception>
+    internal static ExternalId Read(string source, string externalId)
+    {
+        if (!SlugAttribute.IsSlug(source))
+        {
+            throw ProblemException.Invalid(new FieldError("source", "wrong_format", "Lower-case letters, digits, _ - and . only, 1 to 64 of them."));
+        }
+
+        return string.IsNullOrWhiteSpace(externalId) || externalId.Length > Longest || externalId.Any(char.IsControl)
+            ? throw ProblemException.Invalid(new FieldError("externalId", "wrong_format", $"One line of 1 to {Longest} characters."))
+            : new(source, externalId);
+    }
 }

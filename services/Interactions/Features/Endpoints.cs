@@ -12,10 +12,11 @@ internal static class Endpoints
         var interactions = app.MapGroup("/v1/interactions").WithTags("interactions");
         interactions.MapPost("/", LogInteraction.Handle).RequireScope(Scopes.InteractionsWrite).WithName("logInteraction");
         interactions.MapGet("/", ListInteractions.Handle).RequireScope(Scopes.InteractionsRead).WithName("listInteractions").WithQuery(ListInteractions.Parameters);
-        interactions.MapGet("/{id}", ReadInteraction.Handle).RequireScope(Scopes.InteractionsRead).WithName("readInteraction");
+        interactions.MapGet("/{id}", ReadInteraction.Handle).RequireScope(Scopes.InteractionsRead).WithName("readInteraction").Produces<InteractionView>();
         interactions.MapPatch("/{id}", PatchInteraction.Handle).RequireScope(Scopes.InteractionsWrite).WithName("patchInteraction");
-        interactions.MapPut("/by-external-id/{source}/{externalId}", UpsertInteraction.Handle).RequireScope(Scopes.InteractionsWrite).WithName("upsertInteraction");
-        interactions.MapGet("/by-external-id/{source}/{externalId}", ReadInteraction.HandleByExternalId).RequireScope(Scopes.InteractionsRead).WithName("readInteractionByExternalId");
+        interactions.MapPut("/by-external-id/{source}/{externalId}", UpsertInteraction.Handle).RequireScope(Scopes.InteractionsWrite).WithName("upsertInteraction")
+            .Produces<InteractionView>().Produces<InteractionView>(StatusCodes.Status201Created);
+        interactions.MapGet("/by-external-id/{source}/{externalId}", ReadInteraction.HandleByExternalId).RequireScope(Scopes.InteractionsRead).WithName("readInteractionByExternalId").Produces<InteractionView>();
 
         app.MapGet("/v1/customers/{id}/timeline", ReadTimeline.Handle)
             .RequireScope(Scopes.InteractionsRead).WithName("readTimeline").WithTags("timeline").WithQuery(ReadTimeline.Parameters);

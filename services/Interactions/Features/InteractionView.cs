@@ -39,7 +39,7 @@ public sealed record InteractionView(
         interaction.Participants,
         interaction.Subject,
         interaction.Body,
-        interaction.Source is null ? null : new ExternalId { System = interaction.Source, Id = interaction.ExternalId },
+        interaction.Source is null ? null : new ExternalId(interaction.Source, interaction.ExternalId!),
         interaction.RecordedBy,
         interaction.Version,
         interaction.CreatedAt,

@@ -12,11 +12,9 @@ namespace Crm.Interactions.Features;
 internal static class UpsertInteraction
 {
     public static async Task<IResult> Handle(
-        string source, string externalId, InteractionInput body, HttpContext http, InteractionsDb db, CustomerDirectory customers, Validation validation, TimeProvider clock,
-        CancellationToken ct)
+        string source, string externalId, InteractionInput body, HttpContext http, InteractionsDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
-        var own = new ExternalId { System = source, Id = externalId };
-        await validation.EnsureValidAsync(own, ct);
+        var own = ExternalId.Read(source, externalId);
         var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
         var (interaction, result) = await db.InTransactionAsync(async () =>
         {
