@@ -107,6 +107,7 @@ internal static class DemoCommand
             },
             "demo-segment",
             ct);
+        await WaitForFactsAsync(api, segment.GetProperty("id").GetString()!, ct);
         var campaign = await api.PostAsync(
             "v1/campaigns",
             new
@@ -134,6 +135,19 @@ internal static class DemoCommand
         }
 
         progress.Step("campaign", $"{id} sent; results: GET /v1/campaigns/{id}/results");
+    }
+
+    /// <summary>Facts come by events, a moment after the calls: the segment is whole when its count no longer moves.</summary>
+    private static async Task WaitForFactsAsync(ApiClient api, string segment, CancellationToken ct)
+    {
+        var (last, same) = (-1L, 0);
+        for (var i = 0; i < 60 && same < 3; i++)
+        {
+            await Task.Delay(500, ct);
+            var count = (await api.GetAsync($"v1/segments/{segment}", ct)).GetProperty("count").GetInt64();
+            same = count == last && count > 0 ? same + 1 : 0;
+            last = count;
+        }
     }
 
     private static async Task<bool> HasConsentAsync(ApiClient api, string customer, CancellationToken ct)
