@@ -15,7 +15,17 @@ internal static class TestCommand
         if (int.TryParse(Environment.GetEnvironmentVariable("CRM_TEST_MINUTES"), CultureInfo.InvariantCulture, out var minutes))
             limit.CancelAfter(TimeSpan.FromMinutes(minutes));
 
-        await Build.Everything(root).RunAsync(progress.Step, ct);
+        try
+        {
+            await Build.Everything(root).RunAsync(progress.Step, ct);
+        }
+        catch (RunnerException e)
+        {
+            // The last line is the count here too.
+            Console.WriteLine($"{e.Problem}\n{e.Remedy}\n0 passed, 1 failed");
+            return 1;
+        }
+
         // The projects that start the whole platform come last: by then the cheap ones have told what is broken.
         var projects = Directory.EnumerateFiles(Path.Combine(root, "tests"), "*.Tests.csproj", SearchOption.AllDirectories)
             .OrderBy(p => p.Contains("Platform.Tests", StringComparison.Ordinal)).ThenBy(p => p, StringComparer.Ordinal).ToList();
