@@ -13,12 +13,13 @@ public static class CustomerCopyService
     /// <summary>A service that keeps a copy of customers: <see cref="CrmService.AddCrmService"/> and what feeds the copy.</summary>
     public static void AddCrmServiceWithCustomers<TDb>(this WebApplicationBuilder builder, string service, Action<BusConsumers>? consumers = null) where TDb : CustomerCopyDb
     {
+        // First: a service's own migrations may add indexes to the copy.
+        builder.Services.AddSingleton(new MigrationModule("customer-copy", typeof(CustomerCopyService).Assembly));
         builder.AddCrmService<TDb>(service, bus =>
         {
             bus.Consume<KeepCustomerCopy>("customer-copy");
             consumers?.Invoke(bus);
         });
-        builder.Services.AddSingleton(new MigrationModule("customer-copy", typeof(CustomerCopyService).Assembly));
         builder.Services.AddScoped<CustomerCopyDb>(provider => provider.GetRequiredService<TDb>());
         builder.Services.AddScoped<CustomerDirectory>();
         builder.Services.AddHostedService<FillCustomerCopy>();

@@ -1,0 +1,54 @@
+using Crm.Campaigns.Domain.Campaigns;
+using Crm.Contracts;
+using Crm.CustomerCopy;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Microsoft.EntityFrameworkCore;
+using Wire = Crm.Contracts.Campaigns.V1;
+
+namespace Crm.Campaigns;
+
+/// <summary>What the gateway composes into the customer overview.</summary>
+internal sealed class CampaignsGrpc(CampaignsDb db, CustomerDirectory customers, TimeProvider clock) : Wire.Campaigns.CampaignsBase
+{
+    private const int Recent = 10;
+
+    [Callers("gateway", Scope = Scopes.CampaignsRead)]
+    public override async Task<Wire.CustomerOverview> GetCustomerOverview(Wire.GetCustomerOverviewRequest request, ServerCallContext context)
+    {
+        var ct = context.CancellationToken;
+        if (!Ids.Customer.TryParse(request.CustomerId, out _))
+        {
+            throw new RpcException(new Status(StatusCode.InvalidArgument, "Not a customer id."));
+        }
+
+        var customer = await customers.FindAsync(request.CustomerId, ct);
+        var sent = await db.Messages.Where(m => m.CustomerId == customer && m.Status == MessageStatus.Sent)
+            .GroupBy(_ => 1).Select(g => new { Count = g.Count(), Last = g.Max(m => m.SentAt) }).FirstOrDefaultAsync(ct);
+        var recent = await db.Messages.AsNoTracking().Where(m => m.CustomerId == customer).OrderByDescending(m => m.Id).Take(Recent)
+            .Join(db.Campaigns, m => m.CampaignId, c => c.Id, (m, c) => new { Message = m, CampaignName = c.Name })
+            .ToListAsync(ct);
+        var consents = await db.CustomerConsents.AsNoTracking().Where(c => c.CustomerId == customer)
+            .OrderBy(c => c.Channel).ThenBy(c => c.Purpose).ToListAsync(ct);
+
+        var overview = new Wire.CustomerOverview { AsOf = Timestamp.FromDateTimeOffset(clock.GetUtcNow()), MessagesSent = sent?.Count ?? 0 };
+        if (sent?.Last is { } last)
+        {
+            overview.LastMessageAt = Timestamp.FromDateTimeOffset(last);
+        }
+
+        overview.Recent.AddRange(recent.OrderByDescending(r => r.Message.Id).Select(r => new Wire.Message
+        {
+            Id = Ids.Message.Format(r.Message.Id),
+            CampaignId = Ids.Campaign.Format(r.Message.CampaignId),
+            CampaignName = r.CampaignName,
+            Channel = r.Message.Channel.ToWord(),
+            Status = r.Message.Status.ToWord(),
+            At = Timestamp.FromDateTimeOffset(r.Message.FinishedAt ?? r.Message.CreatedAt),
+        }));
+        overview.Consents.AddRange(consents.Select(c => new Wire.ConsentState { Channel = c.Channel, Purpose = c.Purpose, State = c.State }));
+        return overview;
+    }
+}

@@ -1,0 +1,53 @@
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using MassTransit;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Campaigns.Consumers;
+
+/// <summary>
+/// Keeps what segments and suppression ask about orders, cases and interactions. Each event carries the
+/// whole row; one that is not newer than the stored one has no effect, so order and duplicates do not matter.
+/// </summary>
+internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorded>, IConsumer<CaseChanged>, IConsumer<InteractionLogged>
+{
+    public Task Consume(ConsumeContext<OrderRecorded> context)
+    {
+        var order = context.Message;
+        return db.Database.ExecuteSqlAsync($"""
+            INSERT INTO orders (id, version, customer_id, placed_at, amount_minor, currency, status)
+            VALUES ({Key(Ids.Order, order.Id)}, {order.Version}, {Key(Ids.Customer, order.CustomerId)}, {order.PlacedAt.ToUniversalTime()},
+                    {order.Total.AmountMinor}, {order.Total.Currency}, {order.Status})
+            ON CONFLICT (id) DO UPDATE SET
+                version = excluded.version, customer_id = excluded.customer_id, placed_at = excluded.placed_at,
+                amount_minor = excluded.amount_minor, currency = excluded.currency, status = excluded.status
+            WHERE orders.version < excluded.version
+            """, context.CancellationToken);
+    }
+
+    public Task Consume(ConsumeContext<CaseChanged> context)
+    {
+        var changed = context.Message;
+        return db.Database.ExecuteSqlAsync($"""
+            INSERT INTO cases (id, version, customer_id, type, status)
+            VALUES ({Key(Ids.Case, changed.Id)}, {changed.Version}, {Key(Ids.Customer, changed.CustomerId)}, {changed.Type}, {changed.Status})
+            ON CONFLICT (id) DO UPDATE SET
+                version = excluded.version, customer_id = excluded.customer_id, type = excluded.type, status = excluded.status
+            WHERE cases.version < excluded.version
+            """, context.CancellationToken);
+    }
+
+    public Task Consume(ConsumeContext<InteractionLogged> context)
+    {
+        var logged = context.Message;
+        return db.Database.ExecuteSqlAsync($"""
+            INSERT INTO interactions (id, version, customer_id, started_at)
+            VALUES ({Key(Ids.Interaction, logged.Id)}, {logged.Version}, {Key(Ids.Customer, logged.CustomerId)}, {logged.StartedAt.ToUniversalTime()})
+            ON CONFLICT (id) DO UPDATE SET
+                version = excluded.version, customer_id = excluded.customer_id, started_at = excluded.started_at
+            WHERE interactions.version < excluded.version
+            """, context.CancellationToken);
+    }
+
+    private static Guid Key(IdKind kind, string id) => kind.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not an id of kind {kind.Prefix}.");
+}

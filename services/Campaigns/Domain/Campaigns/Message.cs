@@ -1,0 +1,97 @@
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Hosting.Data;
+
+namespace Crm.Campaigns.Domain.Campaigns;
+
+public enum MessageStatus
+{
+    Pending,
+    Sending,
+    Sent,
+    Suppressed,
+    Failed,
+    Uncertain,
+}
+
+/// <summary>Why a message was suppressed, failed or is uncertain.</summary>
+public enum MessageReason
+{
+    /// <summary>Suppressed: marketing by e-mail is not granted.</summary>
+    NoConsent,
+
+    /// <summary>Suppressed: a complaint of the customer is open.</summary>
+    OpenComplaint,
+
+    /// <summary>Suppressed: no primary e-mail address that mail can be sent to.</summary>
+    NoAddress,
+
+    /// <summary>Suppressed: merged or erased since the launch.</summary>
+    NotActive,
+
+    /// <summary>Suppressed: another customer with the same address has this campaign's mail.</summary>
+    DuplicateAddress,
+
+    /// <summary>Failed: the mail server refused it for good.</summary>
+    Refused,
+
+    /// <summary>Failed: the mail server put it off for too long.</summary>
+    DeferredTooLong,
+
+    /// <summary>Failed: the template could not be rendered for this customer.</summary>
+    NotRendered,
+
+    /// <summary>Uncertain: the connection broke before the mail server's answer.</summary>
+    NoAnswer,
+
+    /// <summary>Uncertain: the sender died.</summary>
+    SenderLost,
+}
+
+/// <summary>One row of the send ledger: what became of one member's message.</summary>
+internal sealed class Message : IAggregate
+{
+    private Message()
+    {
+    }
+
+    public Guid Id { get; private set; }
+    public Guid CampaignId { get; private set; }
+    public Guid CustomerId { get; private set; }
+    public MessageChannel Channel { get; private set; }
+    public MessageStatus Status { get; private set; }
+    public MessageReason? Reason { get; private set; }
+    public int? SmtpCode { get; private set; }
+    public int Attempts { get; private set; }
+    public string? MessageDomain { get; private set; }
+    public DateTimeOffset CreatedAt { get; private set; }
+    public DateTimeOffset? SentAt { get; private set; }
+    public DateTimeOffset? FinishedAt { get; private set; }
+    public long EventSequence { get; set; }
+
+    /// <summary>The same for ever, so that a mail server's log can be searched for it; null before the first try.</summary>
+    public string? InternetMessageId => MessageDomain is null ? null : InternetMessageIdOf(Id, MessageDomain);
+
+    public static string InternetMessageIdOf(Guid id, string domain) => $"<{Ids.Message.Format(id)}@{domain}>";
+
+    /// <summary>
+    /// The server took it. Also when the lease had run out meanwhile and it counted as uncertain: who sent it
+    /// knows better. False when that is recorded already.
+    /// </summary>
+    public bool MarkSent(DateTimeOffset now)
+    {
+        if (Status is not (MessageStatus.Sending or MessageStatus.Uncertain))
+        {
+            return false;
+        }
+
+        Status = MessageStatus.Sent;
+        Reason = null;
+        SentAt = now;
+        FinishedAt = now;
+        return true;
+    }
+
+    public MessageSent Sent(string campaignName, string subject) => new(
+        Ids.Message.Format(Id), Ids.Campaign.Format(CampaignId), campaignName, Ids.Customer.Format(CustomerId), Channel.ToWord(), subject, SentAt!.Value);
+}

@@ -1,0 +1,129 @@
+using System.ComponentModel.DataAnnotations;
+using Crm.Campaigns.Domain.Campaigns;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
+using Npgsql;
+
+namespace Crm.Campaigns.Features.Campaigns;
+
+/// <summary>The writable fields of a campaign.</summary>
+public sealed record CampaignInput
+{
+    [Required, Line(200)]
+    public string? Name { get; init; }
+
+    [Required]
+    public string? SegmentId { get; init; }
+
+    /// <summary>Default <c>email</c>.</summary>
+    public MessageChannel? Channel { get; init; }
+
+    [Required]
+    public TemplateInput? Template { get; init; }
+
+    internal static CampaignInput Of(Campaign campaign) => new()
+    {
+        Name = campaign.Name,
+        SegmentId = Ids.Segment.Format(campaign.SegmentId),
+        Channel = campaign.Channel,
+        Template = TemplateInput.Of(campaign),
+    };
+}
+
+/// <summary>
+/// Handlebars with the variables given_name, family_name, display_name, email, country, locale, lifecycle, tier and
+/// department, and the blocks #if and #unless.
+/// </summary>
+public sealed record TemplateInput
+{
+    [Required, Line(300)]
+    public string? Subject { get; init; }
+
+    [Required, Prose(200_000)]
+    public string? Text { get; init; }
+
+    /// <summary>Values are escaped. Without it the mail is text only.</summary>
+    [Prose(400_000)]
+    public string? Html { get; init; }
+
+    internal static TemplateInput Of(Campaign campaign) => new() { Subject = campaign.Subject, Text = campaign.Text, Html = campaign.Html };
+
+    /// <exception cref="ProblemException">400 with a pointer to each part that is broken.</exception>
+    internal MailTemplate ToTemplate()
+    {
+        var template = new MailTemplate(Subject!, Text!, string.IsNullOrWhiteSpace(Html) ? null : Html);
+        _ = CompiledTemplate.Compile(template);
+        return template;
+    }
+}
+
+/// <summary>A campaign as the API shows it.</summary>
+public sealed record CampaignView(
+    string Id,
+    string Name,
+    string SegmentId,
+    MessageChannel Channel,
+    TemplateInput Template,
+    CampaignStatus Status,
+    DateTimeOffset? LaunchedAt,
+    long Version,
+    DateTimeOffset CreatedAt,
+    DateTimeOffset UpdatedAt)
+{
+    /// <param name="open">Whether messages wait or are being sent.</param>
+    internal static CampaignView Of(Campaign campaign, bool open)
+    {
+        var status = campaign.Status(open);
+        return new(
+            Ids.Campaign.Format(campaign.Id), campaign.Name, Ids.Segment.Format(campaign.SegmentId), campaign.Channel, TemplateInput.Of(campaign),
+            status, campaign.LaunchedAt, VersionOf(campaign, status), campaign.CreatedAt, campaign.UpdatedAt);
+    }
+
+    /// <summary>Becoming complete is a change that no row records, and it comes last.</summary>
+    internal static long VersionOf(Campaign campaign, CampaignStatus status) => campaign.Version + (status == CampaignStatus.Completed ? 1 : 0);
+}
+
+internal static class CampaignQueries
+{
+    /// <exception cref="ProblemException">404.</exception>
+    public static async Task<Campaign> FindCampaignAsync(this CampaignsDb db, string id, CancellationToken ct) =>
+        Ids.Campaign.TryParse(id, out var key) && await db.Campaigns.FirstOrDefaultAsync(c => c.Id == key, ct) is { } campaign
+            ? campaign
+            : throw ProblemException.NotFound("campaign");
+
+    /// <summary>Those of the campaigns that have messages which wait or are being sent.</summary>
+    public static async Task<HashSet<Guid>> OpenCampaignsAsync(this CampaignsDb db, IEnumerable<Guid> campaigns, CancellationToken ct)
+    {
+        var ids = campaigns.ToArray();
+        return [.. await db.Campaigns
+            .Where(c => ids.Contains(c.Id)
+                && db.Messages.Any(m => m.CampaignId == c.Id && (m.Status == MessageStatus.Pending || m.Status == MessageStatus.Sending)))
+            .Select(c => c.Id)
+            .ToListAsync(ct)];
+    }
+
+    /// <exception cref="ProblemException">422 when there is no such segment.</exception>
+    public static async Task<Guid> RequireSegmentAsync(this CampaignsDb db, string? id, CancellationToken ct) =>
+        Ids.Segment.TryParse(id, out var key) && await db.Segments.AnyAsync(s => s.Id == key, ct) ? key : throw UnknownSegment();
+
+    /// <summary>Saves; the segment may have been deleted meanwhile.</summary>
+    public static async Task SaveCampaignAsync(this CampaignsDb db, CancellationToken ct)
+    {
+        try
+        {
+            await db.SaveChangesAsync(ct);
+        }
+        catch (DbUpdateConcurrencyException)
+        {
+            throw new ProblemException(ProblemCodes.StaleVersion, "The record was changed meanwhile; read it again.");
+        }
+        catch (DbUpdateException exception) when (exception.InnerException is PostgresException { ConstraintName: CampaignsDb.CampaignSegmentKey })
+        {
+            throw UnknownSegment();
+        }
+    }
+
+    private static ProblemException UnknownSegment() =>
+        new(ProblemCodes.UnknownReference, "There is no such segment.", new FieldError("/segment_id", "unknown_reference"));
+}

@@ -1,0 +1,17 @@
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+
+namespace Crm.Campaigns.Features.Segments;
+
+/// <summary>One segment with its live count.</summary>
+internal static class ReadSegment
+{
+    public static async Task<Ok<SegmentView>> Handle(string id, HttpContext http, CampaignsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        var segment = await db.FindSegmentAsync(id, ct);
+        var count = await db.CountMembersAsync(segment.Definition, segment.AsOf, clock, ct);
+        // For If-Match. If-None-Match is not looked at: the count changes without the version.
+        http.Response.Headers.ETag = ETags.Of(segment.Version);
+        return TypedResults.Ok(SegmentView.Of(segment) with { Count = count });
+    }
+}

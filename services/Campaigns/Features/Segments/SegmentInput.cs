@@ -1,0 +1,79 @@
+using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
+using Crm.Campaigns.Domain.Segments;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Campaigns.Features.Segments;
+
+/// <summary>The writable fields of a segment.</summary>
+public sealed record SegmentInput
+{
+    [Required, Line(200)]
+    public string? Name { get; init; }
+
+    /// <summary>Relative facts count back from this UTC date; a date, or an RFC 3339 instant whose date counts. Null is now.</summary>
+    [AsOfDay]
+    public string? AsOf { get; init; }
+
+    /// <summary>all, any, not and conditions on facts, ten levels and fifty conditions at most.</summary>
+    [Required]
+    public JsonElement? Definition { get; init; }
+}
+
+[AttributeUsage(AttributeTargets.Property)]
+public sealed class AsOfDayAttribute : ValidationAttribute
+{
+    protected override ValidationResult? IsValid(object? value, ValidationContext validationContext) =>
+        value is string text && !AsOf.TryParse(text, out _)
+            ? new("wrong_format|A date such as 1998-06-30, or an RFC 3339 instant with its zone.", validationContext.MemberName is { } member ? [member] : null)
+            : ValidationResult.Success;
+}
+
+/// <summary>A segment as the API shows it; in lists without the count, which costs a look at every customer.</summary>
+public sealed record SegmentView(
+    string Id,
+    string Name,
+    string? AsOf,
+    JsonElement Definition,
+    long Version,
+    DateTimeOffset CreatedAt,
+    DateTimeOffset UpdatedAt)
+{
+    /// <summary>Members at this moment.</summary>
+    [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingNull)]
+    public long? Count { get; init; }
+
+    internal static SegmentView Of(Segment segment) => new(
+        Ids.Segment.Format(segment.Id), segment.Name, segment.AsOf, segment.Definition, segment.Version, segment.CreatedAt, segment.UpdatedAt);
+}
+
+/// <summary>A customer in a segment.</summary>
+public sealed record MemberView(string CustomerId, string DisplayName)
+{
+    internal static MemberView Of(MemberRow row) => new(Ids.Customer.Format(row.Id), row.DisplayName);
+}
+
+internal sealed record MemberRow(Guid Id, string DisplayName);
+
+internal static class SegmentQueries
+{
+    public static async Task<long> CountMembersAsync(this CampaignsDb db, JsonElement definition, string? asOf, TimeProvider clock, CancellationToken ct)
+    {
+        var members = SegmentSql.Compile(SegmentDefinition.Parse(definition), AsOf.Day(asOf, clock.GetUtcNow()));
+        return await db.Database.SqlQueryRaw<long>(members.CountSql, [.. members.Parameters]).SingleAsync(ct);
+    }
+
+    public static Task<Page<MemberView>> ListMembersAsync(this CampaignsDb db, JsonElement definition, string? asOf, PageRequest page, TimeProvider clock, CancellationToken ct)
+    {
+        var members = SegmentSql.Compile(SegmentDefinition.Parse(definition), AsOf.Day(asOf, clock.GetUtcNow()), page: true);
+        return db.Database.SqlQueryRaw<MemberRow>(members.Sql, [.. members.Parameters]).ToPageAsync(page, m => m.Id, Ids.Customer, MemberView.Of, ct);
+    }
+
+    /// <exception cref="ProblemException">404.</exception>
+    public static async Task<Segment> FindSegmentAsync(this CampaignsDb db, string id, CancellationToken ct) =>
+        Ids.Segment.TryParse(id, out var key) && await db.Segments.FirstOrDefaultAsync(s => s.Id == key, ct) is { } segment
+            ? segment
+            : throw ProblemException.NotFound("segment");
+}

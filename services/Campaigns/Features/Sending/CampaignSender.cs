@@ -1,0 +1,375 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using Crm.Campaigns.Domain.Campaigns;
+using Crm.Hosting;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
+
+namespace Crm.Campaigns.Features.Sending;
+
+internal static class SendingServices
+{
+    public static void AddSending(this IServiceCollection services)
+    {
+        services.AddOptions<SmtpOptions>().BindConfiguration("Smtp").ValidateDataAnnotations().ValidateOnStart();
+        services.AddSingleton<SendingSignal>();
+        services.AddSingleton<SendLedger>();
+        services.AddHostedService<CampaignSender>();
+    }
+}
+
+/// <summary>Wakes this process's sender after a launch. A hint only: the sender's poll is the truth.</summary>
+internal sealed class SendingSignal : IDisposable
+{
+    private readonly SemaphoreSlim _signal = new(0);
+
+    public void Raise()
+    {
+        if (_signal.CurrentCount == 0)
+        {
+            _signal.Release();
+        }
+    }
+
+    public Task WaitAsync(TimeSpan poll, CancellationToken ct) => _signal.WaitAsync(poll, ct);
+
+    public void Dispose() => _signal.Dispose();
+}
+
+/// <summary>
+/// Sends what the ledger has, over a few connections at once; any number of replicas may run. A lane opens its
+/// connection first and takes a message afterwards, so that a mail server that is away costs no message anything.
+/// Each lane holds one message: a process that dies leaves at most as many uncertain as it had connections.
+/// </summary>
+internal sealed partial class CampaignSender(
+    SendLedger ledger, SendingSignal signal, IServiceScopeFactory scopes, IOptions<SmtpOptions> options, TimeProvider clock, ILogger<CampaignSender> logger) : BackgroundService
+{
+    private const int CachedTemplates = 32;
+
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan ProbeAfter = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan CloseAfter = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(30);
+
+    private static readonly System.Diagnostics.Metrics.Counter<long> Messages =
+        Telemetry.Meter.CreateCounter<long>("crm.campaigns.messages", description: "Messages by what became of them");
+
+    private readonly SmtpOptions _smtp = options.Value;
+    private readonly ConcurrentBag<(SmtpConnection Connection, long Since)> _idle = [];
+    private readonly ConcurrentDictionary<Guid, Lazy<Task<CampaignMail>>> _campaigns = new();
+    private TimeSpan _pause;
+    private long _pausedAt;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        var lanes = new List<Task>();
+        try
+        {
+            while (!stoppingToken.IsCancellationRequested)
+            {
+                lanes.RemoveAll(l => l.IsCompleted);
+                if (await LookAsync(stoppingToken) && !IsPaused())
+                {
+                    while (lanes.Count < _smtp.Connections)
+                    {
+                        lanes.Add(Task.Run(() => RunLaneAsync(stoppingToken), CancellationToken.None));
+                    }
+                }
+
+                await CloseIdleAsync(CloseAfter);
+                await signal.WaitAsync(Poll, stoppingToken);
+            }
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // Each lane ends with the message that it has.
+        }
+
+        await Task.WhenAll(lanes);
+        await CloseIdleAsync(TimeSpan.Zero);
+    }
+
+    /// <summary>Whether there is something to send.</summary>
+    private async Task<bool> LookAsync(CancellationToken ct)
+    {
+        try
+        {
+            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            if (await ledger.ExpireLeasesAsync(ct) is > 0 and var lost)
+            {
+                Messages.Add(lost, new KeyValuePair<string, object?>("status", "uncertain"));
+                LogLost(lost);
+            }
+
+            return await ledger.AnyDueAsync(ct);
+        }
+        catch (Exception exception) when (!ct.IsCancellationRequested)
+        {
+            LogSkipped(exception.Message);
+            return false;
+        }
+    }
+
+    private async Task RunLaneAsync(CancellationToken stopping)
+    {
+        SmtpConnection? connection = null;
+        try
+        {
+            while (!stopping.IsCancellationRequested && !IsPaused())
+            {
+                connection ??= await TakeConnectionAsync(stopping);
+                if (!await SendOneAsync(connection, stopping))
+                {
+                    break;
+                }
+
+                if (!connection.IsUsable)
+                {
+                    await connection.DisposeAsync();
+                    connection = null;
+                }
+            }
+        }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        {
+            // Nothing was taken.
+        }
+        catch (SmtpUnavailableException exception)
+        {
+            Pause();
+            LogUnavailable(exception.Message, _pause.TotalSeconds);
+        }
+        catch (Exception exception)
+        {
+            Pause();
+            LogFailed(exception);
+        }
+        finally
+        {
+            if (connection is { IsUsable: true })
+            {
+                _idle.Add((connection, Stopwatch.GetTimestamp()));
+            }
+            else if (connection is not null)
+            {
+                await connection.DisposeAsync();
+            }
+        }
+    }
+
+    /// <summary>False when there is nothing to send.</summary>
+    private async Task<bool> SendOneAsync(SmtpConnection connection, CancellationToken stopping)
+    {
+        using var activity = Telemetry.Messaging.StartActivity("send campaign message", ActivityKind.Producer, parentContext: default);
+        var claimed = await ledger.ClaimAsync(_smtp.LeaseSeconds, _smtp.Sender.Host, stopping);
+        if (claimed is null)
+        {
+            if (activity is not null)
+            {
+                activity.ActivityTraceFlags &= ~ActivityTraceFlags.Recorded;
+                activity.IsAllDataRequested = false;
+            }
+
+            return false;
+        }
+
+        activity?.SetTag("crm.message_id", Contracts.Ids.Message.Format(claimed.Id));
+        var status = claimed.Status;
+        if (status == MessageStatus.Sending)
+        {
+            // From here on the process's end is no reason to stop half-way: the steps have limits of their own.
+            status = await DeliverAsync(connection, claimed, activity);
+        }
+
+        activity?.SetTag("crm.message_status", Hosting.Data.EnumColumns.ToWord(status));
+        Messages.Add(1, new KeyValuePair<string, object?>("status", Hosting.Data.EnumColumns.ToWord(status)));
+        return true;
+    }
+
+    private async Task<MessageStatus> DeliverAsync(SmtpConnection connection, ClaimedMessage claimed, Activity? activity)
+    {
+        if (MailRecipient.Normalize(claimed.Address!) is not { } recipient)
+        {
+            await RecordAsync(ct => ledger.RecordEndAsync(claimed, MessageStatus.Suppressed, MessageReason.NoAddress, null, ct));
+            return MessageStatus.Suppressed;
+        }
+
+        CampaignMail campaign;
+        RenderedMail mail;
+        byte[] data;
+        try
+        {
+            campaign = await CampaignAsync(claimed.CampaignId);
+            if (campaign.LaunchTrace is { } trace && ActivityContext.TryParse(trace, null, out var launched))
+            {
+                activity?.AddLink(new ActivityLink(launched));
+            }
+
+            mail = campaign.Template.Render(claimed.Values);
+            data = MailWriter.Write(
+                _smtp.Sender, recipient, claimed.Values["display_name"] ?? "", mail,
+                Message.InternetMessageIdOf(claimed.Id, _smtp.Sender.Host), claimed.Id.ToString("N"), clock.GetUtcNow());
+        }
+        catch (HandlebarsDotNet.HandlebarsException exception)
+        {
+            LogNotRendered(exception, Contracts.Ids.Message.Format(claimed.Id));
+            await RecordAsync(ct => ledger.RecordEndAsync(claimed, MessageStatus.Failed, MessageReason.NotRendered, null, ct));
+            return MessageStatus.Failed;
+        }
+        catch (Exception exception)
+        {
+            LogFailed(exception);
+            await RecordAsync(ct => ledger.RecordNotSentAsync(claimed, ct));
+            Pause();
+            return MessageStatus.Pending;
+        }
+
+        var result = await connection.SendAsync(_smtp.Sender.Address, recipient, data);
+        switch (result.Outcome)
+        {
+            case SmtpOutcome.Accepted:
+                _pause = TimeSpan.Zero;
+                await RecordAsync(ct => ledger.RecordSentAsync(claimed, campaign.Name, mail.Subject, ct));
+                return MessageStatus.Sent;
+            case SmtpOutcome.Refused:
+                await RecordAsync(ct => ledger.RecordEndAsync(claimed, MessageStatus.Failed, MessageReason.Refused, result.Code, ct));
+                return MessageStatus.Failed;
+            case SmtpOutcome.Uncertain:
+                await RecordAsync(ct => ledger.RecordEndAsync(claimed, MessageStatus.Uncertain, MessageReason.NoAnswer, result.Code, ct));
+                return MessageStatus.Uncertain;
+            case SmtpOutcome.Deferred:
+                await RecordAsync(ct => ledger.RecordDeferralAsync(claimed, result.Code, ct));
+                return MessageStatus.Pending;
+            default:
+                await RecordAsync(ct => ledger.RecordNotSentAsync(claimed, ct));
+                if (result.Code is { } code)
+                {
+                    // Not this mail but the session is refused, such as 530: trying at once again would be a loop.
+                    LogRefusedSession(code);
+                    Pause();
+                }
+
+                return MessageStatus.Pending;
+        }
+    }
+
+    /// <summary>
+    /// What happened must be written down: tries until the lease is over, after which the row is uncertain anyway.
+    /// </summary>
+    private async Task RecordAsync(Func<CancellationToken, Task> record)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(_smtp.LeaseSeconds));
+        while (true)
+        {
+            try
+            {
+                await record(limit.Token);
+                return;
+            }
+            catch (Exception exception) when (!limit.IsCancellationRequested)
+            {
+                LogNotRecorded(exception.Message);
+                await Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None);
+            }
+        }
+    }
+
+    private async Task<SmtpConnection> TakeConnectionAsync(CancellationToken ct)
+    {
+        while (_idle.TryTake(out var idle))
+        {
+            if (Stopwatch.GetElapsedTime(idle.Since) < ProbeAfter || await idle.Connection.ProbeAsync(ct))
+            {
+                return idle.Connection;
+            }
+
+            await idle.Connection.DisposeAsync();
+        }
+
+        return await SmtpConnection.OpenAsync(_smtp, ct);
+    }
+
+    private async Task CloseIdleAsync(TimeSpan after)
+    {
+        var kept = new List<(SmtpConnection, long)>();
+        while (_idle.TryTake(out var idle))
+        {
+            if (Stopwatch.GetElapsedTime(idle.Since) < after)
+            {
+                kept.Add(idle);
+            }
+            else
+            {
+                await idle.Connection.DisposeAsync();
+            }
+        }
+
+        kept.ForEach(_idle.Add);
+    }
+
+    /// <summary>A launched campaign does not change any more, so its template is compiled once.</summary>
+    private async Task<CampaignMail> CampaignAsync(Guid id)
+    {
+        if (_campaigns.Count >= CachedTemplates && !_campaigns.ContainsKey(id))
+        {
+            _campaigns.Clear();
+        }
+
+        var entry = _campaigns.GetOrAdd(id, key => new(() => LoadAsync(key)));
+        try
+        {
+            return await entry.Value;
+        }
+        catch
+        {
+            _campaigns.TryRemove(new(id, entry));
+            throw;
+        }
+    }
+
+    private async Task<CampaignMail> LoadAsync(Guid id)
+    {
+        await using var scope = scopes.CreateAsyncScope();
+        var db = scope.ServiceProvider.GetRequiredService<CampaignsDb>();
+        var campaign = await db.Campaigns.AsNoTracking().FirstAsync(c => c.Id == id);
+        return new(campaign.Name, CompiledTemplate.Compile(new(campaign.Subject, campaign.Text, campaign.Html)), campaign.LaunchTrace);
+    }
+
+    /// <summary>Of several lanes that fail at once the first counts.</summary>
+    private void Pause()
+    {
+        lock (_idle)
+        {
+            if (!IsPaused())
+            {
+                _pause = _pause == TimeSpan.Zero ? TimeSpan.FromSeconds(1) : TimeSpan.FromTicks(Math.Min(_pause.Ticks * 2, LongestPause.Ticks));
+                _pausedAt = Stopwatch.GetTimestamp();
+            }
+        }
+    }
+
+    private bool IsPaused() => _pause > TimeSpan.Zero && Stopwatch.GetElapsedTime(_pausedAt) < _pause;
+
+    private sealed record CampaignMail(string Name, CompiledTemplate Template, string? LaunchTrace);
+
+    [LoggerMessage(LogLevel.Warning, "The mail server cannot be used ({Reason}); messages wait {Seconds} s")]
+    private partial void LogUnavailable(string reason, double seconds);
+
+    [LoggerMessage(LogLevel.Error, "The mail server refuses the session with {Code}; messages wait")]
+    private partial void LogRefusedSession(int code);
+
+    [LoggerMessage(LogLevel.Warning, "{Count} messages are uncertain: their sender died")]
+    private partial void LogLost(int count);
+
+    [LoggerMessage(LogLevel.Error, "Message {Id} cannot be rendered")]
+    private partial void LogNotRendered(Exception exception, string id);
+
+    [LoggerMessage(LogLevel.Warning, "The outcome of a message is not recorded yet: {Reason}")]
+    private partial void LogNotRecorded(string reason);
+
+    [LoggerMessage(LogLevel.Warning, "The sender skipped a round: {Reason}")]
+    private partial void LogSkipped(string reason);
+
+    [LoggerMessage(LogLevel.Error, "A sender's lane failed")]
+    private partial void LogFailed(Exception exception);
+}
