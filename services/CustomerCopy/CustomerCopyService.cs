@@ -22,6 +22,7 @@ public static class CustomerCopyService
         });
         builder.Services.AddScoped<CustomerCopyDb>(provider => provider.GetRequiredService<TDb>());
         builder.Services.AddScoped<CustomerDirectory>();
+        builder.Services.AddSingleton<KnownCustomers>();
         builder.Services.AddHostedService<FillCustomerCopy>();
         builder.AddCrmGrpcClient<Contacts.ContactsClient>("Contacts", "crm.contacts.v1.Contacts", "GetCustomer", "ResolveCustomer");
     }

@@ -7,7 +7,7 @@ using Microsoft.EntityFrameworkCore;
 namespace Crm.CustomerCopy;
 
 /// <summary>Who a write is about: from the copy, or from Contacts when the copy has not heard of them yet.</summary>
-public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient contacts)
+public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient contacts, KnownCustomers known)
 {
     /// <summary>The customer's key for a body field.</summary>
     /// <exception cref="ProblemException">
@@ -32,8 +32,14 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
 
     private async Task<bool> ExistsAsync(Guid id, CancellationToken ct)
     {
+        if (known.Contains(id))
+        {
+            return true;
+        }
+
         if (await db.Customers.AnyAsync(c => c.Id == id, ct))
         {
+            known.Add(id);
             return true;
         }
 

@@ -1,0 +1,28 @@
+using Crm.BillingSync.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.BillingSync.Features.Invoices;
+
+/// <summary>Invoices, newest record first; of one customer, of one status, where <c>overdue</c> is open and past due.</summary>
+internal static class ListInvoices
+{
+    public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "status"];
+
+    public static Task<Page<InvoiceView>> Handle(HttpRequest request, BillingSyncDb db, TimeProvider clock, CancellationToken ct)
+    {
+        var invoices = db.Invoices.AsNoTracking().OfCustomer(request);
+        if (request.Query["status"] is ["overdue"])
+        {
+            var now = clock.GetUtcNow();
+            invoices = invoices.Where(r => r.Status == InvoiceStatus.Open && r.DueAt < now);
+        }
+        else if (Answers.StatusFilter<InvoiceStatus>(request) is { } status)
+        {
+            invoices = invoices.Where(r => r.Status == status);
+        }
+
+        return invoices.ToPageAsync(PageRequest.Read(request, Ids.Invoice), r => r.Id, Ids.Invoice, InvoiceView.Of, ct);
+    }
+}

@@ -1,0 +1,19 @@
+using Crm.BillingSync.Domain;
+using Crm.Contracts;
+using Crm.CustomerCopy;
+
+namespace Crm.BillingSync.Features.Invoices;
+
+/// <summary>Creates the invoice with this external id, or replaces it whole; the same body again changes nothing.</summary>
+internal static class UpsertInvoice
+{
+    public static async Task<IResult> Handle(
+        string source, string externalId, InvoiceInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
+    {
+        var key = Records.ReadKey(source, externalId);
+        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
+        var now = clock.Now();
+        var (invoice, result) = await db.UpsertAsync(key, () => Invoice.Record(key, customerId, body, now), invoice => invoice.Replace(customerId, body, now), ct);
+        return Answers.Upserted(http, result, invoice.Version, $"/v1/invoices/{Ids.Invoice.Format(invoice.Id)}", InvoiceView.Of(invoice) with { Result = result });
+    }
+}

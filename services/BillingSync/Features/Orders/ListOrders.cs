@@ -1,0 +1,23 @@
+using Crm.BillingSync.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.BillingSync.Features.Orders;
+
+/// <summary>Orders, newest record first; of one customer, of one status.</summary>
+internal static class ListOrders
+{
+    public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "status"];
+
+    public static Task<Page<OrderView>> Handle(HttpRequest request, BillingSyncDb db, CancellationToken ct)
+    {
+        var orders = db.Orders.AsNoTracking().OfCustomer(request);
+        if (Answers.StatusFilter<OrderStatus>(request) is { } status)
+        {
+            orders = orders.Where(r => r.Status == status);
+        }
+
+        return orders.ToPageAsync(PageRequest.Read(request, Ids.Order), r => r.Id, Ids.Order, OrderView.Of, ct);
+    }
+}

@@ -1,0 +1,19 @@
+using Crm.BillingSync.Domain;
+using Crm.Contracts;
+using Crm.CustomerCopy;
+
+namespace Crm.BillingSync.Features.Orders;
+
+/// <summary>Creates the order with this external id, or replaces it whole; the same body again changes nothing.</summary>
+internal static class UpsertOrder
+{
+    public static async Task<IResult> Handle(
+        string source, string externalId, OrderInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
+    {
+        var key = Records.ReadKey(source, externalId);
+        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
+        var now = clock.Now();
+        var (order, result) = await db.UpsertAsync(key, () => Order.Record(key, customerId, body, now), order => order.Replace(customerId, body, now), ct);
+        return Answers.Upserted(http, result, order.Version, $"/v1/orders/{Ids.Order.Format(order.Id)}", OrderView.Of(order) with { Result = result });
+    }
+}

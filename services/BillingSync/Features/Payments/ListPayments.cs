@@ -1,0 +1,23 @@
+using Crm.BillingSync.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.BillingSync.Features.Payments;
+
+/// <summary>Payments, newest record first; of one customer, of one status.</summary>
+internal static class ListPayments
+{
+    public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "status"];
+
+    public static Task<Page<PaymentView>> Handle(HttpRequest request, BillingSyncDb db, CancellationToken ct)
+    {
+        var payments = db.Payments.AsNoTracking().OfCustomer(request);
+        if (Answers.StatusFilter<PaymentStatus>(request) is { } status)
+        {
+            payments = payments.Where(r => r.Status == status);
+        }
+
+        return payments.ToPageAsync(PageRequest.Read(request, Ids.Payment), r => r.Id, Ids.Payment, PaymentView.Of, ct);
+    }
+}

@@ -1,0 +1,19 @@
+using Crm.BillingSync.Domain;
+using Crm.Contracts;
+using Crm.CustomerCopy;
+
+namespace Crm.BillingSync.Features.Payments;
+
+/// <summary>Creates the payment with this external id, or replaces it whole; the same body again changes nothing.</summary>
+internal static class UpsertPayment
+{
+    public static async Task<IResult> Handle(
+        string source, string externalId, PaymentInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
+    {
+        var key = Records.ReadKey(source, externalId);
+        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
+        var now = clock.Now();
+        var (payment, result) = await db.UpsertAsync(key, () => Payment.Record(key, customerId, body, now), payment => payment.Replace(customerId, body, now), ct);
+        return Answers.Upserted(http, result, payment.Version, $"/v1/payments/{Ids.Payment.Format(payment.Id)}", PaymentView.Of(payment) with { Result = result });
+    }
+}
