@@ -1,4 +1,7 @@
+using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.OpenApi;
@@ -17,8 +20,71 @@ public static class OpenApiDefaults
     public static void AddCrmOpenApi(this IServiceCollection services) => services.AddOpenApi("v1", openApi =>
     {
         openApi.OpenApiVersion = OpenApiSpecVersion.OpenApi3_1;
+        openApi.CreateSchemaReferenceId = NameOf;
+        openApi.AddSchemaTransformer(CompleteAsync);
         openApi.AddOperationTransformer(DescribeAsync);
     });
+
+    /// <summary>A slice's <c>Request</c> is called after its slice.</summary>
+    private static string? NameOf(JsonTypeInfo type)
+    {
+        var name = OpenApiOptions.CreateDefaultSchemaReferenceId(type);
+        return name is not null && type.Type is { DeclaringType: { IsGenericType: false } slice, IsGenericType: false } ? slice.Name + name : name;
+    }
+
+    /// <summary>What the generator does not see: types that a converter of <see cref="JsonDefaults"/> reads, and our validation attributes.</summary>
+    private static Task CompleteAsync(OpenApiSchema schema, OpenApiSchemaTransformerContext context, CancellationToken ct)
+    {
+        var type = Nullable.GetUnderlyingType(context.JsonTypeInfo.Type) ?? context.JsonTypeInfo.Type;
+        var property = context.JsonPropertyInfo;
+        var attributes = property?.AttributeProvider?.GetCustomAttributes(inherit: true) ?? [];
+        var required = attributes.OfType<RequiredAttribute>().Any();
+        if (type == typeof(string) || type == typeof(DateTimeOffset))
+        {
+            var nullable = property is null || required
+                ? false
+                : type == typeof(string) ? property.IsGetNullable : Nullable.GetUnderlyingType(property.PropertyType) is not null;
+            schema.Type = nullable ? JsonSchemaType.String | JsonSchemaType.Null : JsonSchemaType.String;
+        }
+        else if (type.IsEnum && schema.Enum is { } words)
+        {
+            schema.Type = JsonSchemaType.String;
+            schema.Enum = [.. words.Where(w => w is not null && w.GetValueKind() == JsonValueKind.String)];
+        }
+        else if (required)
+        {
+            schema.Type &= ~JsonSchemaType.Null;
+        }
+
+        if (schema is { Items: null, Type: { } kind } && kind.HasFlag(JsonSchemaType.Array))
+        {
+            schema.Items = new OpenApiSchema { Type = JsonSchemaType.String };
+        }
+
+        foreach (var attribute in attributes)
+        {
+            switch (attribute)
+            {
+                case LineAttribute line:
+                    (schema.MinLength, schema.MaxLength) = (1, line.Longest);
+                    break;
+                case ProseAttribute prose:
+                    schema.MaxLength = prose.Longest;
+                    break;
+                case SlugAttribute:
+                    schema.Pattern = "^[a-z0-9][a-z0-9_.-]{0,63}$";
+                    break;
+                case CurrencyAttribute:
+                    schema.Pattern = "^[A-Z]{3}$";
+                    break;
+                case AtMostAttribute most when schema.Type is { } t && t.HasFlag(JsonSchemaType.Array):
+                    schema.MaxItems = most.Count;
+                    break;
+            }
+        }
+
+        return Task.CompletedTask;
+    }
 
     private static Task DescribeAsync(OpenApiOperation operation, OpenApiOperationTransformerContext context, CancellationToken ct)
     {
@@ -49,7 +115,7 @@ public static class OpenApiDefaults
             AddHeader("If-Match", "The ETag of the version that was changed.", required: false);
         }
 
-        if (method is "GET" && context.Description.ParameterDescriptions.Any(p => p.Source.Id == "Path"))
+        if (method is "GET" && context.Description.RelativePath?.EndsWith('}') is true && operation.Extensions?.ContainsKey(ScopeExtension) is true)
         {
             AddHeader("If-None-Match", "The ETag of the version at hand; 304 when it is still the present one.", required: false);
         }

@@ -1,0 +1,61 @@
+using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
+using Crm.Hosting.Web;
+
+namespace Crm.Support.Domain;
+
+/// <summary>The writable fields of a case: the body of create and upsert.</summary>
+public sealed record CaseInput
+{
+    [Required]
+    public string? CustomerId { get; init; }
+
+    [Required]
+    public CaseType? Type { get; init; }
+
+    [Required, Line(500)]
+    public string? Subject { get; init; }
+
+    [Prose(20_000)]
+    public string? Description { get; init; }
+
+    /// <summary>Default <c>normal</c>, of a complaint <c>high</c>.</summary>
+    public CasePriority? Priority { get; init; }
+
+    /// <summary>Whose work it is; default <c>general</c>.</summary>
+    [Slug]
+    public string? Queue { get; init; }
+
+    internal CaseInput WithDefaults() => this with
+    {
+        Priority = Priority ?? (Type == CaseType.Complaint ? CasePriority.High : CasePriority.Normal),
+        Queue = Queue ?? Case.DefaultQueue,
+    };
+
+    /// <summary>Names of the API fields in which the two differ.</summary>
+    internal static IReadOnlyList<string> Differences(CaseInput before, CaseInput after)
+    {
+        var a = JsonSerializer.SerializeToElement(before.WithDefaults(), JsonDefaults.Options);
+        var b = JsonSerializer.SerializeToElement(after.WithDefaults(), JsonDefaults.Options);
+        return [.. a.EnumerateObject().Where(p => !JsonElement.DeepEquals(p.Value, b.GetProperty(p.Name))).Select(p => p.Name)];
+    }
+}
+
+/// <summary>An id in another system.</summary>
+public sealed record ExternalId(string System, string Id)
+{
+    private const int Longest = 200;
+
+    /// <exception cref="ProblemException">400 when one is not fit for it.</exception>
+    internal static ExternalId Read(string source, string externalId)
+    {
+        if (!SlugAttribute.IsSlug(source))
+        {
+            throw ProblemException.Invalid(new FieldError("source", "wrong_format", "Lower-case letters, digits, _ - and . only, 1 to 64 of them."));
+        }
+
+        return string.IsNullOrWhiteSpace(externalId) || externalId.Length > Longest || externalId.Any(char.IsControl)
+            ? throw ProblemException.Invalid(new FieldError("externalId", "wrong_format", $"One line of 1 to {Longest} characters."))
+            : new(source, externalId);
+    }
+}

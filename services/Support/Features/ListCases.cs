@@ -1,0 +1,63 @@
+using Crm.Contracts;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+using Crm.Support.Domain;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Support.Features;
+
+/// <summary>Cases, the last opened first, filtered exactly and paged by keyset.</summary>
+internal static class ListCases
+{
+    public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "queue", "status", "type", "priority", "assignee"];
+
+    public static Task<Page<CaseView>> Handle(HttpRequest request, SupportDb db, CancellationToken ct)
+    {
+        var page = PageRequest.Read(request, Ids.Case);
+        IQueryable<Case> cases = db.Cases.AsNoTracking();
+        if (request.Query["customer_id"] is [{ } customer])
+        {
+            var customerId = Ids.Customer.TryParse(customer, out var id) ? id : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
+            cases = cases.Where(c => c.CustomerId == customerId);
+        }
+
+        if (request.Query["queue"] is [{ } queue])
+        {
+            cases = cases.Where(c => c.Queue == queue);
+        }
+
+        if (request.Query["assignee"] is [{ } assignee])
+        {
+            cases = cases.Where(c => c.Assignee == assignee);
+        }
+
+        if (ReadWord<CaseStatus>(request, "status") is { } status)
+        {
+            cases = cases.Where(c => c.Status == status);
+        }
+
+        if (ReadWord<CaseType>(request, "type") is { } type)
+        {
+            cases = cases.Where(c => c.Type == type);
+        }
+
+        if (ReadWord<CasePriority>(request, "priority") is { } priority)
+        {
+            cases = cases.Where(c => c.Priority == priority);
+        }
+
+        return cases.ToPageAsync(page, c => c.Id, Ids.Case, CaseView.Of, ct);
+    }
+
+    private static T? ReadWord<T>(HttpRequest request, string parameter) where T : struct, Enum
+    {
+        if (request.Query[parameter] is not [{ } word])
+        {
+            return null;
+        }
+
+        return EnumWords<T>.TryParse(word, out var value)
+            ? value
+            : throw ProblemException.InvalidParameter(parameter, $"One of {string.Join(", ", Enum.GetValues<T>().Select(v => v.ToWord()))}.");
+    }
+}

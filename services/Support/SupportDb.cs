@@ -1,0 +1,55 @@
+using Crm.CustomerCopy;
+using Crm.Hosting.Data;
+using Crm.Support.Domain;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Support;
+
+internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerCopyDb(options)
+{
+    public DbSet<Case> Cases => Set<Case>();
+    public DbSet<CaseMessage> Messages => Set<CaseMessage>();
+    public DbSet<CaseHistoryEntry> History => Set<CaseHistoryEntry>();
+
+    /// <summary>The case, locked until the transaction ends: of two changes at once, the second sees what the first left.</summary>
+    public async Task<Case?> LockCaseAsync(Guid id, CancellationToken ct) =>
+        (await Cases.FromSql($"SELECT * FROM cases WHERE id = {id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
+
+    /// <inheritdoc cref="LockCaseAsync(Guid, CancellationToken)"/>
+    public async Task<Case?> LockCaseAsync(string source, string externalId, CancellationToken ct) =>
+        (await Cases.FromSql($"SELECT * FROM cases WHERE source = {source} AND external_id = {externalId} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
+
+    protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
+    {
+        base.ConfigureConventions(configurationBuilder);
+        configurationBuilder.EnumAsWord<CaseType>();
+        configurationBuilder.EnumAsWord<CasePriority>();
+        configurationBuilder.EnumAsWord<CaseStatus>();
+        configurationBuilder.EnumAsWord<CaseChange>();
+        configurationBuilder.EnumAsWord<MessageDirection>();
+    }
+
+    protected override void OnModelCreating(ModelBuilder modelBuilder)
+    {
+        base.OnModelCreating(modelBuilder);
+        modelBuilder.Entity<Case>(c =>
+        {
+            c.ToTable("cases");
+            c.Property(x => x.Id).ValueGeneratedNever();
+            c.Property(x => x.Version).IsConcurrencyToken();
+            c.HasMany(x => x.Messages).WithOne().HasForeignKey(m => m.CaseId);
+            c.HasMany(x => x.History).WithOne().HasForeignKey(h => h.CaseId);
+        });
+        modelBuilder.Entity<CaseMessage>(message =>
+        {
+            message.ToTable("case_messages");
+            message.Property(m => m.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<CaseHistoryEntry>(entry =>
+        {
+            entry.ToTable("case_history");
+            entry.HasKey(h => new { h.CaseId, h.Number });
+            entry.Property(h => h.Number).ValueGeneratedNever();
+        });
+    }
+}

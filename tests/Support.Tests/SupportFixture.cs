@@ -1,0 +1,69 @@
+using System.Collections.Concurrent;
+using System.Net;
+using Crm.Contracts.Events;
+using Crm.Testing;
+using Grpc.Core;
+using Grpc.Net.Client;
+using Npgsql;
+
+[assembly: AssemblyFixture(typeof(Support.Tests.SupportFixture))]
+
+namespace Support.Tests;
+
+/// <summary>Contacts and Support as processes.</summary>
+public sealed class SupportFixture : ServicesFixture
+{
+    private GrpcChannel? _channel;
+
+    public HttpClient Api { get; private set; } = null!;
+
+    public HttpClient Contacts { get; private set; } = null!;
+
+    public TestBus Bus { get; private set; } = null!;
+
+    /// <summary>What Support has published.</summary>
+    public ConcurrentQueue<CaseChanged> Changes { get; private set; } = null!;
+
+    public NpgsqlDataSource Database { get; private set; } = null!;
+
+    public CallInvoker Grpc => _channel!.CreateCallInvoker();
+
+    protected override IReadOnlyCollection<string> Only => ["contacts", "support"];
+
+    public override async ValueTask InitializeAsync()
+    {
+        await base.InitializeAsync();
+        Api = CreateClient("support");
+        Contacts = CreateClient("contacts");
+        Bus = await TestBus.StartAsync(Platform.BusUri);
+        Changes = await Bus.ListenAsync<CaseChanged>();
+        Database = await DatabaseAsync("support");
+        _channel = GrpcChannel.ForAddress(Platform["support"].GrpcAddress!);
+    }
+
+    /// <summary>A new customer's id.</summary>
+    public async Task<string> CustomerAsync()
+    {
+        var created = await Contacts.PostAsync("/v1/customers", """{"kind":"person","given_name":"Ada","family_name":"Byron"}""");
+        Assert.Equal(HttpStatusCode.Created, created.Status);
+        return (string)created["id"]!;
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        _channel?.Dispose();
+        if (Bus is not null)
+        {
+            await Bus.DisposeAsync();
+        }
+
+        if (Database is not null)
+        {
+            await Database.DisposeAsync();
+        }
+
+        Api?.Dispose();
+        Contacts?.Dispose();
+        await base.DisposeAsync();
+    }
+}
