@@ -6,6 +6,8 @@ namespace Contracts.Tests.Grpc;
 /// <summary>The independent gRPC client of <c>grpc-client/</c>: installs it once, runs a script, gives the JSON line of each case.</summary>
 internal static class NodeClient
 {
+    private static readonly SemaphoreSlim Installing = new(1, 1);
+
     public static async Task<IReadOnlyDictionary<string, JsonElement>> RunAsync(string script, params string[] arguments)
     {
         var folder = Path.Combine(Repository.Root, "tests", "Contracts.Tests", "grpc-client");
@@ -18,11 +20,20 @@ internal static class NodeClient
 
     private static async Task InstallAsync(string folder)
     {
-        // npm writes this file last.
-        var installed = new FileInfo(Path.Combine(folder, "node_modules", ".package-lock.json"));
-        if (!installed.Exists || installed.LastWriteTimeUtc < File.GetLastWriteTimeUtc(Path.Combine(folder, "package-lock.json")))
+        // Two classes ask at once in a fresh clone, and npm ci starts by removing what is there.
+        await Installing.WaitAsync();
+        try
         {
-            await ProcessAsync("npm", folder, ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+            // npm writes this file last.
+            var installed = new FileInfo(Path.Combine(folder, "node_modules", ".package-lock.json"));
+            if (!installed.Exists || installed.LastWriteTimeUtc < File.GetLastWriteTimeUtc(Path.Combine(folder, "package-lock.json")))
+            {
+                await ProcessAsync("npm", folder, ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+            }
+        }
+        finally
+        {
+            Installing.Release();
         }
     }
 
