@@ -8,6 +8,7 @@ using Grpc.Core;
 using Grpc.Core.Interceptors;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
@@ -22,7 +23,7 @@ public static class GrpcServer
     public static void AddCrmGrpc(this IServiceCollection services) => services.AddGrpc(grpc =>
     {
         grpc.Interceptors.Add<GrpcErrors>();
-        // Its catch-all route would turn a wrong content type of POST /v1/… into a 404; a client reads a 404 as UNIMPLEMENTED.
+        // Its catch-all route would turn a wrong content type of POST /v1/… into a 404; HandleAsync answers instead.
         grpc.IgnoreUnknownServices = true;
         grpc.MaxReceiveMessageSize = MessageLimit;
         grpc.ResponseCompressionAlgorithm = "gzip";
@@ -35,6 +36,12 @@ public static class GrpcServer
     /// <summary>After routing: what the gRPC server leaves to its surroundings.</summary>
     internal static async Task HandleAsync(HttpContext http, RequestDelegate next)
     {
+        if (http.IsGrpc() && http.GetEndpoint() is not RouteEndpoint)
+        {
+            Refuse(http, StatusCode.Unimplemented, "There is no such method.", null);
+            return;
+        }
+
         if (!http.IsGrpcMethod())
         {
             await next(http);
@@ -56,22 +63,20 @@ public static class GrpcServer
         }
     }
 
-    /// <summary>A denial as the protocol has it: what there is not is UNIMPLEMENTED, but only to callers that are known.</summary>
+    /// <summary>A denial as the protocol has it.</summary>
     internal static void Deny(HttpContext http, bool authenticated, string? scope)
     {
-        http.Response.StatusCode = StatusCodes.Status200OK;
-        http.Response.ContentType = "application/grpc";
         if (!authenticated)
         {
-            Write(http, StatusCode.Unauthenticated, "Send a valid token as authorization: Bearer ….", ProblemCodes.Unauthenticated);
+            Refuse(http, StatusCode.Unauthenticated, "Send a valid token as authorization: Bearer ….", ProblemCodes.Unauthenticated);
         }
-        else if (!http.IsGrpcMethod())
+        else if (scope is null)
         {
-            Write(http, StatusCode.Unimplemented, "There is no such method.", null);
+            Refuse(http, StatusCode.PermissionDenied, "This caller may not call it.", ProblemCodes.Forbidden);
         }
         else
         {
-            Write(http, StatusCode.PermissionDenied, scope is null ? "This caller may not call it." : $"This needs the scope {scope}.", scope is null ? ProblemCodes.Forbidden : ProblemCodes.InsufficientScope);
+            Refuse(http, StatusCode.PermissionDenied, $"This needs the scope {scope}.", ProblemCodes.InsufficientScope);
         }
     }
 
@@ -79,6 +84,13 @@ public static class GrpcServer
     private const string MessageTrailer = "grpc-message";
 
     private static bool IsGrpcMethod(this HttpContext http) => http.GetEndpoint()?.Metadata.GetMetadata<GrpcMethodMetadata>() is not null;
+
+    private static void Refuse(HttpContext http, StatusCode status, string message, ProblemCode? code)
+    {
+        http.Response.StatusCode = StatusCodes.Status200OK;
+        http.Response.ContentType = "application/grpc";
+        Write(http, status, message, code);
+    }
 
     /// <summary>An answer without messages: its trailers are its headers.</summary>
     private static void Write(HttpContext http, StatusCode status, string message, ProblemCode? code)

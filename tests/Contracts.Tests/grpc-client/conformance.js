@@ -226,12 +226,6 @@ const cases = {
   'token of a user by a service': () => unary(plain, 'Echo', {}, { bearer: token(keys, 'probe', { subject: 'usr_1', scope: 'customers:read' }) }),
   'token without a signature': () => unary(plain, 'Echo', {}, { bearer: token(keys, 'probe', { algorithm: 'none' }) }),
   'service that may not call': () => unary(plain, 'Echo', {}, { bearer: token(keys, 'stranger') }),
-  'unknown method without a token': async () => {
-    const { headers, trailers } = await wire('/crm.conformance.v1.Conformance/Nothing', { authorization: '' }, Buffer.alloc(0));
-    const all = { ...headers, ...trailers };
-    return { code: Number(all['grpc-status']), http: all[':status'] };
-  },
-
   'malformed message': async () => {
     const { headers, trailers } = await wire('/crm.conformance.v1.Conformance/Echo', {}, Buffer.from([0x0a, 0xff, 0xff, 0xff]));
     const all = { ...headers, ...trailers };
