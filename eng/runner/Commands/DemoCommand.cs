@@ -93,7 +93,7 @@ internal static class DemoCommand
         if (sample.Answer is not null)
             await api.PostAsync($"v1/cases/{id}/messages", new { direction = "outbound", body = sample.Answer }, $"demo-case-{sample.Number}-answer", ct);
         if (sample.Answer is not null && sample.Solved)
-            await api.PostAsync($"v1/cases/{id}/solve", new { }, $"demo-case-{sample.Number}-solve", ct);
+            await api.PostAsync($"v1/cases/{id}/solve", new { resolution = sample.Answer }, $"demo-case-{sample.Number}-solve", ct);
     }
 
     private static async Task RunCampaignAsync(ApiClient api, Progress progress, CancellationToken ct)

@@ -61,6 +61,8 @@ internal sealed class SampleCompany
         ("question", "Discount for clubs", "Does our hiking club get a discount for ten head lamps?", "low", "sales", "From ten pieces on: 12 per cent. Shall we make an offer?"),
     ];
 
+    private int _unreachable;
+
     public SampleCompany(DateTimeOffset day)
     {
         Day = day;
@@ -99,14 +101,15 @@ internal sealed class SampleCompany
         var lifecycle = habit switch { "loyal" => "active_buyer", "silent" => "lapsed", "new" => "active_buyer", _ => "enquiry" };
         var phone = country.Phone(number);
         var since = Day.AddDays(-faker.Random.Int(400, 900));
+        // Two of the silent ones have no address: the campaign shows them as suppressed, with the reason.
+        var unreachable = habit == "silent" && _unreachable++ < 2;
         var body = new Dictionary<string, object?>
         {
             ["kind"] = organization ? "organization" : "person",
             ["name"] = organization ? company : null,
             ["given_name"] = organization ? null : given,
             ["family_name"] = organization ? null : family,
-            // Two customers have no address: a campaign shows them as suppressed, with the reason.
-            ["emails"] = number is 7 or 31 ? Array.Empty<object>() : [new { address = $"{Plain(organization ? company : $"{given}.{family}")}.{number}@example.com", type = organization ? "work" : "home", primary = true }],
+            ["emails"] = unreachable ? Array.Empty<object>() : [new { address = $"{Plain(organization ? company : $"{given}.{family}")}.{number}@example.com", type = organization ? "work" : "home", primary = true }],
             ["phones"] = new[] { new { number = phone, type = organization ? "work" : "mobile" } },
             ["addresses"] = new[] { new { lines = new[] { faker.Address.StreetAddress() }, city = faker.Address.City(), postal_code = faker.Address.ZipCode(), country = country.Code, type = organization ? "work" : "home" } },
             ["birth_date"] = organization ? null : DateOnly.FromDateTime(Day.AddDays(-faker.Random.Int(20 * 365, 75 * 365)).UtcDateTime).ToString("yyyy-MM-dd", CultureInfo.InvariantCulture),
@@ -118,7 +121,8 @@ internal sealed class SampleCompany
             ["tier"] = habit == "loyal" ? faker.Random.ArrayElement(["standard", "silver", "gold", "vip"]) : "standard",
             ["attributes"] = new { sample = true, newsletter_topic = faker.Random.ArrayElement(["hiking", "cycling", "water", "winter"]) },
         };
-        bool? consent = faker.Random.Double() switch { < 0.75 => true, < 0.85 => false, _ => null };
+        var chance = faker.Random.Double();
+        bool? consent = unreachable || chance < 0.75 ? true : chance < 0.85 ? false : null;
         return new SampleCustomer(number, body.Where(p => p.Value is not null).ToDictionary(p => p.Key, p => p.Value!), consent, since);
     }
 
