@@ -27,6 +27,11 @@ internal static class EdgeRules
         {
             await Problems.WriteAsync(http, ProblemCodes.NotFound, "There is nothing at this path.");
         }
+        else if (http.Request.Headers.TransferEncoding.Count > 0 && http.Request.Headers.ContainsKey("X-Content-Length"))
+        {
+            // Kestrel renames Content-Length so when both came. Two servers may read that differently (RFC 9112, section 6.3).
+            await Problems.WriteAsync(http, ProblemCodes.BadRequest, "Content-Length and Transfer-Encoding exclude each other.");
+        }
         else if (http.Request.ContentLength > CrmService.BodyLimit)
         {
             // Said before a byte of the body is read; the server closes the connection instead of reading on.

@@ -110,6 +110,40 @@ internal static class OverviewServices
         builder.AddCrmGrpcClient<Billing.BillingSync.BillingSyncClient>("BillingSync", "crm.billing_sync.v1.BillingSync", "GetCustomerOverview");
         builder.AddCrmGrpcClient<SupportV1.Support.SupportClient>("Support", "crm.support.v1.Support", "GetCustomerOverview");
         builder.Services.AddSingleton<ReadOverview>();
+        builder.Services.AddHostedService<OverviewWarmUp>();
+    }
+}
+
+/// <summary>
+/// Opens the connections before the first caller comes: within the short deadline of a part there is no
+/// time for them. The question is about nobody, on the gateway's own behalf, and services refuse it.
+/// </summary>
+internal sealed class OverviewWarmUp(
+    Contact.Contacts.ContactsClient contacts,
+    Interaction.Interactions.InteractionsClient interactions,
+    Campaign.Campaigns.CampaignsClient campaigns,
+    Billing.BillingSync.BillingSyncClient billing,
+    SupportV1.Support.SupportClient support) : BackgroundService
+{
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => Task.WhenAll(
+        TryAsync(async o => await contacts.GetCustomerAsync(new(), o), stoppingToken),
+        TryAsync(async o => await interactions.GetCustomerOverviewAsync(new(), o), stoppingToken),
+        TryAsync(async o => await campaigns.GetCustomerOverviewAsync(new(), o), stoppingToken),
+        TryAsync(async o => await billing.GetCustomerOverviewAsync(new(), o), stoppingToken),
+        TryAsync(async o => await support.GetCustomerOverviewAsync(new(), o), stoppingToken));
+
+    private static async Task TryAsync(Func<CallOptions, Task> ask, CancellationToken ct)
+    {
+        await Task.Yield();
+        try
+        {
+            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            await ask(new CallOptions(cancellationToken: ct));
+        }
+        catch (RpcException)
+        {
+            // Any answer has opened the connection; no answer is what callers will be told too.
+        }
     }
 }
 

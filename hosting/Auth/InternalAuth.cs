@@ -169,7 +169,7 @@ public sealed class AuthorizationProblems : IAuthorizationMiddlewareResultHandle
         }
         else if (authorizeResult.Challenged)
         {
-            await WriteChallengeAsync(context, context.Features.Get<IAuthenticateResultFeature>()?.AuthenticateResult?.Failure);
+            await WriteChallengeAsync(context, (await context.AuthenticateAsync()).Failure);
         }
         else if (policy.Requirements.OfType<ScopeRequirement>().FirstOrDefault() is { } scope)
         {

@@ -1,0 +1,215 @@
+using System.Net.Http.Json;
+using System.Text.Json;
+using Crm.Contracts;
+using Crm.Runner;
+
+namespace Gateway.Tests;
+
+public sealed class KeysTests(GatewayFixture gateway)
+{
+    [Fact]
+    public async Task A_new_key_is_shown_once_and_kept_only_as_a_hash()
+    {
+        using var admin = gateway.Admin();
+        using var answer = await admin.PostAsJsonAsync("v1/keys", new { name = "Partner", scopes = (string[])["customers:read", "cases:read"], requests_per_minute = 50 });
+        var created = await answer.OkAsync(201);
+        var secret = created.GetProperty("key").GetString()!;
+        var id = created.GetProperty("id").GetString();
+        Assert.Matches("^sk_live_[A-Za-z0-9_-]{43}$", secret);
+        Assert.Equal($"/v1/keys/{id}", answer.Headers.Location?.OriginalString);
+        Assert.True(answer.Headers.CacheControl?.NoStore);
+
+        var read = await (await admin.GetAsync($"v1/keys/{id}")).OkAsync();
+        Assert.False(read.TryGetProperty("key", out _));
+        Assert.Equal("Partner", read.GetProperty("name").GetString());
+        Assert.Equal(["cases:read", "customers:read"], read.GetProperty("scopes").EnumerateArray().Select(s => s.GetString()!));
+        Assert.Equal(created.GetProperty("created_at").GetString(), read.GetProperty("created_at").GetString());
+        Assert.Equal("active", read.GetProperty("status").GetString());
+
+        await using var database = gateway.Database();
+        await using var command = database.CreateCommand("SELECT count(*) FROM api_key k WHERE k::text LIKE '%' || $1 || '%' OR k::text LIKE '%' || $2 || '%'");
+        command.Parameters.AddWithValue(secret);
+        command.Parameters.AddWithValue(secret["sk_live_".Length..]);
+        Assert.Equal(0L, await command.ExecuteScalarAsync());
+    }
+
+    [Fact]
+    public async Task A_key_works_until_it_is_revoked_and_dies_at_the_other_replica_within_five_seconds()
+    {
+        var (id, secret) = await gateway.CreateKeyAsync();
+        using var a = gateway.Client(secret, gateway.A);
+        using var b = gateway.Client(secret, gateway.B);
+        await (await a.GetAsync("v1/customers")).OkAsync();
+        await (await b.GetAsync("v1/customers")).OkAsync();
+
+        using var admin = gateway.Admin();
+        Assert.Equal(204, (int)(await admin.DeleteAsync($"v1/keys/{id}")).StatusCode);
+        await (await a.GetAsync("v1/customers")).ProblemAsync(401, "unauthenticated");
+        var start = DateTime.UtcNow;
+        while ((int)(await b.GetAsync("v1/customers")).StatusCode == 200)
+        {
+            Assert.True(DateTime.UtcNow - start < TimeSpan.FromSeconds(6), "The key lives on at the other replica.");
+            await Task.Delay(50);
+        }
+
+        Assert.Equal(204, (int)(await admin.DeleteAsync($"v1/keys/{id}")).StatusCode);
+        Assert.Equal("revoked", (await (await admin.GetAsync($"v1/keys/{id}")).OkAsync()).GetProperty("status").GetString());
+    }
+
+    [Fact]
+    public async Task An_expired_key_is_refused()
+    {
+        var (_, secret) = await gateway.CreateKeyAsync(expiresAt: DateTimeOffset.UtcNow.AddSeconds(3));
+        using var client = gateway.Client(secret);
+        await Task.Delay(3100);
+        var problem = await (await client.GetAsync("v1/customers")).ProblemAsync(401, "unauthenticated");
+        Assert.Equal("The key has expired.", problem.GetProperty("detail").GetString());
+    }
+
+    [Fact]
+    public async Task Keys_are_listed_page_by_page_newest_first_each_once()
+    {
+        var made = new List<string>();
+        for (var i = 0; i < 5; i++)
+        {
+            made.Add((await gateway.CreateKeyAsync()).Id);
+        }
+
+        using var admin = gateway.Admin();
+        var seen = new List<string>();
+        string? cursor = null;
+        do
+        {
+            var page = await (await admin.GetAsync("v1/keys?limit=2" + (cursor is null ? "" : $"&cursor={cursor}"))).OkAsync();
+            Assert.True(page.GetProperty("data").GetArrayLength() <= 2);
+            seen.AddRange(page.GetProperty("data").EnumerateArray().Select(k => k.GetProperty("id").GetString()!));
+            cursor = page.GetProperty("has_more").GetBoolean() ? page.GetProperty("next_cursor").GetString() : null;
+        }
+        while (cursor is not null);
+
+        Assert.Equal(seen.Distinct().OrderDescending(StringComparer.Ordinal), seen);
+        Assert.Empty(made.Except(seen));
+    }
+
+    [Theory]
+    [InlineData("""{"scopes":["customers:read"]}""", "validation_failed", "/name")]
+    [InlineData("""{"name":"x"}""", "validation_failed", "/scopes")]
+    [InlineData("""{"name":"x","scopes":[]}""", "validation_failed", "/scopes")]
+    [InlineData("""{"name":"x","scopes":["customers:read","root"]}""", "validation_failed", "/scopes/1")]
+    [InlineData("""{"name":"x","scopes":["customers:read"],"expires_at":"2020-01-01T00:00:00Z"}""", "validation_failed", "/expires_at")]
+    [InlineData("""{"name":"x","scopes":["customers:read"],"requests_per_minute":0}""", "validation_failed", "/requests_per_minute")]
+    [InlineData("""{"name":"x","scopes":["customers:read"],"admin":true}""", "validation_failed", "/admin")]
+    [InlineData("""{"name":7,"scopes":["customers:read"]}""", "validation_failed", "/name")]
+    [InlineData("""{"name":"x","scopes":[""", "malformed_json", null)]
+    public async Task A_wrong_body_is_refused_with_its_place(string body, string code, string? pointer)
+    {
+        using var admin = gateway.Admin();
+        using var content = new StringContent(body, System.Text.Encoding.UTF8, "application/json");
+        var problem = await (await admin.PostAsync("v1/keys", content)).ProblemAsync(400, code);
+        if (pointer is not null)
+        {
+            Assert.Contains(pointer, problem.GetProperty("errors").EnumerateArray().Select(e => e.GetProperty("pointer").GetString()));
+        }
+    }
+
+    [Fact]
+    public async Task A_key_cannot_give_a_scope_that_it_does_not_have()
+    {
+        var (id, secret) = await gateway.CreateKeyAsync([Scopes.KeysAdmin, Scopes.CustomersRead]);
+        using var client = gateway.Client(secret);
+        var created = await (await client.PostAsJsonAsync("v1/keys", new { name = "child", scopes = (string[])["customers:read"] })).OkAsync(201);
+        Assert.Equal(id, created.GetProperty("created_by").GetString());
+
+        var problem = await (await client.PostAsJsonAsync("v1/keys", new { name = "child", scopes = (string[])["customers:read", "billing:read"] })).ProblemAsync(400, "validation_failed");
+        var error = Assert.Single(problem.GetProperty("errors").EnumerateArray());
+        Assert.Equal(("/scopes/1", "scope_not_held"), (error.GetProperty("pointer").GetString(), error.GetProperty("code").GetString()));
+    }
+
+    [Fact]
+    public async Task Keys_need_their_scope()
+    {
+        var (_, secret) = await gateway.CreateKeyAsync([Scopes.CustomersRead]);
+        using var client = gateway.Client(secret);
+        using var answer = await client.GetAsync("v1/keys");
+        var problem = await answer.ProblemAsync(403, "insufficient_scope");
+        Assert.Contains("keys:admin", problem.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        Assert.Contains("keys:admin", answer.Headers.WwwAuthenticate.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_repeated_creation_under_one_idempotency_key_makes_one_key()
+    {
+        using var admin = gateway.Admin();
+        var name = Guid.NewGuid().ToString();
+        async Task<HttpResponseMessage> PostAsync()
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "v1/keys") { Content = JsonContent.Create(new { name, scopes = (string[])["customers:read"] }) };
+            request.Headers.Add("Idempotency-Key", name);
+            return await admin.SendAsync(request);
+        }
+
+        var answers = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => PostAsync()));
+        var created = await Assert.Single(answers, a => (int)a.StatusCode == 201).OkAsync(201);
+        foreach (var answer in answers.Where(a => (int)a.StatusCode != 201))
+        {
+            Assert.Equal(created.GetProperty("id").GetString(), (await answer.ProblemAsync(409, "already_exists")).GetProperty("id").GetString());
+        }
+    }
+
+    [Fact]
+    public async Task The_last_use_is_written_down_soon()
+    {
+        var (id, secret) = await gateway.CreateKeyAsync();
+        using var client = gateway.Client(secret);
+        using var admin = gateway.Admin();
+        Assert.Equal(JsonValueKind.Null, (await (await admin.GetAsync($"v1/keys/{id}")).OkAsync()).GetProperty("last_used_at").ValueKind);
+        var before = DateTimeOffset.UtcNow.AddSeconds(-1);
+        await (await client.GetAsync("v1/customers")).OkAsync();
+        var start = DateTime.UtcNow;
+        JsonElement used;
+        while ((used = (await (await admin.GetAsync($"v1/keys/{id}")).OkAsync()).GetProperty("last_used_at")).ValueKind == JsonValueKind.Null)
+        {
+            Assert.True(DateTime.UtcNow - start < TimeSpan.FromSeconds(10), "The last use is not written.");
+            await Task.Delay(200);
+        }
+
+        Assert.True(used.GetDateTimeOffset() > before);
+    }
+
+    [Fact]
+    public async Task Another_configured_admin_key_revokes_the_earlier_one()
+    {
+        var database = await gateway.CreateDatabaseAsync("rotation");
+        Assert.Equal(0, (await gateway.MigrateAsync(database)).ExitCode);
+        var (first, second) = ("sk_live_" + SecretText.New(), "sk_live_" + SecretText.New());
+        var (_, process) = await gateway.StartGatewayAsync(database, first);
+        await process.StopAsync(TimeSpan.FromSeconds(35));
+        var (same, again) = await gateway.StartGatewayAsync(database, first);
+        using (var client = gateway.Client(first, same))
+        {
+            var keys = await (await client.GetAsync("v1/keys")).OkAsync();
+            var key = Assert.Single(keys.GetProperty("data").EnumerateArray());
+            Assert.Equal(Scopes.All.Order(StringComparer.Ordinal), key.GetProperty("scopes").EnumerateArray().Select(s => s.GetString()!));
+        }
+
+        await again.StopAsync(TimeSpan.FromSeconds(35));
+        var (address, _) = await gateway.StartGatewayAsync(database, second);
+        using var old = gateway.Client(first, address);
+        using var current = gateway.Client(second, address);
+        await (await old.GetAsync("v1/keys")).ProblemAsync(401, "unauthenticated");
+        var listed = await (await current.GetAsync("v1/keys")).OkAsync();
+        Assert.Equal(["active", "revoked"], listed.GetProperty("data").EnumerateArray().Select(k => k.GetProperty("status").GetString()!));
+    }
+
+    [Theory]
+    [InlineData("key_00000000000000000000000000")]
+    [InlineData("key_")]
+    [InlineData("cus_00000000000000000000000000")]
+    [InlineData("1")]
+    public async Task An_unknown_key_is_not_found(string id)
+    {
+        using var admin = gateway.Admin();
+        await (await admin.GetAsync($"v1/keys/{id}")).ProblemAsync(404, "not_found");
+        await (await admin.DeleteAsync($"v1/keys/{id}")).ProblemAsync(404, "not_found");
+    }
+}

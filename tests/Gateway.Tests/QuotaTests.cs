@@ -1,0 +1,90 @@
+using System.Text.RegularExpressions;
+using Crm.Runner;
+
+namespace Gateway.Tests;
+
+public sealed class QuotaTests(GatewayFixture gateway)
+{
+    [Fact]
+    public async Task Two_replicas_share_one_quota()
+    {
+        const int Limit = 200;
+        var (_, secret) = await gateway.CreateKeyAsync(requestsPerMinute: Limit);
+        await StartOfWindowAsync();
+        using var a = gateway.Client(secret, gateway.A);
+        using var b = gateway.Client(secret, gateway.B);
+        var answers = new List<HttpResponseMessage>();
+        await Parallel.ForEachAsync(Enumerable.Range(0, 10 * Limit), new ParallelOptions { MaxDegreeOfParallelism = 16 }, async (i, ct) =>
+        {
+            var answer = await (i % 2 == 0 ? a : b).GetAsync("v1/customers", ct);
+            lock (answers)
+            {
+                answers.Add(answer);
+            }
+        });
+
+        var admitted = answers.Count(r => (int)r.StatusCode == 200);
+        Assert.InRange(admitted, (int)(0.9 * Limit), (int)(1.1 * Limit));
+        Assert.Equal(10 * Limit - admitted, answers.Count(r => (int)r.StatusCode == 429));
+        Assert.All(answers, r =>
+        {
+            Assert.Equal($"\"default\";q={Limit};w=60", r.Headers.GetValues("RateLimit-Policy").Single());
+            Assert.Matches("^\"default\";r=[0-9]+;t=[0-9]+$", r.Headers.GetValues("RateLimit").Single());
+        });
+
+        var refused = answers.First(r => (int)r.StatusCode == 429);
+        var problem = await refused.ProblemAsync(429, "rate_limited");
+        Assert.Equal("default", problem.GetProperty("policy").GetString());
+        Assert.True(problem.GetProperty("retryable").GetBoolean());
+        Assert.InRange(refused.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 1, 60);
+        Assert.StartsWith("\"default\";r=0;", refused.Headers.GetValues("RateLimit").Single(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_is_left_goes_down_by_one_and_the_default_is_600()
+    {
+        var (_, secret) = await gateway.CreateKeyAsync(requestsPerMinute: null);
+        await StartOfWindowAsync();
+        using var client = gateway.Client(secret);
+        var left = new List<int>();
+        for (var i = 0; i < 100; i++)
+        {
+            using var answer = await client.GetAsync("v1/customers");
+            Assert.Equal("\"default\";q=600;w=60", answer.Headers.GetValues("RateLimit-Policy").Single());
+            left.Add(int.Parse(Regex.Match(answer.Headers.GetValues("RateLimit").Single(), "r=([0-9]+)").Groups[1].Value));
+        }
+
+        Assert.Equal(Enumerable.Range(0, 100).Select(i => 599 - i), left);
+    }
+
+    [Fact]
+    public async Task Who_has_no_credentials_is_limited_by_address_and_who_has_is_not()
+    {
+        var (address, _) = await gateway.StartGatewayAsync(gateway.ConnectionString, gateway.AdminKey, ("Gateway__AnonymousRequestsPerMinute", "20"));
+        await StartOfWindowAsync();
+        using var stranger = gateway.Client("sk_live_" + SecretText.New(), address);
+        var statuses = new List<int>();
+        for (var i = 0; i < 40; i++)
+        {
+            using var answer = await stranger.GetAsync("v1/customers");
+            statuses.Add((int)answer.StatusCode);
+        }
+
+        Assert.Equal(20, statuses.Count(s => s == 429));
+        Assert.Equal(401, statuses[0]);
+        using var admin = gateway.Admin(address);
+        await (await admin.GetAsync("v1/customers")).OkAsync();
+        using var nobody = gateway.Client(null, address);
+        Assert.Equal(200, (int)(await nobody.GetAsync(".well-known/jwks.json")).StatusCode);
+        Assert.Equal(200, (int)(await nobody.GetAsync("health/ready")).StatusCode);
+    }
+
+    /// <summary>A test that counts must not meet the end of the minute.</summary>
+    private static async Task StartOfWindowAsync()
+    {
+        if (DateTime.UtcNow.Second > 45)
+        {
+            await Task.Delay(TimeSpan.FromSeconds(60.2 - DateTime.UtcNow.Second));
+        }
+    }
+}
