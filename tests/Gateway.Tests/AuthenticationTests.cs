@@ -29,7 +29,7 @@ public sealed class AuthenticationTests(GatewayFixture gateway)
         using var answer = await client.SendAsync(request);
         await answer.ProblemAsync(401, "unauthenticated");
         Assert.StartsWith("Bearer", answer.Headers.WwwAuthenticate.ToString(), StringComparison.Ordinal);
-        Assert.Equal(header is not (null or ""), answer.Headers.WwwAuthenticate.ToString().Contains("invalid_token", StringComparison.Ordinal));
+        Assert.Equal(header is not null, answer.Headers.WwwAuthenticate.ToString().Contains("invalid_token", StringComparison.Ordinal));
         Assert.DoesNotContain(path, gateway.Upstream.Seen.Keys);
     }
 
