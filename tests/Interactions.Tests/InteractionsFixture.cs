@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Testing;
 using Grpc.Core;
@@ -13,6 +14,8 @@ namespace Interactions.Tests;
 /// <summary>Contacts and Interactions as processes; the test stands for the services whose events Interactions receives.</summary>
 public sealed class InteractionsFixture : ServicesFixture
 {
+    public static readonly DateTimeOffset FilledFrom = new(2026, 3, 1, 0, 0, 0, TimeSpan.Zero);
+
     private GrpcChannel? _channel;
 
     public HttpClient Api { get; private set; } = null!;
@@ -41,12 +44,46 @@ public sealed class InteractionsFixture : ServicesFixture
         _channel = GrpcChannel.ForAddress(Platform["interactions"].GrpcAddress!);
     }
 
-    /// <summary>A new customer's id.</summary>
+    /// <summary>The id of a new customer, whom the service's copy knows.</summary>
     public async Task<string> CustomerAsync()
     {
         var created = await Contacts.PostAsync("/v1/customers", """{"kind":"person","given_name":"Ada","family_name":"Byron"}""");
         Assert.Equal(HttpStatusCode.Created, created.Status);
-        return (string)created["id"]!;
+        var customer = (string)created["id"]!;
+        Assert.True(Ids.Customer.TryParse(customer, out var id));
+        await Eventually.GetAsync(
+            async () =>
+            {
+                await using var known = Database.CreateCommand("SELECT EXISTS (SELECT 1 FROM customers WHERE id = $1)");
+                known.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = id });
+                return (bool)(await known.ExecuteScalarAsync())!;
+            },
+            known => known);
+        return customer;
+    }
+
+    /// <summary>A customer with entries of all types but interactions in turn, each at <see cref="FilledFrom"/> plus the offset of its number n.</summary>
+    public async Task<(string Customer, Guid Id)> FilledAsync(int count, string offset)
+    {
+        var customer = await CustomerAsync();
+        Assert.True(Ids.Customer.TryParse(customer, out var id));
+        await AddAsync(id, count, offset);
+        return (customer, id);
+    }
+
+    public async Task AddAsync(Guid customer, int count, string offset)
+    {
+#pragma warning disable CA2100 // The offset is a constant of the test.
+        await using var fill = Database.CreateCommand($"""
+            INSERT INTO timeline (type, id, customer_id, at, summary, version)
+            SELECT (ARRAY['order', 'invoice', 'payment', 'case', 'message', 'interaction'])[1 + n % 6], gen_random_uuid(), $1, $2 + {offset}, 'entry ' || n, 1
+            FROM generate_series(0, $3 - 1) AS n
+            """);
+#pragma warning restore CA2100
+        fill.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = customer });
+        fill.Parameters.Add(new NpgsqlParameter<DateTimeOffset> { TypedValue = FilledFrom });
+        fill.Parameters.Add(new NpgsqlParameter<int> { TypedValue = count });
+        await fill.ExecuteNonQueryAsync();
     }
 
     public override async ValueTask DisposeAsync()

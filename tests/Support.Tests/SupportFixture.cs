@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Testing;
 using Grpc.Core;
@@ -41,12 +42,22 @@ public sealed class SupportFixture : ServicesFixture
         _channel = GrpcChannel.ForAddress(Platform["support"].GrpcAddress!);
     }
 
-    /// <summary>A new customer's id.</summary>
+    /// <summary>The id of a new customer, whom the service's copy knows.</summary>
     public async Task<string> CustomerAsync()
     {
         var created = await Contacts.PostAsync("/v1/customers", """{"kind":"person","given_name":"Ada","family_name":"Byron"}""");
         Assert.Equal(HttpStatusCode.Created, created.Status);
-        return (string)created["id"]!;
+        var customer = (string)created["id"]!;
+        Assert.True(Ids.Customer.TryParse(customer, out var id));
+        await Eventually.GetAsync(
+            async () =>
+            {
+                await using var known = Database.CreateCommand("SELECT EXISTS (SELECT 1 FROM customers WHERE id = $1)");
+                known.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = id });
+                return (bool)(await known.ExecuteScalarAsync())!;
+            },
+            known => known);
+        return customer;
     }
 
     public override async ValueTask DisposeAsync()

@@ -7,6 +7,7 @@ using Crm.Hosting.Auth;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using Npgsql;
 
@@ -32,6 +33,7 @@ public abstract class ServicesFixture : PlatformFixture
             new ServiceName("gateway"),
             TimeProvider.System);
         var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
         builder.WebHost.UseUrls(string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{Platform.Ports["gateway", "http"]}"));
         _keys = builder.Build();
         _keys.MapGet("/.well-known/jwks.json", () => Results.Text(JsonSerializer.Serialize(new { keys = new[] { PublicKey() } }), "application/json"));

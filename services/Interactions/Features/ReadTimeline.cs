@@ -16,9 +16,7 @@ internal static class ReadTimeline
 {
     public static readonly string[] Parameters = ["limit", "cursor", "type", "at[gte]", "at[lt]"];
 
-    public sealed record Entry(DateTimeOffset At, TimelineType Type, string Id, string Summary, string Service);
-
-    public static async Task<Page<Entry>> Handle(string id, HttpRequest request, InteractionsDb db, CustomerDirectory customers, CancellationToken ct)
+    public static async Task<Page<TimelineView>> Handle(string id, HttpRequest request, InteractionsDb db, CustomerDirectory customers, CancellationToken ct)
     {
         var limit = PageRequest.ReadLimit(request);
         var types = ReadTypes(request);
@@ -44,7 +42,7 @@ internal static class ReadTimeline
 
         var found = await entries.NewestOf(types, limit + 1).ToListAsync(ct);
         var more = found.Count > limit;
-        return new([.. found.Take(limit).Select(View)], more, more ? WriteCursor(found[limit - 1]) : null);
+        return new([.. found.Take(limit).Select(TimelineView.Of)], more, more ? WriteCursor(found[limit - 1]) : null);
     }
 
     internal static IQueryable<TimelineEntry> Newest(this IQueryable<TimelineEntry> entries, int count) =>
@@ -54,8 +52,6 @@ internal static class ReadTimeline
     private static IQueryable<TimelineEntry> NewestOf(this IQueryable<TimelineEntry> entries, IReadOnlyCollection<TimelineType> types, int count) => types.Count == 0
         ? entries.Newest(count)
         : types.Select(type => entries.Where(e => e.Type == type).Newest(count)).Aggregate(Queryable.Concat).Newest(count);
-
-    private static Entry View(TimelineEntry entry) => new(entry.At, entry.Type, entry.PublicId, entry.Summary, entry.Service);
 
     private static TimelineType[] ReadTypes(HttpRequest request) => request.Query["type"] is not [{ } words]
         ? []
@@ -84,4 +80,11 @@ internal static class ReadTimeline
             ? (new DateTimeOffset(ticks, TimeSpan.Zero), new Guid(bytes[8..], bigEndian: true))
             : throw ProblemException.InvalidParameter("cursor", "This is not a cursor of this list.");
     }
+}
+
+/// <summary>One line of a timeline.</summary>
+/// <param name="Service">Where the record with this id lives.</param>
+public sealed record TimelineView(DateTimeOffset At, TimelineType Type, string Id, string Summary, string Service)
+{
+    internal static TimelineView Of(TimelineEntry entry) => new(entry.At, entry.Type, entry.PublicId, entry.Summary, entry.Service);
 }
