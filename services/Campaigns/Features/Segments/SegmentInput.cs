@@ -17,7 +17,15 @@ public sealed record SegmentInput
     [AsOfDay]
     public string? AsOf { get; init; }
 
-    /// <summary>all, any, not and conditions on facts, ten levels and fifty conditions at most.</summary>
+    /// <summary>
+    /// all, any, not and conditions such as {"fact":"orders.count","gte":2}; ten levels and fifty conditions at most.
+    /// Operators: eq, ne, gt, gte, lt, lte, in, contains, exists; exactly one a condition. Facts: lifecycle, kind, tier,
+    /// country, department, locale, email, created_at, attributes.NAME, orders.count, orders.spend (minor units of the
+    /// "currency" beside it), orders.first_at, orders.last_at, orders.days_since_first, orders.days_since_last,
+    /// cases.open, complaints.open, consent.CHANNEL.PURPOSE, interactions.days_since_last. Cancelled orders do not
+    /// count. A comparison with a value that is missing is false, ne too, and its negation by not is true; counts and
+    /// sums of nothing are 0.
+    /// </summary>
     [Required]
     public JsonElement? Definition { get; init; }
 }
