@@ -24,7 +24,7 @@ namespace Campaigns.Tests;
 /// </summary>
 public sealed class CampaignsFixture : ServicesFixture
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
 
     private IBusControl? _bus;
     private NpgsqlDataSource? _database;
@@ -40,8 +40,8 @@ public sealed class CampaignsFixture : ServicesFixture
 
     protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>
     {
-        ["campaigns:Smtp__TimeoutSeconds"] = "2",
-        ["campaigns:Smtp__LeaseSeconds"] = "4",
+        ["campaigns:Smtp__TimeoutSeconds"] = "5",
+        ["campaigns:Smtp__LeaseSeconds"] = "10",
     };
 
     public override async ValueTask InitializeAsync()

@@ -8,8 +8,8 @@ public sealed class CrashTests(CampaignsFixture fixture)
     [Fact]
     public async Task Killed_again_and_again_in_the_middle_no_address_gets_two_mails_and_the_sum_is_the_members()
     {
-        const int Members = 800;
-        const int Kills = 5;
+        const int Members = 600;
+        const int Kills = 4;
         var sink = await fixture.MailServerAsync(new SmtpSinkOptions { Decide = Slowly });
         var batch = CampaignsFixture.NewBatch();
         await fixture.RegisterAsync(CampaignsFixture.Crowd(batch, Members));

@@ -136,14 +136,22 @@ public sealed class SegmentTests(CampaignsFixture fixture)
     private async Task<HttpResponseMessage> PatchAsync(string path, string body, string? ifMatch)
     {
         using var request = new HttpRequestMessage(HttpMethod.Patch, path) { Content = new StringContent(body, new MediaTypeHeaderValue("application/merge-patch+json")) };
-        request.Headers.TryAddWithoutValidation("If-Match", ifMatch);
+        if (ifMatch is not null)
+        {
+            request.Headers.TryAddWithoutValidation("If-Match", ifMatch);
+        }
+
         return await fixture.Campaigns.SendAsync(request);
     }
 
     private async Task<HttpResponseMessage> DeleteAsync(string path, string? ifMatch)
     {
         using var request = new HttpRequestMessage(HttpMethod.Delete, path);
-        request.Headers.TryAddWithoutValidation("If-Match", ifMatch);
+        if (ifMatch is not null)
+        {
+            request.Headers.TryAddWithoutValidation("If-Match", ifMatch);
+        }
+
         return await fixture.Campaigns.SendAsync(request);
     }
 }

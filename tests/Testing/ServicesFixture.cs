@@ -46,9 +46,11 @@ public abstract class ServicesFixture : PlatformFixture
     /// <summary>A client of one service's HTTP port, with these scopes; all of them when none is named.</summary>
     public HttpClient CreateClient(string service, params IReadOnlyCollection<string> scopes)
     {
-        var client = new HttpClient(new SocketsHttpHandler { UseProxy = false, AllowAutoRedirect = false }) { BaseAddress = Platform[service].HttpAddress };
-        client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", Token(scopes.Count == 0 ? Scopes.All : scopes));
-        return client;
+        IReadOnlyCollection<string> granted = scopes.Count == 0 ? Scopes.All : scopes;
+        return new HttpClient(new FreshToken(() => Token(granted)) { InnerHandler = new SocketsHttpHandler { UseProxy = false, AllowAutoRedirect = false } })
+        {
+            BaseAddress = Platform[service].HttpAddress,
+        };
     }
 
     /// <summary>A connection to a service's own database, to look at what is there.</summary>
@@ -70,5 +72,15 @@ public abstract class ServicesFixture : PlatformFixture
     {
         var key = _tokens!.PublicKey;
         return new() { ["kty"] = key.Kty, ["crv"] = key.Crv, ["x"] = key.X, ["y"] = key.Y, ["kid"] = key.Kid, ["use"] = key.Use, ["alg"] = key.Alg };
+    }
+
+    /// <summary>Tokens live two minutes and suites longer, so each call gets its own unless it brings one.</summary>
+    private sealed class FreshToken(Func<string> mint) : DelegatingHandler
+    {
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            request.Headers.Authorization ??= new AuthenticationHeaderValue("Bearer", mint());
+            return base.SendAsync(request, cancellationToken);
+        }
     }
 }

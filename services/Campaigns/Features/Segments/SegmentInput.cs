@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using System.ComponentModel.DataAnnotations.Schema;
 using System.Text.Json;
 using Crm.Campaigns.Domain.Segments;
 using Crm.Contracts;
@@ -63,7 +64,7 @@ public sealed record MemberView(string CustomerId, string DisplayName)
     internal static MemberView Of(MemberRow row) => new(Ids.Customer.Format(row.Id), row.DisplayName);
 }
 
-internal sealed record MemberRow(Guid Id, string DisplayName);
+internal sealed record MemberRow([property: Column("id")] Guid Id, [property: Column("display_name")] string DisplayName);
 
 internal static class SegmentQueries
 {

@@ -47,7 +47,6 @@ internal sealed partial class CampaignSender(
     private const int CachedTemplates = 32;
 
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(500);
-    private static readonly TimeSpan ProbeAfter = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan CloseAfter = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(30);
 
@@ -278,7 +277,7 @@ internal sealed partial class CampaignSender(
     {
         while (_idle.TryTake(out var idle))
         {
-            if (Stopwatch.GetElapsedTime(idle.Since) < ProbeAfter || await idle.Connection.ProbeAsync(ct))
+            if (await idle.Connection.ProbeAsync(ct))
             {
                 return idle.Connection;
             }

@@ -71,8 +71,8 @@ internal static class MailWriter
 
     private static string EncodedWords(string text)
     {
-        // 45 bytes are 60 characters of base64, 72 with the frame: at most 75, and never half a character.
-        const int Most = 45;
+        // 36 bytes are 48 characters of base64, 60 with the frame: with a header's name at most 76, and never half a character.
+        const int Most = 36;
         var words = new List<string>();
         var bytes = new List<byte>(Most);
         Span<byte> encoded = stackalloc byte[4];
