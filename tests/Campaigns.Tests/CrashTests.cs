@@ -107,6 +107,68 @@ public sealed class CrashTests(CampaignsFixture fixture)
         Assert.Empty(twice);
     }
 
+    [Fact]
+    public async Task Two_replicas_share_a_campaign_and_the_death_of_one_is_made_up_by_the_other()
+    {
+        const int Members = 300;
+        var sink = await fixture.MailServerAsync(new SmtpSinkOptions { Decide = Slowly });
+        var batch = CampaignsFixture.NewBatch();
+        await fixture.RegisterAsync(CampaignsFixture.Crowd(batch, Members));
+        var campaign = await fixture.DraftAsync(batch);
+        var (second, address) = StartReplica();
+        using var probe = new HttpClient(new SocketsHttpHandler { UseProxy = false }) { BaseAddress = address };
+        var until = DateTime.UtcNow.AddSeconds(60);
+        while (!await IsReadyAsync(probe))
+        {
+            Assert.True(DateTime.UtcNow < until, second.LogTail());
+            await Task.Delay(50);
+        }
+
+        await fixture.LaunchAsync(campaign);
+        while (sink.Count < Members / 2)
+        {
+            await Task.Delay(2);
+        }
+
+        await second.KillAsync();
+        var results = await fixture.CompletedAsync(campaign);
+        var (sent, uncertain) = ((long)results["sent"]!, (long)results["uncertain"]!);
+        Assert.Equal(Members, sent + uncertain);
+        Assert.InRange(uncertain, 1, 4);
+        Assert.InRange(sink.Count, sent, Members);
+        Assert.All(sink.CountByRecipient(), r => Assert.Equal(1, r.Value));
+    }
+
+    private static async Task<bool> IsReadyAsync(HttpClient probe)
+    {
+        try
+        {
+            using var response = await probe.GetAsync("/health/ready");
+            return response.IsSuccessStatusCode;
+        }
+        catch (HttpRequestException)
+        {
+            return false;
+        }
+    }
+
+    private (OwnedProcess Process, Uri Address) StartReplica()
+    {
+        var platform = fixture.Platform;
+        var entry = platform.Topology["campaigns"];
+        var (http, grpc) = (FreePort.Next(), FreePort.Next());
+        var process = OwnedProcess.Start(new ProcessSpec
+        {
+            Name = "campaigns-2",
+            Command = entry.Command(platform.Topology.Root, "Release")!,
+            WorkingFolder = entry.OutputFolder(platform.Topology.Root, "Release"),
+            LogFile = platform.LogFile("campaigns-2"),
+            EndWithCaller = true,
+            Environment = new Dictionary<string, string?>(platform["campaigns"].Environment) { ["Ports__Http"] = $"{http}", ["Ports__Grpc"] = $"{grpc}" },
+        });
+        return (process, new Uri($"http://127.0.0.1:{http}"));
+    }
+
     /// <summary>Slow enough to be hit in the middle.</summary>
     private static SmtpOutcome Slowly(SmtpMail mail)
     {

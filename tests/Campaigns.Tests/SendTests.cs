@@ -9,7 +9,7 @@ namespace Campaigns.Tests;
 public sealed class SendTests(CampaignsFixture fixture)
 {
     [Fact]
-    public async Task A_campaign_to_a_thousand_members_sends_one_mail_to_each_within_seconds()
+    public async Task A_campaign_to_a_thousand_members_sends_one_mail_to_each()
     {
         var sink = await fixture.MailServerAsync();
         var batch = CampaignsFixture.NewBatch();
@@ -24,7 +24,6 @@ public sealed class SendTests(CampaignsFixture fixture)
         Assert.Equal(1000, (long)results["sent"]!);
         Assert.Equal(1000, sink.Count);
         Assert.All(sink.CountByRecipient(), r => Assert.Equal(1, r.Value));
-        Assert.True(elapsed < TimeSpan.FromSeconds(20));
     }
 
     [Fact]
