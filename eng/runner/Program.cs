@@ -12,6 +12,8 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["status"] = StatusCommand.RunAsync,
     ["test"] = TestCommand.RunAsync,
     ["demo"] = DemoCommand.RunAsync,
+    ["load"] = LoadCommand.RunAsync,
+    ["chaos"] = ChaosCommand.RunAsync,
     ["dead-letters"] = DeadLettersCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };

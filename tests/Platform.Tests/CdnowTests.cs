@@ -1,0 +1,48 @@
+using Crm.Runner.Cdnow;
+using Crm.Testing;
+
+namespace Platform.Tests;
+
+/// <summary>Real purchases of real people through the public door, end to end.</summary>
+public sealed class CdnowTests
+{
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task The_whole_purchase_log_is_in_every_service_and_the_campaign_reaches_each_silent_buyer_once()
+    {
+        var customers = Read();
+        Assert.Equal((2357, 6919, 24_409_194L), (customers.Count, customers.Sum(c => c.Purchases.Count), customers.Sum(c => c.Purchases.Sum(p => p.AmountMinor))));
+        await using var platform = await Crm.Runner.Platform.StartAsync("cdnow", ct: Ct);
+        using var client = platform.CreateClient();
+        var load = new CdnowLoad(client);
+        await load.RunAsync(customers, ct: Ct);
+        Assert.Equal((CdnowLoad.RowsOf(customers), 0L), (load.Rows, load.Repeated));
+
+        var check = new CdnowCheck(platform, client, customers);
+        await check.DrainAsync(TimeSpan.FromMinutes(3), Ct);
+        var differences = new List<string>(await check.CompareAsync(Ct));
+        var segment = await check.CompareSegmentAsync(differences, Ct);
+        var results = await check.WaitForCampaignAsync(await check.LaunchCampaignAsync(segment, Ct), TimeSpan.FromMinutes(3), Ct);
+        check.CompareMails(results, [.. platform.Mail!.Mails.SelectMany(m => m.Recipients)], strict: true, differences);
+        Assert.Empty(differences);
+    }
+
+    [Fact]
+    public async Task Nothing_is_lost_and_nothing_is_there_twice_when_every_part_is_killed_in_the_middle()
+    {
+        var customers = Read(400);
+        await using var platform = await Crm.Runner.Platform.StartAsync("faults", ct: Ct);
+        var report = await new CdnowFaults(platform, customers, text => TestContext.Current.SendDiagnosticMessage(text))
+            .RunAsync(rounds: 1, pause: TimeSpan.FromMilliseconds(900), withDatabase: true, Ct);
+        Assert.Empty(report.Differences);
+        Assert.Equal(CdnowLoad.RowsOf(customers), report.Rows);
+    }
+
+    private static IReadOnlyList<CdnowCustomer> Read(int? take = null)
+    {
+        SharedData.Require(CdnowData.Purchases);
+        SharedData.Require(CdnowData.People);
+        return CdnowData.Read(SharedData.Folder, take);
+    }
+}

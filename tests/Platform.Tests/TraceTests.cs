@@ -1,0 +1,69 @@
+using System.Net.Http.Json;
+using static Platform.Tests.TracedPlatform;
+
+namespace Platform.Tests;
+
+public sealed class TraceTests(TracedPlatform fixture)
+{
+    [Fact]
+    public async Task One_created_customer_is_one_trace_from_the_partners_call_to_the_last_row()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        using var partner = fixture.Platform.CreateClient();
+        var (trace, caller) = (Guid.NewGuid().ToString("n"), Guid.NewGuid().ToString("n")[..16]);
+        using var request = new HttpRequestMessage(HttpMethod.Post, "v1/customers") { Content = JsonContent.Create(new { kind = "person", given_name = "Traced" }) };
+        request.Headers.Add("traceparent", $"00-{trace}-{caller}-01");
+        using var response = await partner.SendAsync(request, ct);
+        Assert.Equal(201, (int)response.StatusCode);
+        Assert.Equal(trace, response.Headers.GetValues("Crm-Trace-Id").Single());
+
+        var copies = new[] { "interactions", "campaigns", "billing-sync", "support" };
+        var spans = await WaitForAsync(s => copies.All(c => s.Any(x => x.Service == $"crm-{c}" && x.Scope == "Npgsql" && IsUnder(x, s, p => p.Kind == ReceivedSpan.Consumer))), ct);
+
+        var gateway = Assert.Single(spans, s => s.Service == "crm-gateway" && s.Kind == ReceivedSpan.Server);
+        Assert.Equal(caller, gateway.ParentId);
+        var contacts = Assert.Single(spans, s => s.Service == "crm-contacts" && s.Kind == ReceivedSpan.Server);
+        var forwarded = Assert.Single(spans, s => s.SpanId == contacts.ParentId);
+        Assert.Equal(("crm-gateway", ReceivedSpan.Client), (forwarded.Service, forwarded.Kind));
+        Assert.True(IsUnder(forwarded, spans, p => p.SpanId == gateway.SpanId));
+        Assert.Contains(spans, s => s.Service == "crm-contacts" && s.Scope == "Npgsql" && IsUnder(s, spans, p => p.SpanId == contacts.SpanId));
+
+        var create = Assert.Single(spans, s => s.Name == "create crm.contacts.customer-registered.v1");
+        Assert.True(IsUnder(create, spans, p => p.SpanId == contacts.SpanId));
+        var send = Assert.Single(spans, s => s.Name == "send crm.contacts.customer-registered.v1");
+        Assert.Equal((create.SpanId, ReceivedSpan.Producer), (send.ParentId, send.Kind));
+        foreach (var copy in copies)
+        {
+            var process = Assert.Single(spans, s => s.Name == $"process crm.{copy}.customer-copy");
+            Assert.Equal((send.SpanId, ReceivedSpan.Consumer, $"crm-{copy}"), (process.ParentId, process.Kind, process.Service));
+            Assert.Contains(spans, s => s.Service == $"crm-{copy}" && s.Scope == "Npgsql" && IsUnder(s, spans, p => p.SpanId == process.SpanId));
+        }
+
+        Assert.All(spans, s => Assert.True(s.ParentId == caller || spans.Any(p => p.SpanId == s.ParentId), $"The parent of '{s.Name}' of {s.Service} is not in the trace."));
+
+        async Task<IReadOnlyList<ReceivedSpan>> WaitForAsync(Func<IReadOnlyList<ReceivedSpan>, bool> complete, CancellationToken token)
+        {
+            for (var i = 0; i < 150 && !complete(fixture.SpansOf(trace)); i++)
+            {
+                await Task.Delay(200, token);
+            }
+
+            // Parents end after their children: the last ones come with the next export.
+            await Task.Delay(1500, token);
+            return fixture.SpansOf(trace);
+        }
+    }
+
+    private static bool IsUnder(ReceivedSpan span, IReadOnlyList<ReceivedSpan> all, Func<ReceivedSpan, bool> ancestor)
+    {
+        for (var parent = all.FirstOrDefault(s => s.SpanId == span.ParentId); parent is not null; parent = all.FirstOrDefault(s => s.SpanId == parent.ParentId))
+        {
+            if (ancestor(parent))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}
