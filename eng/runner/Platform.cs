@@ -105,7 +105,7 @@ public sealed class Platform : IAsyncDisposable
     /// <summary>Starts everything in a temporary folder on free ports; for tests. Programs must be built.</summary>
     public static async Task<Platform> StartAsync(
         string name = "platform", IReadOnlyDictionary<string, string>? environment = null, IReadOnlyCollection<string>? only = null,
-        Action<string, string>? progress = null, CancellationToken ct = default)
+        Action<string, string>? progress = null, bool durable = false, CancellationToken ct = default)
     {
         var topology = Topology.Load(Topology.FindRoot());
         var platform = new Platform(new PlatformOptions
@@ -114,7 +114,7 @@ public sealed class Platform : IAsyncDisposable
             Folder = Reaper.TemporaryFolder(name),
             Ports = PortMap.Free(topology),
             EndWithCaller = true,
-            Durable = false,
+            Durable = durable,
             Environment = environment ?? new Dictionary<string, string>(),
             Only = only,
             Progress = progress ?? ((_, _) => { }),

@@ -263,7 +263,7 @@ public sealed class PrivatePostgres : IAsyncDisposable
     private static string? ServerUser() => Environment.UserName == "root" ? "postgres" : null;
 
     /// <summary>The newest PostgreSQL of Debian's layout, else the one on the path.</summary>
-    private static string Program(string name)
+    public static string Program(string name)
     {
         const string debian = "/usr/lib/postgresql";
         if (Directory.Exists(debian))

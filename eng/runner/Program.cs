@@ -14,6 +14,8 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["demo"] = DemoCommand.RunAsync,
     ["load"] = LoadCommand.RunAsync,
     ["chaos"] = ChaosCommand.RunAsync,
+    ["bench"] = BenchCommand.RunAsync,
+    ["bare-endpoint"] = Crm.Runner.Bench.BareEndpoint.RunAsync,
     ["dead-letters"] = DeadLettersCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };

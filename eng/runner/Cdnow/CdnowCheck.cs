@@ -142,7 +142,7 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
         while (await reader.ReadAsync(ct))
         {
             if (known.TryGetValue(reader.GetString(0), out var customer))
-                found.Add(PublicId("cus", reader.GetGuid(1)), customer);
+                found.Add(PublicIds.Format("cus", reader.GetGuid(1)), customer);
             else
                 differences.Add($"Contacts has cdnow:{reader.GetString(0)}, which was not loaded.");
         }
@@ -275,16 +275,5 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
         return response.IsSuccessStatusCode
             ? JsonDocument.Parse(text).RootElement
             : throw new RunnerException($"POST {path} answered {(int)response.StatusCode}: {text}", "");
-    }
-
-    /// <summary>The check works from outside: it writes ids as the documentation says, not with the product's code.</summary>
-    private static string PublicId(string prefix, Guid id)
-    {
-        const string Alphabet = "0123456789abcdefghjkmnpqrstvwxyz";
-        var value = System.Buffers.Binary.BinaryPrimitives.ReadUInt128BigEndian(id.ToByteArray(bigEndian: true));
-        var digits = new char[26];
-        for (var i = digits.Length - 1; i >= 0; i--, value >>= 5)
-            digits[i] = Alphabet[(int)(value & 31)];
-        return $"{prefix}_{new string(digits)}";
     }
 }
