@@ -23,7 +23,8 @@ internal static class BareEndpoint
             return Results.Json(new { id = "cus_0", given_name = body.RootElement.GetProperty("given_name").GetString() }, statusCode: 201);
         });
         app.MapGet("/health/ready", () => "ok");
-        await app.RunAsync(ct);
+        await app.StartAsync(ct);
+        await app.WaitForShutdownAsync(ct);
         return 0;
     }
 }
