@@ -2,6 +2,7 @@ using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Crm.Runner.Bench;
@@ -24,7 +25,7 @@ internal static class BareEndpoint
         });
         app.MapGet("/health/ready", () => "ok");
         await app.StartAsync(ct);
-        await app.WaitForShutdownAsync(ct);
+        await ((IHost)app).WaitForShutdownAsync(ct);
         return 0;
     }
 }
