@@ -41,7 +41,7 @@ public static class EventCatalog
 
     public static EventRoute Of(string name) => ByName.TryGetValue(name, out var route)
         ? route
-        : throw new InvalidOperationException($"'{name}' is not in the event catalogue.");
+        : throw new UnknownEventException(name);
 
     public static IEnumerable<EventRoute> PublishedBy(string service) =>
         All.Where(r => string.Equals(r.Publisher, service, StringComparison.Ordinal));
@@ -50,6 +50,9 @@ public static class EventCatalog
 
     private static EventRoute Route<T>(string publicName, IReadOnlyList<string> queues) => new(typeof(T), publicName, queues);
 }
+
+/// <summary>An event that this build does not know: the row was written by another version.</summary>
+public sealed class UnknownEventException(string name) : Exception($"'{name}' is not in the event catalogue.");
 
 /// <summary>Names of the queues: <c>crm.&lt;service&gt;.&lt;consumer&gt;</c>.</summary>
 public static class Queues

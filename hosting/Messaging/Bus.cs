@@ -47,8 +47,6 @@ internal static class Bus
 
         builder.Services.AddOptions<BusOptions>().BindConfiguration("Bus").ValidateDataAnnotations().ValidateOnStart();
         builder.Services.AddSingleton<OutboxSignal>();
-        builder.Services.AddSingleton(new RelayIdentity(service));
-        builder.Services.AddSingleton<BusTopology>();
         builder.Services.AddSingleton<DeadLetters>();
         builder.Services.AddSingleton<OutboxRelay>();
         builder.Services.AddHostedService(p => p.GetRequiredService<OutboxRelay>());
@@ -64,7 +62,7 @@ internal static class Bus
             masstransit.UsingRabbitMq((context, bus) =>
             {
                 var options = context.GetRequiredService<Microsoft.Extensions.Options.IOptions<BusOptions>>().Value;
-                bus.Host(options.Uri, service, h => h.PublisherConfirmation = true);
+                bus.Host(options.Uri, service, _ => { });
                 bus.MessageTopology.SetEntityNameFormatter(new ExchangeNames());
                 bus.AutoStart = true;
                 foreach (var (name, consumer) in consumers.Consumers)
@@ -104,8 +102,6 @@ internal static class Bus
             : $"crm.internal.{typeof(T).Name}";
     }
 }
-
-internal sealed record RelayIdentity(string Service);
 
 internal static class Transient
 {

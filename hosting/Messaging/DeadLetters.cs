@@ -12,7 +12,7 @@ namespace Crm.Hosting.Messaging;
 /// Messages whose retries are used up, both ways: events that the broker keeps refusing and messages whose
 /// consumer keeps failing. An operator lists them and asks for a replay; the relay carries it out.
 /// </summary>
-internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, IServiceProvider services, ILogger<DeadLetters> logger)
+internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<DeadLetters> logger)
 {
     /// <summary>With the first try, eight: reliability.md asks for ten at most.</summary>
     public const int Retries = 7;
@@ -59,7 +59,7 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, IServiceP
     }
 
     /// <summary>Puts back what an operator asked for: events into the outbox, messages onto their consumer's queue.</summary>
-    public async Task ReplayAskedAsync(CancellationToken ct)
+    public async Task ReplayAskedAsync(BrokerLink link, CancellationToken ct)
     {
         using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
         await using var connection = await dataSource.OpenConnectionAsync(ct);
@@ -92,7 +92,7 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, IServiceP
             }
             else
             {
-                await SendToQueueAsync(origin, messageId, body, headers, ct);
+                await SendToQueueAsync(link, origin, messageId, body, headers, ct);
             }
 
             await using var delete = new NpgsqlCommand("DELETE FROM dead_letter WHERE id = @id", connection);
@@ -104,22 +104,16 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, IServiceP
         await transaction.CommitAsync(ct);
     }
 
-    /// <summary>The body is a whole MassTransit envelope: it goes back as it came, to this queue only.</summary>
-    private async Task SendToQueueAsync(string queue, Guid messageId, string body, string headers, CancellationToken ct)
+    /// <summary>The body is a whole envelope: it goes back as it came, to this queue only.</summary>
+    private static Task SendToQueueAsync(BrokerLink link, string queue, Guid messageId, string body, string headers, CancellationToken ct)
     {
-        var options = services.GetRequiredService<Microsoft.Extensions.Options.IOptions<BusOptions>>().Value;
-        var factory = new RabbitMQ.Client.ConnectionFactory { Uri = options.Uri, ClientProvidedName = "dead-letter replay", AutomaticRecoveryEnabled = false };
-        await using var connection = await factory.CreateConnectionAsync(ct);
-        await using var channel = await connection.CreateChannelAsync(
-            new RabbitMQ.Client.CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true), ct);
         var properties = new RabbitMQ.Client.BasicProperties
         {
-            Persistent = true,
             MessageId = messageId.ToString(),
-            ContentType = "application/vnd.masstransit+json",
+            ContentType = Envelope.ContentType,
             Headers = JsonSerializer.Deserialize<Dictionary<string, string>>(headers)!.ToDictionary(h => h.Key, h => (object?)h.Value, StringComparer.Ordinal),
         };
-        await channel.BasicPublishAsync("", queue, mandatory: true, properties, System.Text.Encoding.UTF8.GetBytes(body), ct);
+        return link.PublishAsync("", queue, properties, System.Text.Encoding.UTF8.GetBytes(body), ct);
     }
 
     /// <summary>The command: <c>--dead-letters list | replay &lt;id&gt; | replay all</c>.</summary>

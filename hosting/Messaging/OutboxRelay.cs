@@ -1,11 +1,11 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
-using System.Text.Json;
 using Crm.Contracts.Events;
-using MassTransit;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 using Npgsql;
+using RabbitMQ.Client.Exceptions;
 
 namespace Crm.Hosting.Messaging;
 
@@ -17,19 +17,17 @@ namespace Crm.Hosting.Messaging;
 /// </summary>
 internal sealed partial class OutboxRelay(
     NpgsqlDataSource dataSource,
-    IBus bus,
-    BusTopology topology,
+    IOptions<BusOptions> options,
+    ServiceName service,
     DeadLetters deadLetters,
     OutboxSignal signal,
     ILogger<OutboxRelay> logger) : BackgroundService
 {
     private const int BatchSize = 256;
     private const int PartitionsAtOnce = 32;
-    private const int InFlight = 64;
     private const int MaxAttempts = 20;
 
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(500);
-    private static readonly TimeSpan ConfirmLimit = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
     private static readonly Counter<long> Published =
@@ -41,23 +39,16 @@ internal sealed partial class OutboxRelay(
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         var pause = TimeSpan.Zero;
-        var declared = false;
+        BrokerLink? link = null;
         while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
-                if (!declared)
-                {
-                    await topology.DeclareAsync(stoppingToken);
-                    declared = true;
-                }
-
-                await deadLetters.ReplayAskedAsync(stoppingToken);
-                var outcome = await RelayBatchAsync(stoppingToken);
+                link ??= await BrokerLink.OpenAsync(options.Value, service.Value, stoppingToken);
+                var outcome = await RelayBatchAsync(link, stoppingToken);
                 if (outcome == Outcome.Paused)
                 {
-                    // The broker may have come back without its queues.
-                    declared = false;
+                    link = await DropAsync(link);
                     pause = Longer(pause);
                     await Task.Delay(pause, stoppingToken);
                     continue;
@@ -66,27 +57,40 @@ internal sealed partial class OutboxRelay(
                 pause = TimeSpan.Zero;
                 if (outcome == Outcome.Idle)
                 {
+                    await deadLetters.ReplayAskedAsync(link, stoppingToken);
                     await signal.WaitAsync(Poll, stoppingToken);
                 }
             }
             catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
             {
-                return;
+                break;
             }
             catch (Exception exception)
             {
                 LogPaused(exception.GetType().Name, exception.Message);
-                declared = false;
+                link = await DropAsync(link);
                 pause = Longer(pause);
-                await Task.Delay(pause, stoppingToken);
+                await Task.Delay(pause, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
+
+        await DropAsync(link);
+    }
+
+    private static async Task<BrokerLink?> DropAsync(BrokerLink? link)
+    {
+        if (link is not null)
+        {
+            await link.DisposeAsync();
+        }
+
+        return null;
     }
 
     private static TimeSpan Longer(TimeSpan pause) =>
         TimeSpan.FromMilliseconds(Math.Clamp(pause.TotalMilliseconds * 2, 250, LongestPause.TotalMilliseconds));
 
-    private async Task<Outcome> RelayBatchAsync(CancellationToken ct)
+    private async Task<Outcome> RelayBatchAsync(BrokerLink link, CancellationToken ct)
     {
         // The relay's own statements leave no spans: one for each poll would bury everything.
         Activity.Current = null;
@@ -107,7 +111,6 @@ internal sealed partial class OutboxRelay(
         var confirmed = new List<Guid>(pending.Count);
         var refused = new List<(Pending Message, Exception Error)>();
         var brokerAway = false;
-        using var inFlight = new SemaphoreSlim(InFlight);
         await Task.WhenAll(pending.GroupBy(m => m.AggregateId).Select(async aggregate =>
         {
             foreach (var message in aggregate)
@@ -117,10 +120,9 @@ internal sealed partial class OutboxRelay(
                     return;
                 }
 
-                await inFlight.WaitAsync(ct);
                 try
                 {
-                    await PublishAsync(message, ct);
+                    await PublishAsync(link, message, ct);
                     lock (confirmed)
                     {
                         confirmed.Add(message.Id);
@@ -142,10 +144,6 @@ internal sealed partial class OutboxRelay(
                     LogPaused(exception.GetType().Name, exception.Message);
                     Volatile.Write(ref brokerAway, true);
                     return;
-                }
-                finally
-                {
-                    inFlight.Release();
                 }
             }
         }));
@@ -194,11 +192,9 @@ internal sealed partial class OutboxRelay(
         return pending;
     }
 
-    private async Task PublishAsync(Pending message, CancellationToken ct)
+    private static async Task PublishAsync(BrokerLink link, Pending message, CancellationToken ct)
     {
         var route = EventCatalog.Of(message.Type);
-        var body = JsonSerializer.Deserialize(message.Payload, route.Type, EventJson.Options)
-            ?? throw new JsonException($"Outbox row {message.Id} is empty.");
         using var loud = OpenTelemetry.SuppressInstrumentationScope.Begin(false);
         using var activity = TraceHeaders.Start($"send {route.Exchange}", ActivityKind.Producer, message.Traceparent, message.Tracestate, message.Baggage);
         activity.SetTag("messaging.system", "rabbitmq")
@@ -206,23 +202,12 @@ internal sealed partial class OutboxRelay(
             .SetTag("messaging.operation.type", "send")
             .SetTag("messaging.destination.name", route.Exchange)
             .SetTag("messaging.message.id", message.Id);
-
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
-        limit.CancelAfter(ConfirmLimit);
-        await bus.Publish(body, route.Type, Pipe.Execute<PublishContext>(context =>
-        {
-            context.MessageId = message.Id;
-            context.Mandatory = true;
-            context.Headers.Set(TraceHeaders.Traceparent, activity.Id);
-            context.Headers.Set(TraceHeaders.Tracestate, message.Tracestate);
-            context.Headers.Set(TraceHeaders.Baggage, message.Baggage);
-        }), limit.Token).WaitAsync(ConfirmLimit, ct);
+        var (properties, body) = Envelope.Write(message.Id, route, message.Payload, message.CreatedAt, activity.Id, message.Tracestate, message.Baggage);
+        await link.PublishAsync(route.Exchange, "", properties, body, ct);
     }
 
     /// <summary>Returned or nacked: the message's own fault, or its routing's. Anything else is the connection's.</summary>
-    private static bool IsRefusal(Exception exception) => exception is
-        MessageReturnedException or MessageNotAcknowledgedException or JsonException or RabbitMQ.Client.Exceptions.PublishException
-        || exception.InnerException is { } inner && IsRefusal(inner);
+    private static bool IsRefusal(Exception exception) => exception is PublishException or UnknownEventException;
 
     private async Task SettleAsync(NpgsqlConnection connection, List<Guid> confirmed, List<(Pending Message, Exception Error)> refused)
     {
