@@ -63,8 +63,9 @@ public static class JsonDefaults
             throw new JsonException("The value could not be converted to an instant.");
         }
 
+        /// <summary>To the microsecond, as columns keep it: the answer to a write and later reads are the same.</summary>
         public override void Write(Utf8JsonWriter writer, DateTimeOffset value, JsonSerializerOptions options) =>
-            writer.WriteStringValue(value.UtcDateTime);
+            writer.WriteStringValue(value.UtcDateTime.AddTicks(-(value.Ticks % TimeSpan.TicksPerMicrosecond)));
     }
 }
 

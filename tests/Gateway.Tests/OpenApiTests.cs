@@ -28,7 +28,7 @@ public sealed class OpenApiTests(GatewayFixture gateway)
             Assert.True(installed.ExitCode == 0, installed.Output);
         }
 
-        var lint = await Shell.RunAsync(["node_modules/.bin/redocly", "lint", "--extends=recommended", "--format=json", DocumentFile], new Dictionary<string, string?> { ["REDOCLY_TELEMETRY"] = "off" }, folder);
+        var lint = await Shell.RunAsync([Path.Combine(folder, "node_modules", ".bin", "redocly"), "lint", "--extends=recommended", "--format=json", DocumentFile], new Dictionary<string, string?> { ["REDOCLY_TELEMETRY"] = "off" }, folder);
         var result = lint.Output[lint.Output.IndexOf('{')..(lint.Output.LastIndexOf('}') + 1)];
         var totals = JsonElement.Parse(result).GetProperty("totals");
         Assert.True(totals.GetProperty("errors").GetInt32() == 0 && totals.GetProperty("warnings").GetInt32() == 0, lint.Output);
