@@ -7,7 +7,7 @@ namespace Crm.Gateway.OpenApi;
 
 /// <summary>
 /// <c>--openapi [file]</c>: asks the running services for their documents, merges them with the gateway's
-/// own, and writes the result to the file or to standard output. <c>gateway/openapi/v1.json</c> is made so.
+/// own, and writes the result to the file or to standard output. <c>eng/openapi.sh</c> makes <c>gateway/openapi/v1.json</c> so.
 /// </summary>
 internal static class OpenApiCommand
 {

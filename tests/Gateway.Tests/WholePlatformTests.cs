@@ -18,7 +18,9 @@ public sealed class WholePlatformTests(PlatformFixture fixture) : IClassFixture<
         {
             var result = await fixture.Platform["gateway"].RunModeAsync(["--openapi", made]);
             Assert.True(result.ExitCode == 0, result.Output);
-            Assert.Equal(await File.ReadAllTextAsync(OpenApiTests.DocumentFile), await File.ReadAllTextAsync(made));
+            var (committed, now) = (await File.ReadAllLinesAsync(OpenApiTests.DocumentFile), await File.ReadAllLinesAsync(made));
+            var line = Enumerable.Range(0, Math.Max(committed.Length, now.Length)).FirstOrDefault(i => committed.ElementAtOrDefault(i) != now.ElementAtOrDefault(i), -1);
+            Assert.True(line < 0, $"gateway/openapi/v1.json is not what the services say: run eng/openapi.sh. Line {line + 1} is{Environment.NewLine}{committed.ElementAtOrDefault(line)}{Environment.NewLine}{now.ElementAtOrDefault(line)}");
         }
         finally
         {
