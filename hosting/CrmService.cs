@@ -69,7 +69,7 @@ public static class CrmService
         }
 
         builder.Services.AddSingleton(new ServiceName(service));
-        builder.Services.TryAddSingleton(TimeProvider.System);
+        builder.Services.TryAddSingleton<TimeProvider>(new ColumnClock());
         builder.AddCrmTelemetry(service);
         builder.ConfigurePorts();
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(30));

@@ -209,7 +209,7 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
 
         if (platform.RabbitMq is { } rabbit)
         {
-            foreach (var line in (await rabbit.ControlAsync(["list_queues", "--quiet", "name", "messages"], ct)).Split('\n'))
+            foreach (var line in (await rabbit.ControlAsync(["list_queues", "-p", "crm", "--no-table-headers", "name", "messages"], ct)).Split('\n'))
             {
                 if (line.Split('\t') is [var name, var messages] && long.TryParse(messages, out var count) && count > 0 && !name.EndsWith("_error", StringComparison.Ordinal))
                 {
