@@ -23,6 +23,8 @@ internal sealed class InboxFilter<TMessage>(CrmDbContext db) : IFilter<ConsumeCo
         if (inserted == 0)
         {
             Duplicates.Add(1, new KeyValuePair<string, object?>("consumer", consumer));
+            // Otherwise MassTransit takes it for a message that nobody wanted, and moves it to <queue>_skipped.
+            await context.NotifyConsumed(context, TimeSpan.Zero, "inbox");
             return;
         }
 
