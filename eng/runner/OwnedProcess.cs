@@ -28,7 +28,7 @@ public sealed record ProcessSpec
 /// </summary>
 public sealed partial class OwnedProcess
 {
-    private const int Interrupt = 2, Kill = 9, Terminate = 15;
+    private const int Interrupt = 2, Kill = 9, Terminate = 15, Continue = 18, Stop = 19;
 
     private OwnedProcess(string name, int pid, long startTicks, string? logFile)
     {
@@ -147,9 +147,9 @@ public sealed partial class OwnedProcess
     }
 
     /// <summary>SIGSTOP and SIGCONT: a process that hangs but holds its connections.</summary>
-    public void Freeze() => Signal(19);
+    public void Freeze() => Signal(Stop);
 
-    public void Thaw() => Signal(18);
+    public void Thaw() => Signal(Continue);
 
     /// <summary>The last lines of the log.</summary>
     public string LogTail(int lines = 30) => LogFile is not null && File.Exists(LogFile) ? string.Join('\n', ReadShared(LogFile).TakeLast(lines)) : "";
@@ -159,6 +159,39 @@ public sealed partial class OwnedProcess
         using var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete));
         while (reader.ReadLine() is { } line)
             yield return line;
+    }
+
+    /// <summary>
+    /// kill -9 of a process and of what it started in its own session. Servers of a test lead sessions of their own:
+    /// they are left to the test's <see cref="Reaper"/>, which must live for that.
+    /// </summary>
+    internal static void KillWithDescendants(int pid)
+    {
+        var session = SessionOf(pid);
+        if (session is null)
+            return;
+        // Stopped parents start nothing more while their children are looked for.
+        _ = SendSignal(pid, Stop);
+        foreach (var (child, _) in ChildrenOf(pid))
+        {
+            if (SessionOf(child) == session)
+                KillWithDescendants(child);
+        }
+
+        _ = SendSignal(pid, Kill);
+    }
+
+    private static string? SessionOf(int pid)
+    {
+        try
+        {
+            var stat = File.ReadAllText($"/proc/{pid}/stat");
+            return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[3];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
     }
 
     private void Signal(int signal)

@@ -43,7 +43,7 @@ public static class Shell
         }
         catch (OperationCanceledException)
         {
-            process.Kill(entireProcessTree: true);
+            OwnedProcess.KillWithDescendants(process.Id);
             throw;
         }
 

@@ -38,6 +38,13 @@ internal static class TestCommand
         foreach (var project in projects)
         {
             var name = Path.GetFileNameWithoutExtension(project);
+            if (limit.IsCancellationRequested)
+            {
+                failures.Add($"{name}: the time was over before it started");
+                failed++;
+                continue;
+            }
+
             progress.Step("test", name);
             var report = Path.Combine(results, name + ".trx");
             var exit = await RunAsync(root, project, report, args, limit.Token);
@@ -74,7 +81,7 @@ internal static class TestCommand
         }
         catch (OperationCanceledException)
         {
-            process.Kill(entireProcessTree: true);
+            OwnedProcess.KillWithDescendants(process.Id);
             return 124;
         }
     }
