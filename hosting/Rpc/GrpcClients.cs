@@ -12,7 +12,7 @@ public static class GrpcClients
 {
     /// <summary>
     /// A client of another service over h2c: its address is <c>Peers:&lt;peer&gt;</c>, every call has a
-    /// deadline (two seconds when the caller gives none), carries this service's own token when the caller
+    /// deadline (five seconds when the caller gives none: a peer that has just started may need three for its first answer), carries this service's own token when the caller
     /// gives no other, and is tried again when the peer is unavailable only if it is named as idempotent.
     /// </summary>
     public static IHttpClientBuilder AddCrmGrpcClient<TClient>(this IHostApplicationBuilder builder, string peer, string service, params string[] idempotentMethods)
@@ -69,7 +69,7 @@ public static class GrpcClients
 /// <summary>A deadline and a token on every call that has none.</summary>
 internal sealed class CallDefaults(InternalTokens tokens, TimeProvider clock) : Interceptor
 {
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan StreamDeadline = TimeSpan.FromMinutes(10);
 
     public override AsyncUnaryCall<TResponse> AsyncUnaryCall<TRequest, TResponse>(TRequest request, ClientInterceptorContext<TRequest, TResponse> context, AsyncUnaryCallContinuation<TRequest, TResponse> continuation) =>
