@@ -6,6 +6,8 @@ using Microsoft.AspNetCore.Http;
 using Platform.Tests.Otlp;
 
 [assembly: AssemblyFixture(typeof(Platform.Tests.TracedPlatform))]
+// Each test has a whole platform of its own: two at once on two cores tell nothing.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
 
 namespace Platform.Tests;
 
