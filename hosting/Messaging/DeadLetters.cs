@@ -23,6 +23,7 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
     {
         var headers = context.ReceiveContext.TransportHeaders.GetAll()
             .Where(h => h.Value is string)
+            .DistinctBy(h => h.Key, StringComparer.Ordinal)
             .ToDictionary(h => h.Key, h => (string)h.Value, StringComparer.Ordinal);
         await using var command = dataSource.CreateCommand("""
             INSERT INTO dead_letter (id, origin, message_id, type, body, headers, attempts, error)
@@ -34,7 +35,7 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
         command.Parameters.Add(new NpgsqlParameter<string>("origin", queue));
         command.Parameters.Add(new NpgsqlParameter<Guid>("message", context.MessageId ?? Guid.CreateVersion7()));
         command.Parameters.Add(new NpgsqlParameter<string>("type", context.SupportedMessageTypes.FirstOrDefault() ?? "unknown"));
-        command.Parameters.Add(new NpgsqlParameter<string>("body", context.ReceiveContext.Body.GetString()));
+        command.Parameters.Add(new NpgsqlParameter<string>("body", System.Text.Encoding.UTF8.GetString(context.ReceiveContext.Body.GetBytes())));
         command.Parameters.Add(new NpgsqlParameter("headers", NpgsqlDbType.Jsonb) { Value = JsonSerializer.Serialize(headers) });
         command.Parameters.Add(new NpgsqlParameter<int>("attempts", Retries + 1));
         command.Parameters.Add(new NpgsqlParameter<string>("error", Describe(exception)));
