@@ -38,8 +38,7 @@ internal sealed class ApiKey
             RequestsPerMinute = requestsPerMinute,
             ExpiresAt = expiresAt,
             CreatedBy = createdBy,
-            // As the column keeps it: the first answer and later ones are the same.
-            CreatedAt = now.AddTicks(-(now.Ticks % TimeSpan.TicksPerMicrosecond)),
+            CreatedAt = now,
             IdempotencyKey = idempotencyKey,
         };
 

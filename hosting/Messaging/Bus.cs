@@ -73,7 +73,10 @@ internal static class Bus
                         endpoint.PrefetchCount = options.Prefetch;
                         endpoint.ConcurrentMessageLimit = options.Concurrency;
                         endpoint.PublishFaults = false;
-                        endpoint.UseFilter(new ReceiveFilter(queue, context.GetRequiredService<DeadLetters>()));
+                        var deadLetters = context.GetRequiredService<DeadLetters>();
+                        endpoint.ConfigureError(e => e.UseFilter(new UnreadFilter(queue, deadLetters)));
+                        endpoint.ConfigureDeadLetter(d => d.UseFilter(new UnreadFilter(queue, deadLetters)));
+                        endpoint.UseFilter(new ReceiveFilter(queue, deadLetters, context.GetRequiredService<TimeProvider>()));
                         // The database or a peer is away: wait for it, for ever; nothing is counted. (Interval would make
                         // an array of all its pauses.)
                         endpoint.UseMessageRetry(r =>

@@ -9,8 +9,8 @@ using NpgsqlTypes;
 namespace Crm.Hosting.Messaging;
 
 /// <summary>
-/// Messages whose retries are used up, both ways: events that the broker keeps refusing and messages whose
-/// consumer keeps failing. An operator lists them and asks for a replay; the relay carries it out.
+/// Messages whose retries are used up, both ways: events that the broker keeps refusing, and messages whose
+/// consumer keeps failing or that cannot be read. An operator lists them and asks for a replay; the relay carries it out.
 /// </summary>
 internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<DeadLetters> logger)
 {
@@ -19,12 +19,20 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
 
     private const string Outbox = "outbox";
 
-    public async Task KeepAsync(string queue, ConsumeContext context, Exception exception)
+    /// <summary>A message whose consumer failed at every try.</summary>
+    public Task KeepAsync(string queue, ConsumeContext context, Exception exception) =>
+        KeepAsync(queue, context.ReceiveContext, context.MessageId, context.SupportedMessageTypes.FirstOrDefault(), Retries + 1, exception);
+
+    /// <summary>A message that no consumer saw: its envelope cannot be read, or nobody here reads its type.</summary>
+    public Task KeepUnreadAsync(string queue, ReceiveContext context, Exception exception) =>
+        context.HasPayloadType(typeof(Kept)) ? Task.CompletedTask : KeepAsync(queue, context, context.GetMessageId(), type: null, attempts: 1, exception);
+
+    private async Task KeepAsync(string queue, ReceiveContext context, Guid? messageId, string? type, int attempts, Exception exception)
     {
-        var headers = context.ReceiveContext.TransportHeaders.GetAll()
+        var headers = context.TransportHeaders.GetAll()
             .Where(h => h.Value is string)
             .DistinctBy(h => h.Key, StringComparer.Ordinal)
-            .ToDictionary(h => h.Key, h => (string)h.Value, StringComparer.Ordinal);
+            .ToDictionary(h => h.Key, h => Text((string)h.Value), StringComparer.Ordinal);
         await using var command = dataSource.CreateCommand("""
             INSERT INTO dead_letter (id, origin, message_id, type, body, headers, attempts, error)
             VALUES (@id, @origin, @message, @type, @body, @headers, @attempts, @error)
@@ -33,15 +41,20 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
             """);
         command.Parameters.Add(new NpgsqlParameter<Guid>("id", Guid.CreateVersion7()));
         command.Parameters.Add(new NpgsqlParameter<string>("origin", queue));
-        command.Parameters.Add(new NpgsqlParameter<Guid>("message", context.MessageId ?? Guid.CreateVersion7()));
-        command.Parameters.Add(new NpgsqlParameter<string>("type", context.SupportedMessageTypes.FirstOrDefault() ?? "unknown"));
-        command.Parameters.Add(new NpgsqlParameter<string>("body", System.Text.Encoding.UTF8.GetString(context.ReceiveContext.Body.GetBytes())));
+        command.Parameters.Add(new NpgsqlParameter<Guid>("message", messageId ?? Guid.CreateVersion7()));
+        command.Parameters.Add(new NpgsqlParameter<string>("type", type ?? "unknown"));
+        command.Parameters.Add(new NpgsqlParameter<string>("body", Text(System.Text.Encoding.UTF8.GetString(context.Body.GetBytes()))));
         command.Parameters.Add(new NpgsqlParameter("headers", NpgsqlDbType.Jsonb) { Value = JsonSerializer.Serialize(headers) });
-        command.Parameters.Add(new NpgsqlParameter<int>("attempts", Retries + 1));
-        command.Parameters.Add(new NpgsqlParameter<string>("error", Describe(exception)));
+        command.Parameters.Add(new NpgsqlParameter<int>("attempts", attempts));
+        command.Parameters.Add(new NpgsqlParameter<string>("error", Text(Describe(exception))));
         await command.ExecuteNonQueryAsync(context.CancellationToken);
-        LogKept(context.MessageId, queue, exception.GetType().Name);
+        // To MassTransit a message that no consumer finished is one that nobody wanted, and it asks where to put it.
+        context.AddOrUpdatePayload(() => new Kept(), kept => kept);
+        LogKept(messageId, queue, exception.GetType().Name);
     }
+
+    /// <summary>PostgreSQL's text has no NUL.</summary>
+    private static string Text(string value) => value.Replace('\0', '\uFFFD');
 
     /// <summary>The same list for an event that the broker refused too often; in the relay's transaction.</summary>
     public static async Task MoveFromOutboxAsync(NpgsqlConnection connection, Guid id, Exception error)
@@ -157,6 +170,9 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
             ? $"{nameof(PostgresException)} {postgres.SqlState} {postgres.ConstraintName}: {postgres.MessageText}"
             : $"{root.GetType().Name}: {root.Message}";
     }
+
+    /// <summary>Marks a delivery that is on the list.</summary>
+    private sealed class Kept;
 
     [LoggerMessage(LogLevel.Error, "Message {MessageId} is on the dead-letter list of {Queue} ({Error})")]
     private partial void LogKept(Guid? messageId, string queue, string error);

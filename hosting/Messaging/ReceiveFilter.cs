@@ -8,7 +8,7 @@ namespace Crm.Hosting.Messaging;
 /// The outermost step of every queue: continues the publisher's trace, and puts a message whose retries
 /// are used up on the dead-letter list, so that it stops nobody else.
 /// </summary>
-internal sealed class ReceiveFilter(string queue, DeadLetters deadLetters) : IFilter<ConsumeContext>
+internal sealed class ReceiveFilter(string queue, DeadLetters deadLetters, TimeProvider clock) : IFilter<ConsumeContext>
 {
     private static readonly Histogram<double> Lag =
         Telemetry.Meter.CreateHistogram<double>("crm.consumer.lag", "s", "Age of an event when its consumer starts");
@@ -30,7 +30,7 @@ internal sealed class ReceiveFilter(string queue, DeadLetters deadLetters) : IFi
             .SetTag("messaging.message.id", context.MessageId);
         if (context.SentTime is { } sent)
         {
-            Lag.Record(Math.Max(0, (DateTime.UtcNow - sent).TotalSeconds), new KeyValuePair<string, object?>("queue", queue));
+            Lag.Record(Math.Max(0, (clock.GetUtcNow().UtcDateTime - sent).TotalSeconds), new KeyValuePair<string, object?>("queue", queue));
         }
 
         try

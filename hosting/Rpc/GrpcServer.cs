@@ -108,7 +108,7 @@ public static class GrpcServer
 /// Exceptions as gRPC statuses. The trailers <c>crm-code</c> and <c>crm-trace-id</c> carry what the
 /// problem body carries over HTTP.
 /// </summary>
-internal sealed partial class GrpcErrors(ILogger<GrpcErrors> logger) : Interceptor
+internal sealed partial class GrpcErrors(TimeProvider clock, ILogger<GrpcErrors> logger) : Interceptor
 {
     public override async Task<TResponse> UnaryServerHandler<TRequest, TResponse>(TRequest request, ServerCallContext context, UnaryServerMethod<TRequest, TResponse> continuation)
     {
@@ -138,7 +138,7 @@ internal sealed partial class GrpcErrors(ILogger<GrpcErrors> logger) : Intercept
     {
         if (exception is OperationCanceledException && context.CancellationToken.IsCancellationRequested)
         {
-            return new RpcException(new Status(context.Deadline < DateTime.UtcNow ? StatusCode.DeadlineExceeded : StatusCode.Cancelled, "The call was given up."));
+            return new RpcException(new Status(context.Deadline < clock.GetUtcNow().UtcDateTime ? StatusCode.DeadlineExceeded : StatusCode.Cancelled, "The call was given up."));
         }
 
         var described = Problems.Describe(exception);

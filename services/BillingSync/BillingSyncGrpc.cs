@@ -15,7 +15,7 @@ internal sealed class BillingSyncGrpc(BillingSyncDb db, CustomerDirectory custom
     public override async Task<Wire.CustomerOverview> GetCustomerOverview(Wire.GetCustomerOverviewRequest request, ServerCallContext context)
     {
         var ct = context.CancellationToken;
-        var account = await db.ReadAccountAsync(await customers.FindAsync(request.CustomerId, ct), clock.Now(), ct);
+        var account = await db.ReadAccountAsync(await customers.FindAsync(request.CustomerId, ct), clock.GetUtcNow(), ct);
         var wire = new Wire.CustomerOverview
         {
             AsOf = Timestamp.FromDateTimeOffset(account.AsOf),

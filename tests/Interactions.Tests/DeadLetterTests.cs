@@ -1,6 +1,8 @@
+using System.Text;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Testing;
+using RabbitMQ.Client;
 
 namespace Interactions.Tests;
 
@@ -9,7 +11,7 @@ public sealed class DeadLetterTests(InteractionsFixture fixture)
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
 
     [Fact]
-    public async Task A_poison_message_is_listed_its_neighbour_passes_and_a_replay_is_accepted()
+    public async Task A_poison_message_is_listed_its_neighbour_passes_and_a_replay_tries_it_again()
     {
         var (poison, neighbour) = (Guid.CreateVersion7(), Guid.CreateVersion7());
         await fixture.Bus.PublishAsync(Order("no customer id"), poison, Ct);
@@ -19,9 +21,27 @@ public sealed class DeadLetterTests(InteractionsFixture fixture)
 
         var list = await fixture.Platform["interactions"].RunModeAsync(["--dead-letters", "list"], Ct);
         Assert.Equal(0, list.ExitCode);
-        Assert.Contains(poison.ToString(), list.Output, StringComparison.Ordinal);
-        var replay = await fixture.Platform["interactions"].RunModeAsync(["--dead-letters", "replay", "all"], Ct);
+        var listed = Assert.Single(list.Output.Split('\n'), line => line.Contains(poison.ToString(), StringComparison.Ordinal)).Split('\t')[0];
+        var replay = await fixture.Platform["interactions"].RunModeAsync(["--dead-letters", "replay", listed], Ct);
         Assert.Contains("replay asked for 1", replay.Output, StringComparison.Ordinal);
+        // Put back it left the list; failing again it is on it anew.
+        await CountAsync($"SELECT count(*) FROM dead_letter WHERE message_id = '{poison}' AND id <> '{listed}' AND replay_asked_at IS NULL", until: 1);
+    }
+
+    [Theory]
+    [InlineData("not JSON \0 at all")]
+    [InlineData("{\"messageType\":[\"urn:message:crm.nobody.reads-this.v1\"],\"message\":{},\"headers\":{}}")]
+    public async Task A_message_that_no_consumer_can_read_is_listed_and_its_neighbour_passes(string body)
+    {
+        var (unreadable, neighbour) = (Guid.CreateVersion7(), Guid.CreateVersion7());
+        await using var connection = await new ConnectionFactory { Uri = new Uri(fixture.Platform.BusUri) }.CreateConnectionAsync(Ct);
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: Ct);
+        await channel.BasicPublishAsync("", Queues.InteractionsTimeline, mandatory: true,
+            new BasicProperties { MessageId = unreadable.ToString(), ContentType = "application/vnd.masstransit+json" }, Encoding.UTF8.GetBytes(body), Ct);
+        await fixture.Bus.PublishAsync(Order(Ids.Customer.Format(Guid.CreateVersion7())), neighbour, Ct);
+
+        await CountAsync($"SELECT count(*) FROM dead_letter WHERE message_id = '{unreadable}' AND origin = '{Queues.InteractionsTimeline}'", until: 1);
+        await CountAsync($"SELECT count(*) FROM inbox WHERE message_id = '{neighbour}'", until: 1);
     }
 
     private static OrderRecorded Order(string customerId) => new(

@@ -42,7 +42,7 @@ internal static class ReadAccount
     public sealed record CurrencyAccount(string Currency, long Balance, long Overdue, long Revenue, long Issued, long Paid, long Credits);
 
     public static async Task<Ok<Account>> Handle(string id, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct) =>
-        TypedResults.Ok(await db.ReadAccountAsync(await customers.FindAsync(id, ct), clock.Now(), ct));
+        TypedResults.Ok(await db.ReadAccountAsync(await customers.FindAsync(id, ct), clock.GetUtcNow(), ct));
 
     /// <summary>One statement over the indexes by customer.</summary>
     public static async Task<Account> ReadAccountAsync(this BillingSyncDb db, Guid customerId, DateTimeOffset asOf, CancellationToken ct)

@@ -36,13 +36,6 @@ internal static class Records
         return new(source, externalId);
     }
 
-    /// <summary>Instants as columns keep them, so that a record reads back as it was answered.</summary>
-    public static DateTimeOffset Now(this TimeProvider clock)
-    {
-        var now = clock.GetUtcNow();
-        return now.AddTicks(-(now.Ticks % TimeSpan.TicksPerMicrosecond));
-    }
-
     /// <summary>
     /// Creates or replaces the record with this external id; the last writer wins. Optimistic: one read and
     /// one write; only a writer that met another one at work waits for its row.

@@ -11,7 +11,7 @@ internal static class CreateInvoice
         InvoiceInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
         var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-        var invoice = await db.InsertAsync(Invoice.Record(key: null, customerId, body, clock.Now()), ct);
+        var invoice = await db.InsertAsync(Invoice.Record(key: null, customerId, body, clock.GetUtcNow()), ct);
         return Answers.Created(http, invoice.Version, $"/v1/invoices/{Ids.Invoice.Format(invoice.Id)}", InvoiceView.Of(invoice));
     }
 }

@@ -12,7 +12,7 @@ internal static class UpsertInvoice
     {
         var key = Records.ReadKey(source, externalId);
         var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-        var now = clock.Now();
+        var now = clock.GetUtcNow();
         var (invoice, result) = await db.UpsertAsync(key, () => Invoice.Record(key, customerId, body, now), invoice => invoice.Replace(customerId, body, now), ct);
         return Answers.Upserted(http, result, invoice.Version, $"/v1/invoices/{Ids.Invoice.Format(invoice.Id)}", InvoiceView.Of(invoice) with { Result = result });
     }

@@ -11,7 +11,7 @@ internal static class CreateOrder
         OrderInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
         var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-        var order = await db.InsertAsync(Order.Record(key: null, customerId, body, clock.Now()), ct);
+        var order = await db.InsertAsync(Order.Record(key: null, customerId, body, clock.GetUtcNow()), ct);
         return Answers.Created(http, order.Version, $"/v1/orders/{Ids.Order.Format(order.Id)}", OrderView.Of(order));
     }
 }

@@ -12,7 +12,7 @@ internal static class UpsertOrder
     {
         var key = Records.ReadKey(source, externalId);
         var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-        var now = clock.Now();
+        var now = clock.GetUtcNow();
         var (order, result) = await db.UpsertAsync(key, () => Order.Record(key, customerId, body, now), order => order.Replace(customerId, body, now), ct);
         return Answers.Upserted(http, result, order.Version, $"/v1/orders/{Ids.Order.Format(order.Id)}", OrderView.Of(order) with { Result = result });
     }

@@ -11,7 +11,7 @@ internal static class CreatePayment
         PaymentInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
         var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-        var payment = await db.InsertAsync(Payment.Record(key: null, customerId, body, clock.Now()), ct);
+        var payment = await db.InsertAsync(Payment.Record(key: null, customerId, body, clock.GetUtcNow()), ct);
         return Answers.Created(http, payment.Version, $"/v1/payments/{Ids.Payment.Format(payment.Id)}", PaymentView.Of(payment));
     }
 }

@@ -12,7 +12,7 @@ internal static class UpsertPayment
     {
         var key = Records.ReadKey(source, externalId);
         var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-        var now = clock.Now();
+        var now = clock.GetUtcNow();
         var (payment, result) = await db.UpsertAsync(key, () => Payment.Record(key, customerId, body, now), payment => payment.Replace(customerId, body, now), ct);
         return Answers.Upserted(http, result, payment.Version, $"/v1/payments/{Ids.Payment.Format(payment.Id)}", PaymentView.Of(payment) with { Result = result });
     }

@@ -10,7 +10,7 @@ internal static class UpsertProduct
         string source, string externalId, ProductInput body, HttpContext http, BillingSyncDb db, TimeProvider clock, CancellationToken ct)
     {
         var key = Records.ReadKey(source, externalId);
-        var now = clock.Now();
+        var now = clock.GetUtcNow();
         var (product, result) = await db.UpsertAsync(key, () => Product.Record(key, body, now), product => product.Replace(body, now), ct);
         return Answers.Upserted(http, result, product.Version, $"/v1/products/{Ids.Product.Format(product.Id)}", ProductView.Of(product) with { Result = result });
     }
