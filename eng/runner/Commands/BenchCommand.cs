@@ -90,8 +90,8 @@ internal static partial class BenchCommand
             rows.Add(Row($"the same straight to Contacts, {Plural(clients)}", straight, straight.PerSecond / bare.PerSecond));
             rows.Add(string.Create(CultureInfo.InvariantCulture, $"| the gateway's share of the time, {Plural(clients)} | {1 - (viaGateway.PerSecond / straight.PerSecond):0%} | +{viaGateway.P50 - straight.P50:0.0} ms | +{viaGateway.P99 - straight.P99:0.0} ms | |"));
             rows.Add(Row($"limit: a bare Kestrel endpoint, {Plural(clients)}", bare, 1));
-            rows.Add(string.Create(CultureInfo.InvariantCulture, $"| limit: `INSERT` of the same row by pgbench, {Plural(clients)} | {inserts[clients]:n0} | | | {inserts[clients] / bare.PerSecond:0.00} |"));
-            rows.Add(string.Create(CultureInfo.InvariantCulture, $"| limit: publisher confirms of the broker, {clients} in flight | {confirms[clients]:n0} | | | {confirms[clients] / bare.PerSecond:0.00} |"));
+            rows.Add(string.Create(CultureInfo.InvariantCulture, $"| limit: `INSERT` of the same row by pgbench, {Plural(clients)} | {inserts[clients]:n0} | | | {inserts[clients] / bare.PerSecond:0.0000} |"));
+            rows.Add(string.Create(CultureInfo.InvariantCulture, $"| limit: publisher confirms of the broker, {clients} in flight | {confirms[clients]:n0} | | | {confirms[clients] / bare.PerSecond:0.0000} |"));
         }
 
         rows.Add(string.Create(CultureInfo.InvariantCulture, $"| event: from the create's answer to visible in all four copies | | {events.P50:0.0} ms | {events.P99:0.0} ms | |"));
@@ -105,7 +105,7 @@ internal static partial class BenchCommand
             """));
 
         static string Row(string what, Series s, double share) =>
-            string.Create(CultureInfo.InvariantCulture, $"| {what} | {s.PerSecond:n0} | {s.P50:0.0} ms | {s.P99:0.0} ms | {share:0.00} |");
+            string.Create(CultureInfo.InvariantCulture, $"| {what} | {s.PerSecond:n0} | {s.P50:0.0} ms | {s.P99:0.0} ms | {share:0.0000} |");
 
         static string Plural(int clients) => clients == 1 ? "1 client" : $"{clients} clients";
     }
@@ -171,7 +171,7 @@ internal static partial class BenchCommand
                 locale, time_zone, lifecycle, source_type, tier, attributes, state, created_at, updated_at)
             SELECT gen_random_uuid(), 1, 1, 'person', 'Ada', u, 'Ada ' || u, 'ada ' || u,
                 jsonb_build_array(jsonb_build_object('address', u || '@customers.example', 'type', 'work', 'primary', true)), '[]',
-                '[{"lines":["12 St James''s Sq"],"city":"London","postal_code":"SW1Y 4JH","country":"GB","type":"other","primary":true}]',
+                '[{"lines":["12 St James''s Sq"],"city":"London","postal_code":"SW1Y 4JH","country":"GB","type":"other","primary": true}]',
                 'en-GB', 'Europe/London', 'prospect', 'enquiry', 'standard', '{}', 'active', now(), now()
             FROM (SELECT left(gen_random_uuid()::text, 8) AS u) AS r;
             """, ct);
