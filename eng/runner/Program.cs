@@ -16,6 +16,7 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["chaos"] = ChaosCommand.RunAsync,
     ["bench"] = BenchCommand.RunAsync,
     ["bare-endpoint"] = Crm.Runner.Bench.BareEndpoint.RunAsync,
+    ["match"] = MatchCommand.RunAsync,
     ["dead-letters"] = DeadLettersCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };

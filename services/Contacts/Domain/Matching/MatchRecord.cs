@@ -1,0 +1,219 @@
+using System.Text;
+
+namespace Crm.Contacts.Domain.Matching;
+
+/// <summary>What the matching engine is told about a customer, as it was typed; nothing is required but the id.</summary>
+internal sealed record MatchFields
+{
+    public required Guid Id { get; init; }
+    public bool Organization { get; init; }
+    public string? GivenName { get; init; }
+    public string? FamilyName { get; init; }
+
+    /// <summary>An organisation's.</summary>
+    public string? Name { get; init; }
+
+    /// <summary>Year, month, day as eight digits; need not be a date of the calendar.</summary>
+    public string? BirthDate { get; init; }
+
+    public IReadOnlyList<MatchAddress> Addresses { get; init; } = [];
+    public IReadOnlyList<string> Emails { get; init; } = [];
+    public IReadOnlyList<string> Phones { get; init; } = [];
+
+    /// <summary>Ids that another system gave, national ones too.</summary>
+    public IReadOnlyList<(string System, string Value)> ExternalIds { get; init; } = [];
+}
+
+internal sealed record MatchAddress(IReadOnlyList<string> Lines, string? City, string? PostalCode, string? Country = null);
+
+/// <summary>
+/// A customer made ready for comparison: folded, abbreviations written one way, nothing that means "unknown".
+/// What is missing is empty and counts neither for nor against (Fellegi and Sunter 1969 leave it out of the vector).
+/// </summary>
+internal sealed class MatchRecord
+{
+    private MatchRecord(MatchFields fields, Func<string, bool>? blocked)
+    {
+        Id = fields.Id;
+        Organization = fields.Organization;
+        Given = fields.Organization ? "" : Words(fields.GivenName);
+        Family = fields.Organization ? "" : Words(fields.FamilyName);
+        if (Family.Length == 0 && Given.Contains(' ', StringComparison.Ordinal))
+        {
+            // A whole name in one field: the last word is the family's.
+            var cut = Given.LastIndexOf(' ');
+            (Given, Family) = (Given[..cut], Given[(cut + 1)..]);
+        }
+
+        FamilyCompact = Family.Replace(" ", "", StringComparison.Ordinal);
+        NameTokens = fields.Organization ? OrganizationName.Tokens(fields.Name) : [];
+        Name = string.Join(' ', NameTokens);
+        BirthDate = fields.BirthDate is { Length: 8 } digits && digits.All(char.IsAsciiDigit) && digits is not ("00000000" or "19000101" or "19700101" or "99991231" or "00010101")
+            ? digits
+            : "";
+        Emails = Distinct(fields.Emails.Select(e => e.Trim().ToLowerInvariant()).Where(e => e.Length > 3 && blocked?.Invoke(e) is not true));
+        Phones = Distinct(fields.Phones.Select(p => string.Concat(p.Where(char.IsAsciiDigit))).Where(p => p.Length >= 6 && !IsOneDigit(p) && blocked?.Invoke(p) is not true));
+        ExternalIds = [.. fields.ExternalIds.Where(e => e.Value.Length > 0).Select(e => (e.System, e.Value.Trim().ToLowerInvariant())).Distinct().Order()];
+        Addresses = [.. fields.Addresses.Select(NormalAddress.Of).Where(a => !a.IsEmpty)];
+    }
+
+    public Guid Id { get; }
+    public bool Organization { get; }
+    public string Given { get; }
+    public string Family { get; }
+
+    /// <summary>The family name without blanks: "van den berg" and "vandenberg" are one.</summary>
+    public string FamilyCompact { get; }
+
+    /// <summary>An organisation's name without its legal form.</summary>
+    public string Name { get; }
+
+    public string[] NameTokens { get; }
+    public string BirthDate { get; }
+    public string[] Emails { get; }
+    public string[] Phones { get; }
+    public (string System, string Value)[] ExternalIds { get; }
+    public NormalAddress[] Addresses { get; }
+
+    /// <param name="fields">As they were typed.</param>
+    /// <param name="blocked">Says which e-mail addresses (lower case) and phone numbers (digits) many people share and so prove nothing.</param>
+    public static MatchRecord Of(MatchFields fields, Func<string, bool>? blocked = null) => new(fields, blocked);
+
+    /// <summary>Letters and digits of the folded text; everything else parts words; placeholders are nothing.</summary>
+    internal static string Words(string? text)
+    {
+        if (string.IsNullOrWhiteSpace(text))
+        {
+            return "";
+        }
+
+        var folded = TextFolding.Fold(text);
+        var words = new StringBuilder(folded.Length + 2);
+        foreach (var c in folded)
+        {
+            switch (c)
+            {
+                case 'ß': words.Append("ss"); break;
+                case 'æ': words.Append("ae"); break;
+                case 'œ': words.Append("oe"); break;
+                case 'ø': words.Append('o'); break;
+                case 'ł': words.Append('l'); break;
+                case 'đ' or 'ð': words.Append('d'); break;
+                case 'ı': words.Append('i'); break;
+                case '\'' or '’' or '`' or '´' or '.': break;
+                default:
+                    if (char.IsLetterOrDigit(c) || char.IsSurrogate(c))
+                    {
+                        words.Append(c);
+                    }
+                    else if (words.Length > 0 && words[^1] != ' ')
+                    {
+                        words.Append(' ');
+                    }
+
+                    break;
+            }
+        }
+
+        var result = words.ToString().TrimEnd();
+        return result is "unknown" or "na" or "n a" or "none" or "null" or "test" or "tbd" or "anonymous" or "unbekannt" or "xxx" or "x" ? "" : result;
+    }
+
+    private static bool IsOneDigit(string digits) => digits.AsSpan(1).IndexOfAnyExcept(digits[^1]) < 0;
+
+    private static string[] Distinct(IEnumerable<string> values) => [.. values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+}
+
+/// <summary>An address taken apart: house number, street, a second line, place.</summary>
+internal sealed class NormalAddress
+{
+    /// <summary>Words that the world abbreviates in its own ways; what a street is called stays.</summary>
+    private static readonly Dictionary<string, string> Abbreviations = new(StringComparer.Ordinal)
+    {
+        ["street"] = "st", ["str"] = "st", ["strasse"] = "st", ["straat"] = "st", ["road"] = "rd", ["avenue"] = "ave", ["av"] = "ave",
+        ["boulevard"] = "blvd", ["blv"] = "blvd", ["boul"] = "blvd", ["drive"] = "dr", ["place"] = "pl", ["plaza"] = "pl", ["platz"] = "pl", ["square"] = "sq",
+        ["court"] = "ct", ["crt"] = "ct", ["crescent"] = "cres", ["lane"] = "ln", ["terrace"] = "tce", ["ter"] = "tce", ["circuit"] = "cct", ["close"] = "cl", ["parade"] = "pde",
+        ["highway"] = "hwy", ["parkway"] = "pkwy", ["circle"] = "cir", ["suite"] = "ste", ["floor"] = "fl", ["apartment"] = "apt", ["building"] = "bldg", ["saint"] = "st",
+        ["north"] = "n", ["south"] = "s", ["east"] = "e", ["west"] = "w", ["mount"] = "mt", ["fort"] = "ft", ["weg"] = "weg",
+        ["first"] = "1st", ["second"] = "2nd", ["third"] = "3rd", ["fourth"] = "4th", ["fifth"] = "5th", ["sixth"] = "6th", ["seventh"] = "7th", ["eighth"] = "8th", ["ninth"] = "9th", ["tenth"] = "10th",
+    };
+
+    /// <summary>The words that name no street by themselves.</summary>
+    private static readonly HashSet<string> Types = new(StringComparer.Ordinal)
+    {
+        "st", "rd", "ave", "blvd", "dr", "pl", "sq", "ct", "cres", "ln", "tce", "cct", "cl", "pde", "hwy", "pkwy", "cir", "n", "s", "e", "w", "no", "nr", "of", "the", "at",
+        "ste", "fl", "apt", "bldg", "way", "unit", "rue", "via", "calle",
+    };
+
+    private NormalAddress(MatchAddress address)
+    {
+        var lines = address.Lines.Select(MatchRecord.Words).Where(l => l.Length > 0).ToList();
+        (Number, Street) = lines.Count > 0 ? Split(lines[0]) : ("", "");
+        var building = "";
+        if (lines.Count > 1 && Number.Length == 0 && Split(lines[1]) is { Number.Length: > 0, Street.Length: > 0 } second)
+        {
+            // The street stands in the second line, after a building or a company.
+            (Number, building, Street) = (second.Number, Street, second.Street);
+            lines.RemoveAt(1);
+        }
+
+        Second = lines.Count > 1 ? Compact(lines[1]) : building;
+        City = Compact(MatchRecord.Words(address.City));
+        PostalCode = Compact(MatchRecord.Words(address.PostalCode));
+    }
+
+    public string Number { get; }
+
+    /// <summary>The street's own words without blanks, types such as "road" left out.</summary>
+    public string Street { get; }
+
+    public string Second { get; }
+    public string City { get; }
+    public string PostalCode { get; }
+    public bool IsEmpty => Number.Length + Street.Length + Second.Length + City.Length + PostalCode.Length == 0;
+
+    public static NormalAddress Of(MatchAddress address) => new(address);
+
+    private static (string Number, string Street) Split(string line)
+    {
+        var words = line.Split(' ');
+        var number = words.Length > 1 && IsNumber(words[0]) ? 0 : Array.FindLastIndex(words, IsNumber);
+        for (var i = 0; i < words.Length; i++)
+        {
+            words[i] = Abbreviations.GetValueOrDefault(words[i], words[i]);
+            if (words[i].Length > 6 && i != number)
+            {
+                words[i] = Shorten(words[i]);
+            }
+        }
+
+        var street = string.Concat(words.Where((w, i) => i != number && !Types.Contains(w)));
+        if (street.Length == 0)
+        {
+            street = string.Concat(words.Where((_, i) => i != number));
+        }
+
+        return (number < 0 ? "" : words[number].TrimStart('0'), street);
+    }
+
+    /// <summary>German and Dutch write the type into the word: "hauptstrasse", "haupt str.".</summary>
+    private static string Shorten(string word)
+    {
+        foreach (var ending in (ReadOnlySpan<string>)["strasse", "straat", "str"])
+        {
+            if (word.EndsWith(ending, StringComparison.Ordinal))
+            {
+                return word[..^ending.Length];
+            }
+        }
+
+        return word;
+    }
+
+    private static bool IsNumber(string word) =>
+        word.Length <= 6 && char.IsAsciiDigit(word[0]) && word.Count(char.IsAsciiLetter) <= 1 && !Ordinal(word);
+
+    private static bool Ordinal(string word) => word.Length > 2 && word[^2..] is "st" or "nd" or "rd" or "th";
+
+    private static string Compact(string words) => words.Replace(" ", "", StringComparison.Ordinal);
+}

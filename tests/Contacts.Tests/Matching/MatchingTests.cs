@@ -1,0 +1,132 @@
+using Crm.Contacts.Domain.Matching;
+
+namespace Contacts.Tests.Matching;
+
+public sealed class MatchingTests
+{
+    private static readonly MatchModel Model = MatchModel.Default(organization: false, 1000);
+
+    [Fact]
+    public void Missing_is_not_disagreement()
+    {
+        var whole = Person("Ada", "Byron", "18151210");
+        var without = Person("Ada", "Byron", null);
+        var other = Person("Ada", "Byron", "18520101");
+        var unknown = Model.Score(whole, without);
+        Assert.DoesNotContain(unknown.Fields, f => f.Field == MatchField.BirthDate);
+        Assert.True(Model.Score(whole, other).Weight < unknown.Weight);
+        Assert.True(unknown.Weight < Model.Score(whole, whole).Weight);
+    }
+
+    [Fact]
+    public void A_score_is_the_sum_of_its_fields_each_with_level_m_and_u()
+    {
+        var score = Model.Score(Person("Bob", "Smith", "19800229"), Person("Robert", "Smyth", "19800228"));
+        Assert.Equal(["variant", "close", "one_error"], score.Fields.Select(f => f.Level));
+        Assert.Equal(score.Weight, score.Fields.Sum(f => f.Weight), 9);
+        Assert.All(score.Fields, f => Assert.Equal(Math.Log2(f.M / f.U) + f.FrequencyAdjustment, f.Weight, 2.0));
+    }
+
+    [Theory]
+    [InlineData("Byron", "Ada", "swapped")]
+    [InlineData("A", "Byron", "initial")]
+    [InlineData("Ada Augusta", "Byron", "variant")]
+    [InlineData("Adda", "Byron", "close")]
+    [InlineData("Charles", "Byron", "different")]
+    public void Given_names_agree_in_levels(string given, string family, string level) =>
+        Assert.Equal(level, Model.Score(Person("Ada", "Byron", null), Person(given, family, null)).Fields[0].Level);
+
+    [Fact]
+    public void Swapped_names_are_one_comparison()
+    {
+        var swapped = Model.Score(Person("Ada", "Byron", null), Person("Byron", "Ada", null));
+        Assert.Single(swapped.Fields);
+        Assert.True(swapped.Weight <= Model.Score(Person("Ada", "Byron", null), Person("Ada", "Byron", null)).Weight);
+    }
+
+    [Theory]
+    [InlineData("19800102", "19800201", "one_error")]
+    [InlineData("19800102", "19810102", "one_error")]
+    [InlineData("19800102", "19630102", "two_parts")]
+    [InlineData("19800102", "19630703", "different")]
+    public void A_birth_date_with_one_error_or_day_and_month_swapped_nearly_agrees(string a, string b, string level) =>
+        Assert.Equal(level, Model.Score(Person("Ada", "Byron", a), Person("Ada", "Byron", b)).Fields[^1].Level);
+
+    [Fact]
+    public void Street_city_and_postal_code_are_one_comparison_and_abbreviations_are_one()
+    {
+        var a = Person("Ada", "Byron", null, new MatchAddress(["12 St James's Square"], "London", "SW1Y 4JH"));
+        var b = Person("Ada", "Byron", null, new MatchAddress(["12, St. James's Sq."], "London", "sw1y4jh"));
+        var address = Assert.Single(Model.Score(a, b).Fields, f => f.Field == MatchField.Address);
+        Assert.Equal("street_and_number+place", address.Level);
+        var c = Person("Eva", "Kurz", null, new MatchAddress(["Hauptstraße 12a"], "Köln", "50667"));
+        var d = Person("Eva", "Kurz", null, new MatchAddress(["Haupt Str. 12a"], "Koeln", "50667"));
+        Assert.StartsWith("street_and_number", Assert.Single(Model.Score(c, d).Fields, f => f.Field == MatchField.Address).Level, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_rare_name_weighs_more_than_a_common_one()
+    {
+        var records = Enumerable.Range(0, 600).Select(i => Person(i % 2 == 0 ? "Jan" : "Eva", i < 400 ? "Smith" : $"{(char)('a' + (i % 26))}{(char)('a' + (i / 26))}mann", null)).ToList();
+        var model = new ModelEstimator(records).Estimate();
+        var common = model.Score(records[0], records[2]).Fields.Single(f => f.Field == MatchField.FamilyName);
+        var rare = model.Score(records[500], Person("Jan", records[500].Family, null)).Fields.Single(f => f.Field == MatchField.FamilyName);
+        Assert.True(rare.Weight > common.Weight + 2, $"{rare.Weight} and {common.Weight}");
+        Assert.True(common.FrequencyAdjustment < 0);
+    }
+
+    [Theory]
+    [InlineData("Acme Widgets GmbH", "ACME Widgets", "exact")]
+    [InlineData("The Smith & Sons Company, Inc.", "Smith and Sons", "exact")]
+    [InlineData("Acme Widgets", "Acme Wigdets", "nearly_all")]
+    [InlineData("Acme Widgets", "Nordwind Logistik", "different")]
+    public void Organisations_agree_by_their_telling_words(string a, string b, string level)
+    {
+        var model = MatchModel.Default(organization: true, 1000);
+        Assert.Equal(level, model.Score(Organization(a), Organization(b)).Fields.Single(f => f.Field == MatchField.OrganizationName).Level);
+    }
+
+    [Fact]
+    public void Estimating_from_few_records_without_a_duplicate_finds_none()
+    {
+        var names = new[] { "Ada", "Ben", "Cleo", "Dora", "Emil", "Fritz", "Gina", "Hugo", "Iris", "Jonas", "Karla", "Leon" };
+        var records = names.SelectMany((g, i) => names.Select((f, j) => Person(g, $"{f}s{names[(i + j) % 12]}", $"{1950 + i:0000}{j + 1:00}{i + j + 1:00}"))).ToList();
+        var model = new ModelEstimator(records).Estimate();
+        var candidates = CandidatePairs.Of(records);
+        var found = 0;
+        for (var block = 0; block < candidates.Blocks; block++)
+        {
+            candidates.Visit(block, (a, b) => found += model.Score(records[a], records[b]).Probability >= 0.5 ? 1 : 0);
+        }
+
+        Assert.Equal(0, found);
+    }
+
+    [Fact]
+    public void A_pair_that_shares_several_keys_is_a_candidate_once()
+    {
+        var records = new[] { Person("Ada", "Byron", "18151210"), Person("Ada", "Byron", "18151210"), Person("Ada", "Byrom", "18151210") };
+        var pairs = new List<(int, int)>();
+        var candidates = CandidatePairs.Of(records);
+        for (var block = 0; block < candidates.Blocks; block++)
+        {
+            candidates.Visit(block, (a, b) => pairs.Add((a, b)));
+        }
+
+        Assert.Equal([(0, 1), (0, 2), (1, 2)], pairs.Order());
+    }
+
+    [Fact]
+    public void Blocked_values_and_placeholders_are_missing()
+    {
+        var record = MatchRecord.Of(
+            new() { Id = Guid.NewGuid(), GivenName = "unknown", FamilyName = "Byron", BirthDate = "19000101", Emails = ["Info@Corp.example"], Phones = ["+111111111"] },
+            value => value == "info@corp.example");
+        Assert.Equal(("", "byron", "", 0, 0), (record.Given, record.Family, record.BirthDate, record.Emails.Length, record.Phones.Length));
+    }
+
+    private static MatchRecord Person(string given, string family, string? birth, params MatchAddress[] addresses) =>
+        MatchRecord.Of(new() { Id = Guid.NewGuid(), GivenName = given, FamilyName = family, BirthDate = birth, Addresses = addresses });
+
+    private static MatchRecord Organization(string name) => MatchRecord.Of(new() { Id = Guid.NewGuid(), Organization = true, Name = name });
+}
