@@ -10,3 +10,26 @@ public sealed record MessageSent(
     string Channel,
     string Subject,
     DateTimeOffset SentAt);
+
+/// <summary>
+/// What a person said by a link of a mail, without login: the holder of the link is the owner of the mailbox. Contacts
+/// enters it into the consent ledger.
+/// </summary>
+/// <param name="MessageId">The mail that carried the link.</param>
+/// <param name="State"><c>withdrawn</c>, or <c>granted</c> when a pending consent was confirmed.</param>
+/// <param name="Source"><c>unsubscribe_link</c>, <c>preference_page</c> or <c>confirmation_link</c>.</param>
+/// <param name="ConfirmsId">The pending statement that is confirmed, <c>con_…</c>; null otherwise.</param>
+/// <param name="TokenSha256">Of the link, in hexadecimal: proves which link it was without being one.</param>
+/// <param name="Ip">Where it came from.</param>
+[EventName("campaigns.consent-stated.v1")]
+public sealed record ConsentStated(
+    string MessageId,
+    string CustomerId,
+    string Channel,
+    string Purpose,
+    string State,
+    string Source,
+    string? ConfirmsId,
+    string TokenSha256,
+    string? Ip,
+    DateTimeOffset At);

@@ -40,6 +40,24 @@ public sealed record CustomerRegistered(CustomerSnapshot Customer);
 [EventName("contacts.customer-updated.v1")]
 public sealed record CustomerUpdated(CustomerSnapshot Customer, IReadOnlyList<string> Changed);
 
+/// <summary>
+/// A person is to confirm a pending consent from the own mailbox (double opt-in): Campaigns sends one mail with a
+/// link, and what comes of it is a <see cref="ConsentStated"/>.
+/// </summary>
+/// <param name="ConsentId">The pending statement, <c>con_…</c>.</param>
+/// <param name="Address">Where the mail goes: the primary e-mail address at the time of asking.</param>
+/// <param name="Wording">The words that the person agrees to by confirming.</param>
+/// <param name="ExpiresAt">From then on the link confirms nothing.</param>
+[EventName("contacts.consent-confirmation-requested.v1")]
+public sealed record ConsentConfirmationRequested(
+    string ConsentId,
+    string CustomerId,
+    string Channel,
+    string Purpose,
+    string Address,
+    string? Wording,
+    DateTimeOffset ExpiresAt);
+
 /// <summary>The current state of one customer, channel and purpose; versions count per such triple.</summary>
 [EventName("contacts.consent-recorded.v1")]
 public sealed record ConsentRecorded(

@@ -24,12 +24,14 @@ public static class EventCatalog
         Route<CustomerRegistered>("customer.registered", Queues.CustomerCopies),
         Route<CustomerUpdated>("customer.updated", Queues.CustomerCopies),
         Route<ConsentRecorded>("consent.recorded", Queues.CustomerCopies),
+        Route<ConsentConfirmationRequested>("consent.confirmation_requested", [Queues.CampaignsConsentMails]),
         Route<InteractionLogged>("interaction.logged", [Queues.CampaignsCustomerFacts]),
         Route<OrderRecorded>("order.recorded", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts]),
         Route<InvoiceRecorded>("invoice.recorded", [Queues.InteractionsTimeline]),
         Route<PaymentRecorded>("payment.recorded", [Queues.InteractionsTimeline]),
         Route<CaseChanged>("case.changed", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts]),
         Route<MessageSent>("message.sent", [Queues.InteractionsTimeline]),
+        Route<ConsentStated>("consent.stated", [Queues.ContactsConsentStatements]),
     ];
 
     private static readonly Dictionary<Type, EventRoute> ByType = All.ToDictionary(r => r.Type);
@@ -63,6 +65,8 @@ public static class Queues
 
     public const string InteractionsTimeline = "crm.interactions.timeline";
     public const string CampaignsCustomerFacts = "crm.campaigns.customer-facts";
+    public const string CampaignsConsentMails = "crm.campaigns.consent-mails";
+    public const string ContactsConsentStatements = "crm.contacts.consent-statements";
 
     public static string CustomerCopy(string service) => $"crm.{service}.customer-copy";
 }

@@ -9,6 +9,9 @@ internal sealed record Caller(TokenSubject Subject, int RequestsPerMinute)
 {
     public const string Scheme = "Caller";
 
+    /// <summary>Who comes without credentials where none are asked for; may do nothing that needs a scope.</summary>
+    public static readonly Caller Public = new(new TokenSubject("public", [], [], []), 0);
+
     /// <summary>Everything that a minted token says, as one text.</summary>
     public string Identity { get; } = string.Join('\n',
         Subject.Subject, string.Join(' ', Subject.Scopes), string.Join(' ', Subject.Roles), string.Join(' ', Subject.Departments));

@@ -42,7 +42,15 @@ internal static class Forwarding
                 transforms.AddRequestTransform(context =>
                 {
                     var http = context.HttpContext;
-                    var token = http.RequestServices.GetRequiredService<CallerTokens>().For(http.Features.GetRequiredFeature<Caller>());
+                    var caller = http.Features.Get<Caller>();
+                    if (caller is null)
+                    {
+                        // Only routes with the policy anonymous come here: the links of mails.
+                        context.ProxyRequest.Headers.TryAddWithoutValidation(ClientAddress.Header, http.Connection.RemoteIpAddress?.ToString());
+                        caller = Caller.Public;
+                    }
+
+                    var token = http.RequestServices.GetRequiredService<CallerTokens>().For(caller);
                     context.ProxyRequest.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
                     return ValueTask.CompletedTask;
                 });

@@ -19,6 +19,7 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
     {
         base.ConfigureConventions(configurationBuilder);
         configurationBuilder.EnumAsWord<MessageChannel>();
+        configurationBuilder.EnumAsWord<MessageKind>();
         configurationBuilder.EnumAsWord<MessageStatus>();
         configurationBuilder.EnumAsWord<MessageReason>();
     }

@@ -25,10 +25,10 @@ internal sealed class CampaignsGrpc(CampaignsDb db, CustomerDirectory customers,
         }
 
         var customer = await customers.FindAsync(request.CustomerId, ct);
-        var sent = await db.Messages.Where(m => m.CustomerId == customer && m.Status == MessageStatus.Sent)
+        var sent = await db.Messages.Where(m => m.CustomerId == customer && m.Kind == MessageKind.Campaign && m.Status == MessageStatus.Sent)
             .GroupBy(_ => 1).Select(g => new { Count = g.Count(), Last = g.Max(m => m.SentAt) }).FirstOrDefaultAsync(ct);
-        var recent = await db.Messages.AsNoTracking().Where(m => m.CustomerId == customer).OrderByDescending(m => m.Id).Take(Recent)
-            .Join(db.Campaigns, m => m.CampaignId, c => c.Id, (m, c) => new { Message = m, CampaignName = c.Name })
+        var recent = await db.Messages.AsNoTracking().Where(m => m.CustomerId == customer && m.Kind == MessageKind.Campaign).OrderByDescending(m => m.Id).Take(Recent)
+            .Join(db.Campaigns, m => m.CampaignId, c => (Guid?)c.Id, (m, c) => new { Message = m, CampaignName = c.Name })
             .ToListAsync(ct);
         var consents = await db.CustomerConsents.AsNoTracking().Where(c => c.CustomerId == customer)
             .OrderBy(c => c.Channel).ThenBy(c => c.Purpose).ToListAsync(ct);
@@ -42,7 +42,7 @@ internal sealed class CampaignsGrpc(CampaignsDb db, CustomerDirectory customers,
         overview.Recent.AddRange(recent.OrderByDescending(r => r.Message.Id).Select(r => new Wire.Message
         {
             Id = Ids.Message.Format(r.Message.Id),
-            CampaignId = Ids.Campaign.Format(r.Message.CampaignId),
+            CampaignId = Ids.Campaign.Format(r.Message.CampaignId!.Value),
             CampaignName = r.CampaignName,
             Channel = r.Message.Channel.ToWord(),
             Status = r.Message.Status.ToWord(),

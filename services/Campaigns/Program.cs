@@ -6,12 +6,17 @@ using Crm.CustomerCopy;
 using Crm.Hosting;
 
 var builder = WebApplication.CreateBuilder(args);
-builder.AddCrmServiceWithCustomers<CampaignsDb>("campaigns", bus => bus.Consume<KeepCustomerFacts>("customer-facts"));
+builder.AddCrmServiceWithCustomers<CampaignsDb>("campaigns", bus =>
+{
+    bus.Consume<KeepCustomerFacts>("customer-facts");
+    bus.Consume<AskForConfirmations>("consent-mails");
+});
 builder.Services.AddValidation();
 builder.Services.AddSending();
 
 var app = builder.Build();
 app.UseCrmService();
 app.MapCampaigns();
+app.MapLinks();
 app.MapGrpcService<CampaignsGrpc>();
 return await app.RunCrmServiceAsync(args);

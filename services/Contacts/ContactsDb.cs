@@ -15,6 +15,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<DuplicateOverride> DuplicateOverrides => Set<DuplicateOverride>();
     public DbSet<Consent> Consents => Set<Consent>();
     public DbSet<CurrentConsent> CurrentConsents => Set<CurrentConsent>();
+    public DbSet<ConsentConfirmation> ConsentConfirmations => Set<ConsentConfirmation>();
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {
@@ -64,6 +65,15 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         {
             consent.ToTable("consents");
             consent.Property(c => c.Id).ValueGeneratedNever();
+            consent.Property(c => c.Evidence!).AsJson();
+        });
+        modelBuilder.Entity<ConsentConfirmation>(confirmation =>
+        {
+            confirmation.ToTable("consent_confirmations");
+            confirmation.HasKey(c => c.ConsentId);
+            confirmation.Property(c => c.ConsentId).ValueGeneratedNever();
+            // Tells only the order of inserts.
+            confirmation.HasOne<Consent>().WithOne().HasForeignKey<ConsentConfirmation>(c => c.ConsentId);
         });
         modelBuilder.Entity<CurrentConsent>(current =>
         {

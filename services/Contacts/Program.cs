@@ -1,9 +1,10 @@
 using Crm.Contacts;
+using Crm.Contacts.Consumers;
 using Crm.Contacts.Features;
 using Crm.Hosting;
 
 var builder = WebApplication.CreateBuilder(args);
-builder.AddCrmService<ContactsDb>("contacts");
+builder.AddCrmService<ContactsDb>("contacts", bus => bus.Consume<EnterConsentStatements>("consent-statements"));
 builder.Services.AddValidation();
 
 var app = builder.Build();

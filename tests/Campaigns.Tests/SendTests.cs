@@ -78,7 +78,7 @@ public sealed class SendTests(CampaignsFixture fixture)
         Assert.Null(mail.Header("Bcc"));
         Assert.Single(mail.Recipients);
         var headers = mail.Data[..mail.Data.IndexOf("\r\n\r\n", StringComparison.Ordinal)].Split("\r\n").Where(l => l[0] is not ' ').Select(l => l.Split(':')[0]);
-        Assert.Equal(["From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"], headers);
+        Assert.Equal(["From", "To", "Subject", "Date", "Message-ID", "List-Unsubscribe", "List-Unsubscribe-Post", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"], headers);
     }
 
     [Theory]

@@ -1,3 +1,5 @@
+using System.Text.Json.Nodes;
+
 namespace Contacts.Tests;
 
 public sealed class ConsentTests(ContactsFixture fixture) : ContactsTest(fixture)
@@ -29,5 +31,117 @@ public sealed class ConsentTests(ContactsFixture fixture) : ContactsTest(fixture
         AssertProblem(response, problem, 400, "validation_failed", pointer);
         var (_, consents) = await SendAsync(HttpMethod.Get, path);
         Assert.Empty(consents["history"]!.AsArray());
+    }
+
+    [Fact]
+    public async Task A_statement_keeps_where_it_was_said_and_which_words_were_seen()
+    {
+        var path = $"/v1/customers/{(await CreatePersonAsync())["id"]}/consents";
+        var (created, said) = await SendAsync(HttpMethod.Post, path,
+            """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form","wording":"Yes","wording_version":"newsletter-3","ip":"2001:db8::7"}""");
+        Assert.Equal(201, (int)created.StatusCode);
+        Assert.Equal(("newsletter-3", "2001:db8::7", "key_test"), ((string?)said["wording_version"], (string?)said["ip"], (string?)said["actor"]));
+        var (_, consents) = await SendAsync(HttpMethod.Get, path);
+        Assert.True(JsonNode.DeepEquals(said, consents["history"]![0]), consents.ToJsonString());
+        var (response, problem) = await SendAsync(HttpMethod.Post, path, """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form","ip":"here"}""");
+        AssertProblem(response, problem, 400, "validation_failed", "/ip");
+    }
+
+    [Fact]
+    public async Task The_ledger_can_be_neither_changed_nor_shortened_but_by_an_erasure()
+    {
+        var id = (string)(await CreatePersonAsync())["id"]!;
+        await SendAsync(HttpMethod.Post, $"/v1/customers/{id}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"x"}""");
+        Assert.True(Crm.Contracts.Ids.Customer.TryParse(id, out var key));
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        foreach (var sql in (string[])["UPDATE consents SET state = 'denied'", "UPDATE consents SET at = now(), customer_id = customer_id", "DELETE FROM consents", "TRUNCATE consents CASCADE"])
+        {
+            await using var forbidden = database.CreateCommand(sql.StartsWith("TRUNCATE", StringComparison.Ordinal) ? sql : $"{sql} WHERE customer_id = '{key}'");
+            var refused = await Assert.ThrowsAsync<Npgsql.PostgresException>(() => forbidden.ExecuteNonQueryAsync(Ct));
+            Assert.Contains("append-only", refused.MessageText, StringComparison.Ordinal);
+        }
+
+        await using var connection = await database.OpenConnectionAsync(Ct);
+        await using var transaction = await connection.BeginTransactionAsync(Ct);
+        await using var erase = new Npgsql.NpgsqlCommand($"SET LOCAL crm.erasing = 'on'; DELETE FROM consents WHERE customer_id = '{key}'", connection, transaction);
+        Assert.Equal(1, await erase.ExecuteNonQueryAsync(Ct));
+        await transaction.CommitAsync(Ct);
+        await SendAsync(HttpMethod.Post, $"/v1/customers/{id}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"x"}""");
+        await using var afterwards = new Npgsql.NpgsqlCommand($"DELETE FROM consents WHERE customer_id = '{key}'", connection);
+        await Assert.ThrowsAsync<Npgsql.PostgresException>(() => afterwards.ExecuteNonQueryAsync(Ct));
+    }
+
+    [Fact]
+    public async Task What_holds_is_what_the_ledger_gives_when_it_is_read_from_the_beginning()
+    {
+        var random = new Random(7);
+        string[] channels = ["email", "phone"], purposes = ["marketing", "surveys"], states = ["granted", "denied", "withdrawn", "pending"];
+        var customers = await Task.WhenAll(Enumerable.Range(0, 5).Select(async _ => (string)(await CreatePersonAsync())["id"]!));
+        // Few different times, so that statements of one time are there too; several at once.
+        var statements = Enumerable.Range(0, 200).Select(_ => (
+            Customer: customers[random.Next(5)],
+            Body: $$$"""{"channel":"{{{channels[random.Next(2)]}}}","purpose":"{{{purposes[random.Next(2)]}}}","state":"{{{states[random.Next(4)]}}}","source":"x","at":"2026-01-{{{1 + random.Next(9):00}}}T00:00:00Z"}"""));
+        await Parallel.ForEachAsync(statements, new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = Ct }, async (s, _) =>
+            Assert.Equal(201, (int)(await SendAsync(HttpMethod.Post, $"/v1/customers/{s.Customer}/consents", s.Body)).Response.StatusCode));
+
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        var keys = customers.Select(c => Crm.Contracts.Ids.Customer.TryParse(c, out var key) ? key : Guid.Empty).ToArray();
+        await using var count = database.CreateCommand("""
+            SELECT (SELECT count(*) FROM consent_states WHERE customer_id = ANY ($1)),
+                   (SELECT count(*) FROM consent_states s JOIN consent_ledger_states l USING (customer_id, channel, purpose, state, at) WHERE s.customer_id = ANY ($1)),
+                   (SELECT count(*) FROM consent_ledger_states WHERE customer_id = ANY ($1))
+            """);
+        count.Parameters.AddWithValue(keys);
+        await using var reader = await count.ExecuteReaderAsync(Ct);
+        await reader.ReadAsync(Ct);
+        Assert.Equal((20, 20, 20), (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2)));
+    }
+
+    [Fact]
+    public async Task A_long_history_is_paged_and_each_statement_is_seen_once()
+    {
+        var path = $"/v1/customers/{(await CreatePersonAsync())["id"]}/consents";
+        for (var i = 0; i < 12; i++)
+        {
+            await SendAsync(HttpMethod.Post, path, $$$"""{"channel":"email","purpose":"p{{{i}}}","state":"granted","source":"x"}""");
+        }
+
+        var seen = new List<string>();
+        for (var cursor = ""; cursor is not null;)
+        {
+            var (_, page) = await SendAsync(HttpMethod.Get, $"{path}?limit=5{cursor}");
+            Assert.Equal(12, page["current"]!.AsArray().Count);
+            seen.AddRange(page["history"]!.AsArray().Select(h => (string)h!["purpose"]!));
+            cursor = (bool)page["has_more"]! ? $"&cursor={page["next_cursor"]}" : null;
+        }
+
+        Assert.Equal(Enumerable.Range(0, 12).Select(i => $"p{i}").Order(), seen.Order());
+    }
+
+    [Fact]
+    public async Task A_person_is_asked_for_a_confirmation_only_where_that_makes_sense_and_not_too_often()
+    {
+        var path = $"/v1/customers/{(await CreatePersonAsync())["id"]}/consents";
+        const string Ask = """{"channel":"email","purpose":"marketing","state":"pending","source":"web_form","double_opt_in":true}""";
+        foreach (var wrong in (string[])[Ask.Replace("pending", "granted", StringComparison.Ordinal), Ask.Replace("email", "sms", StringComparison.Ordinal)])
+        {
+            var (refused, why) = await SendAsync(HttpMethod.Post, path, wrong);
+            AssertProblem(refused, why, 400, "validation_failed", "/double_opt_in");
+        }
+
+        Assert.Equal(201, (int)(await SendAsync(HttpMethod.Post, path, Ask)).Response.StatusCode);
+        var (again, often) = await SendAsync(HttpMethod.Post, path, Ask);
+        AssertProblem(again, often, 429, "rate_limited", "/double_opt_in");
+        Assert.InRange(again.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 1, 60);
+        Assert.Equal(201, (int)(await SendAsync(HttpMethod.Post, path, Ask.Replace("marketing", "surveys", StringComparison.Ordinal))).Response.StatusCode);
+
+        var without = await CreateAsync("""{"kind":"person","given_name":"Nomail","source":{"type":"enquiry"}}""");
+        var (unreachable, nomail) = await SendAsync(HttpMethod.Post, $"/v1/customers/{without["id"]}/consents", Ask);
+        AssertProblem(unreachable, nomail, 422, "unprocessable", "/double_opt_in");
+
+        var granted = $"/v1/customers/{(await CreatePersonAsync())["id"]}/consents";
+        await SendAsync(HttpMethod.Post, granted, """{"channel":"email","purpose":"marketing","state":"granted","source":"x"}""");
+        var (taken, conflict) = await SendAsync(HttpMethod.Post, granted, Ask);
+        AssertProblem(taken, conflict, 409, "conflict", "/state");
     }
 }

@@ -1,4 +1,5 @@
 using Crm.Campaigns.Features.Campaigns;
+using Crm.Campaigns.Features.Links;
 using Crm.Campaigns.Features.Segments;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
@@ -30,5 +31,21 @@ internal static class Endpoints
         campaigns.MapPost("/{id}/launch", LaunchCampaign.Handle).RequireScope(Scopes.CampaignsWrite).WithName("launchCampaign");
         campaigns.MapGet("/{id}/results", ReadResults.Handle).RequireScope(Scopes.CampaignsRead).WithName("readCampaignResults");
         campaigns.MapGet("/{id}/messages", ListMessages.Handle).RequireScope(Scopes.CampaignsRead).WithName("listCampaignMessages").WithQuery(ListMessages.Parameters);
+    }
+
+    /// <summary>
+    /// Where the links of mails lead, for people and their mailbox providers, through the gateway without login. Only
+    /// POST changes anything: scanners follow every link of a mail.
+    /// </summary>
+    public static void MapLinks(this IEndpointRouteBuilder app)
+    {
+        string[] looks = [HttpMethods.Get, HttpMethods.Head];
+        var links = app.MapGroup("/u").RequireAuthorization().ExcludeFromDescription();
+        links.MapMethods("/{token}", looks, Unsubscribe.Show);
+        links.MapPost("/{token}", Unsubscribe.Act);
+        links.MapMethods("/p/{token}", looks, Preferences.Show);
+        links.MapPost("/p/{token}", Preferences.Act);
+        links.MapMethods("/c/{token}", looks, ConfirmConsent.Show);
+        links.MapPost("/c/{token}", ConfirmConsent.Act);
     }
 }

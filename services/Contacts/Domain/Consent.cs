@@ -1,3 +1,4 @@
+using System.Net;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
@@ -41,9 +42,53 @@ internal sealed class Consent
     public required LegalBasis LegalBasis { get; init; }
     public required string Source { get; init; }
     public string? Wording { get; init; }
+    public string? WordingVersion { get; init; }
+
+    /// <summary>Where the person was when it was said.</summary>
+    public IPAddress? Ip { get; init; }
+    public ConsentEvidence? Evidence { get; init; }
     public required DateTimeOffset At { get; init; }
     public required string Actor { get; init; }
     public required DateTimeOffset RecordedAt { get; init; }
+}
+
+/// <summary>What proves a statement that came by a link of a mail.</summary>
+/// <param name="MessageId">The mail, <c>msg_…</c>.</param>
+/// <param name="TokenSha256">Of the link; the link itself is stored nowhere.</param>
+/// <param name="ConfirmsId">The pending statement that this one confirms, <c>con_…</c>.</param>
+public sealed record ConsentEvidence(string MessageId, string TokenSha256, string? ConfirmsId);
+
+/// <summary>A pending consent that waits for the person's click in the own mailbox (double opt-in).</summary>
+internal sealed class ConsentConfirmation
+{
+    /// <summary>How long the link confirms.</summary>
+    public static readonly TimeSpan Lifetime = TimeSpan.FromDays(7);
+
+    /// <summary>No second mail for the same channel and purpose within this time.</summary>
+    public static readonly TimeSpan Pause = TimeSpan.FromMinutes(1);
+
+    /// <summary>Mails for the same channel and purpose within a day: nobody's mailbox can be flooded through us.</summary>
+    public const int MostADay = 3;
+
+    public required Guid ConsentId { get; init; }
+    public required Guid CustomerId { get; init; }
+    public required ConsentChannel Channel { get; init; }
+    public required string Purpose { get; init; }
+    public required DateTimeOffset RequestedAt { get; init; }
+    public required DateTimeOffset ExpiresAt { get; init; }
+    public DateTimeOffset? ConfirmedAt { get; private set; }
+
+    /// <summary>False when it was confirmed before or came too late.</summary>
+    public bool Confirm(DateTimeOffset at)
+    {
+        if (ConfirmedAt is not null || at > ExpiresAt)
+        {
+            return false;
+        }
+
+        ConfirmedAt = at;
+        return true;
+    }
 }
 
 /// <summary>What holds now for one channel and purpose: the latest statement by its own time.</summary>

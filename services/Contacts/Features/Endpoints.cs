@@ -21,6 +21,6 @@ internal static class Endpoints
 
         var consents = customers.MapGroup("/{id}/consents").WithTags("consents");
         consents.MapPost("/", RecordConsent.Handle).RequireScope(Scopes.ConsentsWrite).WithName("recordConsent");
-        consents.MapGet("/", ReadConsents.Handle).RequireScope(Scopes.ConsentsRead).WithName("readConsents");
+        consents.MapGet("/", ReadConsents.Handle).RequireScope(Scopes.ConsentsRead).WithName("readConsents").WithQuery(PageRequest.Parameters);
     }
 }

@@ -5,15 +5,17 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
 
-/// <summary>What holds now per channel and purpose, and the whole ledger, newest first.</summary>
+/// <summary>What holds now per channel and purpose, and a page of the ledger, newest first.</summary>
 internal static class ReadConsents
 {
     public sealed record Current(ConsentChannel Channel, string Purpose, ConsentState State, DateTimeOffset At);
 
-    public sealed record Response(IReadOnlyList<Current> Current, IReadOnlyList<ConsentView> History);
+    /// <param name="NextCursor">Of the history.</param>
+    public sealed record Response(IReadOnlyList<Current> Current, IReadOnlyList<ConsentView> History, bool HasMore, string? NextCursor);
 
-    public static async Task<Response> Handle(string id, ContactsDb db, CancellationToken ct)
+    public static async Task<Response> Handle(string id, HttpRequest request, ContactsDb db, CancellationToken ct)
     {
+        var page = PageRequest.Read(request, Ids.Consent);
         if (!Ids.Customer.TryParse(id, out var customerId) || !await db.Customers.AnyAsync(c => c.Id == customerId, ct))
         {
             throw ProblemException.NotFound("customer");
@@ -22,7 +24,7 @@ internal static class ReadConsents
         var current = await db.CurrentConsents.Where(c => c.CustomerId == customerId)
             .OrderBy(c => c.Channel).ThenBy(c => c.Purpose)
             .Select(c => new Current(c.Channel, c.Purpose, c.State, c.At)).ToListAsync(ct);
-        var history = await db.Consents.AsNoTracking().Where(c => c.CustomerId == customerId).OrderByDescending(c => c.Id).ToListAsync(ct);
-        return new(current, [.. history.Select(ConsentView.Of)]);
+        var history = await db.Consents.AsNoTracking().Where(c => c.CustomerId == customerId).ToPageAsync(page, c => c.Id, Ids.Consent, ConsentView.Of, ct);
+        return new(current, history.Data, history.HasMore, history.NextCursor);
     }
 }

@@ -1,7 +1,10 @@
 using System.ComponentModel.DataAnnotations;
+using System.Net;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -34,6 +37,20 @@ internal static class RecordConsent
         [Prose(4000)]
         public string? Wording { get; init; }
 
+        /// <summary>Which version of the words it was, such as <c>newsletter-2026-03</c>.</summary>
+        [Line(100)]
+        public string? WordingVersion { get; init; }
+
+        /// <summary>The person's address on the network when it was said.</summary>
+        [Line(45)]
+        public string? Ip { get; init; }
+
+        /// <summary>
+        /// With state <c>pending</c> and channel <c>email</c>: the person gets a mail and the consent is granted by a
+        /// click on its link within seven days. At most three such mails a day.
+        /// </summary>
+        public bool? DoubleOptIn { get; init; }
+
         /// <summary>When it was said; default now.</summary>
         public DateTimeOffset? At { get; init; }
     }
@@ -46,7 +63,19 @@ internal static class RecordConsent
             throw ProblemException.Invalid(new FieldError("/at", "out_of_range", "Consent cannot be given in the future."));
         }
 
-        if (!Ids.Customer.TryParse(id, out var customerId) || !await db.Customers.AnyAsync(c => c.Id == customerId, ct))
+        IPAddress? ip = null;
+        if (body.Ip is not null && !IPAddress.TryParse(body.Ip, out ip))
+        {
+            throw ProblemException.Invalid(new FieldError("/ip", "wrong_format", "An IPv4 or IPv6 address."));
+        }
+
+        if (body.DoubleOptIn is true && (body.State != ConsentState.Pending || body.Channel != ConsentChannel.Email || body.At is not null))
+        {
+            throw ProblemException.Invalid(new FieldError("/double_opt_in", "not_allowed", "A confirmation is asked for by e-mail, of a pending consent, and now: without at."));
+        }
+
+        if (!Ids.Customer.TryParse(id, out var customerId)
+            || await db.Customers.AsNoTracking().FirstOrDefaultAsync(c => c.Id == customerId, ct) is not { } customer)
         {
             throw ProblemException.NotFound("customer");
         }
@@ -61,38 +90,79 @@ internal static class RecordConsent
             LegalBasis = body.LegalBasis ?? LegalBasis.Consent,
             Source = body.Source!,
             Wording = body.Wording,
+            WordingVersion = body.WordingVersion,
+            Ip = ip,
             At = body.At ?? now,
             Actor = http.User.Subject(),
             RecordedAt = now,
         };
         await db.InTransactionAsync(async () =>
         {
-            await db.LockAsync([$"consent {customerId} {said.Channel} {said.Purpose}"], ct);
-            db.Consents.Add(said);
-            var current = await db.CurrentConsents.FirstOrDefaultAsync(c => c.CustomerId == customerId && c.Channel == said.Channel && c.Purpose == said.Purpose, ct);
-            if (current is null)
+            await db.LockConsentAsync(customerId, said.Channel, said.Purpose, ct);
+            var asked = body.DoubleOptIn is true ? await AskAsync(said, customer, db, ct) : null;
+            var current = await db.AppendAsync(said, ct);
+            if (asked is not null)
             {
-                current = CurrentConsent.Of(said);
-                db.CurrentConsents.Add(current);
-                db.Publish(current, current.Recorded());
-            }
-            else if (current.Apply(said))
-            {
-                db.Publish(current, current.Recorded());
+                db.Publish(current, asked);
             }
 
             return await db.SaveChangesAsync(ct);
         }, ct);
         return TypedResults.Created($"/v1/customers/{id}/consents", ConsentView.Of(said));
     }
+
+    /// <exception cref="ProblemException">409 when it is granted already, 422 without a mailbox, 429 when the person was asked too often.</exception>
+    private static async Task<ConsentConfirmationRequested> AskAsync(Consent said, Customer customer, ContactsDb db, CancellationToken ct)
+    {
+        if (customer.Emails.FirstOrDefault(e => e.Primary is true)?.Address is not { } address)
+        {
+            throw new ProblemException(ProblemCodes.Unprocessable, "The customer has no e-mail address to confirm from.", new FieldError("/double_opt_in", "no_address"));
+        }
+
+        if (await db.CurrentConsents.AnyAsync(
+            c => c.CustomerId == said.CustomerId && c.Channel == said.Channel && c.Purpose == said.Purpose && c.State == ConsentState.Granted, ct))
+        {
+            throw new ProblemException(ProblemCodes.Conflict, "It is granted already; a pending consent would take it away.", new FieldError("/state", "granted_already"));
+        }
+
+        var day = said.At - TimeSpan.FromDays(1);
+        var asked = await db.ConsentConfirmations
+            .Where(c => c.CustomerId == said.CustomerId && c.Channel == said.Channel && c.Purpose == said.Purpose && c.RequestedAt > day)
+            .OrderByDescending(c => c.RequestedAt).Select(c => c.RequestedAt).ToListAsync(ct);
+        var free = asked.Count >= ConsentConfirmation.MostADay ? asked[ConsentConfirmation.MostADay - 1] + TimeSpan.FromDays(1)
+            : asked.Count > 0 ? asked[0] + ConsentConfirmation.Pause
+            : said.At;
+        if (free > said.At)
+        {
+            throw new ProblemException(
+                ProblemCodes.RateLimited, $"The person was asked a short while ago; at most {ConsentConfirmation.MostADay} mails a day, a minute between them.",
+                new FieldError("/double_opt_in", "asked_lately"))
+            {
+                RetryAfter = (int)Math.Ceiling((free - said.At).TotalSeconds),
+            };
+        }
+
+        db.ConsentConfirmations.Add(new ConsentConfirmation
+        {
+            ConsentId = said.Id,
+            CustomerId = said.CustomerId,
+            Channel = said.Channel,
+            Purpose = said.Purpose,
+            RequestedAt = said.At,
+            ExpiresAt = said.At + ConsentConfirmation.Lifetime,
+        });
+        return new(
+            Ids.Consent.Format(said.Id), Ids.Customer.Format(said.CustomerId), said.Channel.ToWord(), said.Purpose, address, said.Wording,
+            said.At + ConsentConfirmation.Lifetime);
+    }
 }
 
 /// <summary>One statement of the ledger.</summary>
 public sealed record ConsentView(
     string Id, ConsentChannel Channel, string Purpose, ConsentState State, LegalBasis LegalBasis, string Source, string? Wording,
-    DateTimeOffset At, string Actor, DateTimeOffset RecordedAt)
+    string? WordingVersion, string? Ip, ConsentEvidence? Evidence, DateTimeOffset At, string Actor, DateTimeOffset RecordedAt)
 {
     internal static ConsentView Of(Consent consent) => new(
         Ids.Consent.Format(consent.Id), consent.Channel, consent.Purpose, consent.State, consent.LegalBasis, consent.Source, consent.Wording,
-        consent.At, consent.Actor, consent.RecordedAt);
+        consent.WordingVersion, consent.Ip?.ToString(), consent.Evidence, consent.At, consent.Actor, consent.RecordedAt);
 }

@@ -16,8 +16,12 @@ internal sealed record RenderedMail(string Subject, string Text, string? Html);
 /// </summary>
 internal sealed class CompiledTemplate
 {
+    /// <summary>The page that ends marketing by e-mail, and the one with all purposes; each mail has its own.</summary>
+    public const string UnsubscribeUrl = "unsubscribe_url";
+    public const string PreferencesUrl = "preferences_url";
+
     private static readonly string[] Variables =
-        ["given_name", "family_name", "display_name", "email", "country", "locale", "lifecycle", "tier", "department"];
+        [UnsubscribeUrl, PreferencesUrl, "given_name", "family_name", "display_name", "email", "country", "locale", "lifecycle", "tier", "department"];
 
     private static readonly IHandlebars Plain = Handlebars.Create(new HandlebarsConfiguration { NoEscape = true });
     private static readonly IHandlebars Escaping = Handlebars.Create(new HandlebarsConfiguration());

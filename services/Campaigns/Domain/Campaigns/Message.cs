@@ -14,6 +14,15 @@ public enum MessageStatus
     Uncertain,
 }
 
+public enum MessageKind
+{
+    /// <summary>To a member of a campaign.</summary>
+    Campaign,
+
+    /// <summary>Asks one person to confirm a pending consent.</summary>
+    Confirmation,
+}
+
 /// <summary>Why a message was suppressed, failed or is uncertain.</summary>
 public enum MessageReason
 {
@@ -31,6 +40,9 @@ public enum MessageReason
 
     /// <summary>Suppressed: another customer with the same address has this campaign's mail.</summary>
     DuplicateAddress,
+
+    /// <summary>Suppressed: a confirmation that would come after its link's time.</summary>
+    Expired,
 
     /// <summary>Failed: the mail server refused it for good.</summary>
     Refused,
@@ -56,7 +68,10 @@ internal sealed class Message : IAggregate
     }
 
     public Guid Id { get; private set; }
-    public Guid CampaignId { get; private set; }
+
+    /// <summary>Null for a confirmation.</summary>
+    public Guid? CampaignId { get; private set; }
+    public MessageKind Kind { get; private set; }
     public Guid CustomerId { get; private set; }
     public MessageChannel Channel { get; private set; }
     public MessageStatus Status { get; private set; }
@@ -68,6 +83,16 @@ internal sealed class Message : IAggregate
     public DateTimeOffset? SentAt { get; private set; }
     public DateTimeOffset? FinishedAt { get; private set; }
     public long EventSequence { get; set; }
+
+    /// <summary>SHA-256 of the token of the link in the mail.</summary>
+    public byte[]? LinkHash { get; private set; }
+    public DateTimeOffset? LinkUsedAt { get; private set; }
+
+    /// <summary>Of a confirmation: the pending statement.</summary>
+    public Guid? ConfirmsId { get; private set; }
+    public string? Purpose { get; private set; }
+    public string? Wording { get; private set; }
+    public DateTimeOffset? ExpiresAt { get; private set; }
 
     /// <summary>The same for ever, so that a mail server's log can be searched for it; null before the first try.</summary>
     public string? InternetMessageId => MessageDomain is null ? null : InternetMessageIdOf(Id, MessageDomain);
@@ -92,6 +117,39 @@ internal sealed class Message : IAggregate
         return true;
     }
 
+    /// <summary>
+    /// The person wants no more marketing. False when that has been said by this link already and nothing was granted
+    /// since: a repeated click has no second effect.
+    /// </summary>
+    /// <param name="grantedAt">Of the consent that holds, null when none does.</param>
+    public bool Unsubscribe(DateTimeOffset? grantedAt, DateTimeOffset now)
+    {
+        if (LinkUsedAt is { } used && (grantedAt is null || grantedAt <= used))
+        {
+            return false;
+        }
+
+        LinkUsedAt = now;
+        return true;
+    }
+
+    /// <summary>False when it is confirmed already, or too late.</summary>
+    public bool Confirm(DateTimeOffset now)
+    {
+        if (LinkUsedAt is not null || now > ExpiresAt)
+        {
+            return false;
+        }
+
+        LinkUsedAt = now;
+        return true;
+    }
+
+    /// <summary>What the holder of this message's link says.</summary>
+    public ConsentStated Stated(string channel, string purpose, string state, string source, string? ip, DateTimeOffset now) => new(
+        Ids.Message.Format(Id), Ids.Customer.Format(CustomerId), channel, purpose, state, source, Ids.Consent.Format(ConfirmsId),
+        Convert.ToHexStringLower(LinkHash!), ip, now);
+
     public MessageSent Sent(string campaignName, string subject) => new(
-        Ids.Message.Format(Id), Ids.Campaign.Format(CampaignId), campaignName, Ids.Customer.Format(CustomerId), Channel.ToWord(), subject, SentAt!.Value);
+        Ids.Message.Format(Id), Ids.Campaign.Format(CampaignId!.Value), campaignName, Ids.Customer.Format(CustomerId), Channel.ToWord(), subject, SentAt!.Value);
 }

@@ -42,6 +42,6 @@ internal static class ListMessages
     }
 
     private static MessageView View(Message message) => new(
-        Ids.Message.Format(message.Id), Ids.Campaign.Format(message.CampaignId), Ids.Customer.Format(message.CustomerId), message.Channel, message.Status,
+        Ids.Message.Format(message.Id), Ids.Campaign.Format(message.CampaignId!.Value), Ids.Customer.Format(message.CustomerId), message.Channel, message.Status,
         message.Reason, message.SmtpCode, message.Attempts, message.InternetMessageId, message.CreatedAt, message.SentAt, message.FinishedAt);
 }

@@ -12,6 +12,7 @@ internal static class SendingServices
     public static void AddSending(this IServiceCollection services)
     {
         services.AddOptions<SmtpOptions>().BindConfiguration("Smtp").ValidateDataAnnotations().ValidateOnStart();
+        services.AddOptions<LinkOptions>().BindConfiguration("Links").ValidateDataAnnotations().ValidateOnStart();
         services.AddSingleton<SendingSignal>();
         services.AddSingleton<SendLedger>();
         services.AddHostedService<CampaignSender>();
@@ -42,7 +43,7 @@ internal sealed class SendingSignal : IDisposable
 /// Each lane holds one message: a process that dies leaves at most as many uncertain as it had connections.
 /// </summary>
 internal sealed partial class CampaignSender(
-    SendLedger ledger, SendingSignal signal, IServiceScopeFactory scopes, IOptions<SmtpOptions> options, TimeProvider clock, ILogger<CampaignSender> logger) : BackgroundService
+    SendLedger ledger, SendingSignal signal, IServiceScopeFactory scopes, IOptions<SmtpOptions> options, IOptions<LinkOptions> links, TimeProvider clock, ILogger<CampaignSender> logger) : BackgroundService
 {
     private const int CachedTemplates = 32;
 
@@ -193,21 +194,35 @@ internal sealed partial class CampaignSender(
             return MessageStatus.Suppressed;
         }
 
-        CampaignMail campaign;
+        CampaignMail? campaign = null;
         RenderedMail mail;
         byte[] data;
         try
         {
-            campaign = await CampaignAsync(claimed.CampaignId);
-            if (campaign.LaunchTrace is { } trace && ActivityContext.TryParse(trace, null, out var launched))
+            string? unsubscribe = null;
+            if (claimed.Confirmation is { } confirmation)
             {
-                activity?.AddLink(new ActivityLink(launched));
+                mail = ConfirmationMail.Write(confirmation, links.Value.Confirm(claimed.Token));
+            }
+            else
+            {
+                campaign = await CampaignAsync(claimed.CampaignId!.Value);
+                if (campaign.LaunchTrace is { } trace && ActivityContext.TryParse(trace, null, out var launched))
+                {
+                    activity?.AddLink(new ActivityLink(launched));
+                }
+
+                unsubscribe = links.Value.Unsubscribe(claimed.Token);
+                mail = campaign.Template.Render(new Dictionary<string, string?>(claimed.Values, StringComparer.Ordinal)
+                {
+                    [CompiledTemplate.UnsubscribeUrl] = unsubscribe,
+                    [CompiledTemplate.PreferencesUrl] = links.Value.Preferences(claimed.Token),
+                });
             }
 
-            mail = campaign.Template.Render(claimed.Values);
             data = MailWriter.Write(
                 _smtp.Sender, recipient, claimed.Values["display_name"] ?? "", mail,
-                Message.InternetMessageIdOf(claimed.Id, _smtp.Sender.Host), claimed.Id.ToString("N"), clock.GetUtcNow());
+                Message.InternetMessageIdOf(claimed.Id, _smtp.Sender.Host), claimed.Id.ToString("N"), clock.GetUtcNow(), unsubscribe);
         }
         catch (HandlebarsDotNet.HandlebarsException exception)
         {
@@ -228,7 +243,7 @@ internal sealed partial class CampaignSender(
         {
             case SmtpOutcome.Accepted:
                 _pause = TimeSpan.Zero;
-                await RecordAsync(ct => ledger.RecordSentAsync(claimed, campaign.Name, mail.Subject, ct));
+                await RecordAsync(ct => ledger.RecordSentAsync(claimed, campaign?.Name, mail.Subject, ct));
                 return MessageStatus.Sent;
             case SmtpOutcome.Refused:
                 await RecordAsync(ct => ledger.RecordEndAsync(claimed, MessageStatus.Failed, MessageReason.Refused, result.Code, ct));

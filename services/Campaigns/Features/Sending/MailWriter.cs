@@ -15,7 +15,9 @@ internal static class MailWriter
 
     /// <param name="messageId">With its angle brackets.</param>
     /// <param name="boundary">A word that no other mail has; text in quoted-printable cannot contain it.</param>
-    public static byte[] Write(MailAddress from, string toAddress, string toName, RenderedMail mail, string messageId, string boundary, DateTimeOffset date)
+    /// <param name="unsubscribe">Address for one-click unsubscription (RFC 8058); null when there is nothing to unsubscribe from.</param>
+    public static byte[] Write(
+        MailAddress from, string toAddress, string toName, RenderedMail mail, string messageId, string boundary, DateTimeOffset date, string? unsubscribe)
     {
         var message = new StringBuilder();
         Header(message, "From", Mailbox(from.DisplayName, from.Address));
@@ -23,6 +25,12 @@ internal static class MailWriter
         Header(message, "Subject", Text(CompiledTemplate.OneLine(mail.Subject)));
         Header(message, "Date", date.ToString("ddd, dd MMM yyyy HH:mm:ss ", CultureInfo.InvariantCulture) + "+0000");
         Header(message, "Message-ID", messageId);
+        if (unsubscribe is not null)
+        {
+            Header(message, "List-Unsubscribe", $"\r\n <{unsubscribe}>");
+            Header(message, "List-Unsubscribe-Post", "List-Unsubscribe=One-Click");
+        }
+
         Header(message, "MIME-Version", "1.0");
         if (mail.Html is null)
         {

@@ -7,8 +7,13 @@ using Npgsql;
 namespace Crm.Campaigns.Features.Sending;
 
 /// <summary>A message that this process alone may send now, and what its template needs of the customer.</summary>
+/// <param name="CampaignId">Null for a confirmation, which has <paramref name="Confirmation"/> instead.</param>
+/// <param name="Token">Of the link in the mail; the ledger knows its hash only.</param>
 internal sealed record ClaimedMessage(
-    Guid Id, Guid CampaignId, int Attempts, MessageStatus Status, string? Address, IReadOnlyDictionary<string, string?> Values);
+    Guid Id, Guid? CampaignId, int Attempts, MessageStatus Status, string? Address, IReadOnlyDictionary<string, string?> Values, string Token, Confirmation? Confirmation);
+
+/// <summary>What a mail that asks for a confirmation says.</summary>
+internal sealed record Confirmation(string Purpose, string? Wording, DateTimeOffset ExpiresAt);
 
 /// <summary>
 /// The steps of a message through the ledger. A row turns <c>sending</c>, in a commit of its own, before any data
@@ -28,17 +33,23 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
     /// </summary>
     private const string ClaimSql = """
         WITH picked AS (
-            SELECT id, campaign_id, customer_id FROM messages
+            SELECT id, campaign_id, customer_id, kind, to_address, expires_at FROM messages
             WHERE status = 'pending' AND next_at <= now()
             ORDER BY next_at, id LIMIT 1
             FOR UPDATE SKIP LOCKED
         ), judged AS (
-            SELECT p.id, p.campaign_id, lower(c.primary_email) AS address,
-                   c.primary_email AS email, c.given_name, c.family_name, c.display_name, c.country, c.locale, c.lifecycle, c.tier, c.department,
+            SELECT p.id, p.campaign_id, p.kind, lower(c.primary_email) AS address,
+                   coalesce(p.to_address, c.primary_email) AS email, c.given_name, c.family_name, c.display_name, c.country, c.locale, c.lifecycle, c.tier, c.department,
                    CASE
+                       -- Who asked to be asked has not consented yet, and may be known here only a moment later.
+                       WHEN p.kind = 'confirmation' THEN
+                           CASE WHEN c.state <> 'active' THEN 'not_active' WHEN p.expires_at <= now() THEN 'expired' END
                        WHEN c.state IS DISTINCT FROM 'active' THEN 'not_active'
                        WHEN NOT EXISTS (SELECT 1 FROM customer_consents n WHERE n.customer_id = p.customer_id
-                           AND n.channel = 'email' AND n.purpose = 'marketing' AND n.state = 'granted') THEN 'no_consent'
+                           AND n.channel = 'email' AND n.purpose = 'marketing' AND n.state = 'granted'
+                           -- An unsubscription counts from its own commit on, before it has been to Contacts and back.
+                           AND NOT EXISTS (SELECT 1 FROM messages u WHERE u.customer_id = p.customer_id AND u.kind = 'campaign'
+                               AND u.link_used_at >= n.at)) THEN 'no_consent'
                        WHEN EXISTS (SELECT 1 FROM cases k WHERE k.customer_id = p.customer_id
                            AND k.status <> 'solved' AND k.type = 'complaint') THEN 'open_complaint'
                        WHEN coalesce(c.primary_email, '') = '' THEN 'no_address'
@@ -46,11 +57,11 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
             FROM picked p LEFT JOIN customers c ON c.id = p.customer_id
         ), entered AS (
             INSERT INTO campaign_addresses AS a (campaign_id, address, message_id)
-            SELECT campaign_id, address, id FROM judged WHERE reason IS NULL
+            SELECT campaign_id, address, id FROM judged WHERE reason IS NULL AND kind = 'campaign'
             ON CONFLICT (campaign_id, address) DO UPDATE SET message_id = a.message_id WHERE a.message_id = excluded.message_id
             RETURNING message_id
         ), decided AS (
-            SELECT j.*, coalesce(j.reason, CASE WHEN e.message_id IS NULL THEN 'duplicate_address' END) AS final_reason
+            SELECT j.*, coalesce(j.reason, CASE WHEN j.kind = 'campaign' AND e.message_id IS NULL THEN 'duplicate_address' END) AS final_reason
             FROM judged j LEFT JOIN entered e ON e.message_id = j.id
         )
         UPDATE messages m SET
@@ -59,9 +70,10 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
             attempts = m.attempts + CASE WHEN d.final_reason IS NULL THEN 1 ELSE 0 END,
             lease_until = CASE WHEN d.final_reason IS NULL THEN now() + make_interval(secs => @lease) END,
             message_domain = CASE WHEN d.final_reason IS NULL THEN coalesce(m.message_domain, @domain) ELSE m.message_domain END,
+            link_hash = CASE WHEN d.final_reason IS NULL THEN @link ELSE m.link_hash END,
             finished_at = CASE WHEN d.final_reason IS NOT NULL THEN now() END
         FROM decided d WHERE m.id = d.id
-        RETURNING m.id, m.campaign_id, m.attempts, m.status,
+        RETURNING m.id, m.campaign_id, m.attempts, m.status, m.purpose, m.wording, m.expires_at,
             d.given_name, d.family_name, d.display_name, d.email, d.country, d.locale, d.lifecycle, d.tier, d.department
         """;
 
@@ -87,6 +99,8 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
         await using var command = dataSource.CreateCommand(ClaimSql);
         command.Parameters.Add(new NpgsqlParameter<double>("lease", leaseSeconds));
         command.Parameters.Add(new NpgsqlParameter<string>("domain", domain));
+        var token = LinkToken.New();
+        command.Parameters.Add(new NpgsqlParameter<byte[]>("link", LinkToken.Hash(token)));
         await using var reader = await command.ExecuteReaderAsync(ct);
         if (!await reader.ReadAsync(ct))
         {
@@ -94,18 +108,25 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
         }
 
         var values = Variables.ToDictionary(v => v, v => reader[v] as string, StringComparer.Ordinal);
-        return new(reader.GetGuid(0), reader.GetGuid(1), reader.GetInt32(2), EnumWords<MessageStatus>.Parse(reader.GetString(3)), values["email"], values);
+        var confirmation = reader.IsDBNull(6) ? null : new Confirmation(reader.GetString(4), reader["wording"] as string, reader.GetFieldValue<DateTimeOffset>(6));
+        return new(
+            reader.GetGuid(0), confirmation is null ? reader.GetGuid(1) : null, reader.GetInt32(2), EnumWords<MessageStatus>.Parse(reader.GetString(3)),
+            values["email"], values, token, confirmation);
     }
 
-    /// <summary>The server took the mail: the row and the event in one transaction.</summary>
-    public async Task RecordSentAsync(ClaimedMessage claimed, string campaignName, string subject, CancellationToken ct)
+    /// <summary>The server took the mail: the row and, of a campaign's, the event in one transaction.</summary>
+    public async Task RecordSentAsync(ClaimedMessage claimed, string? campaignName, string subject, CancellationToken ct)
     {
         await using var scope = scopes.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<CampaignsDb>();
         var message = await db.Messages.FirstAsync(m => m.Id == claimed.Id, ct);
         if (message.MarkSent(clock.GetUtcNow()))
         {
-            db.Publish(message, message.Sent(campaignName, subject));
+            if (campaignName is not null)
+            {
+                db.Publish(message, message.Sent(campaignName, subject));
+            }
+
             await db.SaveChangesAsync(ct);
         }
     }

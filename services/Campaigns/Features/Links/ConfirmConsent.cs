@@ -1,0 +1,49 @@
+using Crm.Campaigns.Domain.Campaigns;
+
+namespace Crm.Campaigns.Features.Links;
+
+/// <summary>The click of a double opt-in. Contacts checks it once more and enters it into the ledger with its proof.</summary>
+internal static class ConfirmConsent
+{
+    private const string Source = "confirmation_link";
+
+    private static readonly LinkPage Confirmed = LinkPage.Ok("Thank you", "<p>Your consent is confirmed. Every mail has a link to withdraw it.</p>");
+
+    private static readonly LinkPage TooLate = new(StatusCodes.Status410Gone, "This link has expired", "<p>Nothing was confirmed. Please ask for a new mail.</p>");
+
+    public static async Task<IResult> Show(string token, CampaignsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        if (await db.FindAsync(token, MessageKind.Confirmation, forChange: false, ct) is not { } message)
+        {
+            return LinkPage.NotFound;
+        }
+
+        if (message.LinkUsedAt is not null)
+        {
+            return Confirmed;
+        }
+
+        var wording = message.Wording is { Length: > 0 } words ? $"<blockquote>{LinkPage.Text(words)}</blockquote>" : "";
+        return clock.GetUtcNow() > message.ExpiresAt
+            ? TooLate
+            : LinkPage.Ok("Please confirm", $"<p>You agree that we write to you ({LinkPage.Text(message.Purpose)}).</p>{wording}{LinkPage.Button("I agree")}");
+    }
+
+    public static async Task<IResult> Act(string token, HttpRequest request, CampaignsDb db, TimeProvider clock, CancellationToken ct) =>
+        await db.InTransactionAsync<IResult>(async () =>
+        {
+            if (await db.FindAsync(token, MessageKind.Confirmation, forChange: true, ct) is not { } message)
+            {
+                return LinkPage.NotFound;
+            }
+
+            var now = clock.GetUtcNow();
+            if (message.Confirm(now))
+            {
+                db.Publish(message, message.Stated(MailLinks.Email, message.Purpose!, "granted", Source, MailLinks.AddressOf(request), now));
+                await db.SaveChangesAsync(ct);
+            }
+
+            return message.LinkUsedAt is null ? TooLate : Confirmed;
+        }, ct);
+}

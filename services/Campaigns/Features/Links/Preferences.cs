@@ -1,0 +1,79 @@
+using System.Globalization;
+using System.Text;
+using Crm.Campaigns.Domain.Campaigns;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Campaigns.Features.Links;
+
+/// <summary>
+/// What the person agreed to, by channel and purpose, each of which can be ended here. Nothing can be granted: a mail
+/// is easily forwarded, so more needs the person's own word (double opt-in).
+/// </summary>
+internal static class Preferences
+{
+    private const string Source = "preference_page";
+
+    public static async Task<IResult> Show(string token, CampaignsDb db, CancellationToken ct)
+    {
+        if (await db.FindAsync(token, MessageKind.Campaign, forChange: false, ct) is not { } message)
+        {
+            return LinkPage.NotFound;
+        }
+
+        var granted = await GrantedAsync(db, message, ct);
+        if (granted.Count == 0)
+        {
+            return LinkPage.Ok("Your preferences", "<p>There is nothing that you agreed to and could end here.</p>");
+        }
+
+        var form = new StringBuilder("<p>You agreed to these. Tick what shall end.</p><form method=\"post\"><ul>");
+        foreach (var consent in granted)
+        {
+            var value = LinkPage.Text($"{consent.Channel}:{consent.Purpose}");
+            form.Append(CultureInfo.InvariantCulture, $"<li><label><input type=\"checkbox\" name=\"end\" value=\"{value}\"> {LinkPage.Text(consent.Purpose)}, by {LinkPage.Text(consent.Channel)}</label></li>");
+        }
+
+        return LinkPage.Ok("Your preferences", form.Append("</ul><button>End what is ticked</button></form>").ToString());
+    }
+
+    public static async Task<IResult> Act(string token, HttpRequest request, CampaignsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        var wanted = request.HasFormContentType ? (await request.ReadFormAsync(ct))["end"].ToHashSet(StringComparer.Ordinal) : [];
+        var ended = await db.InTransactionAsync(async () =>
+        {
+            if (await db.FindAsync(token, MessageKind.Campaign, forChange: true, ct) is not { } message)
+            {
+                return (int?)null;
+            }
+
+            var now = clock.GetUtcNow();
+            var ending = (await GrantedAsync(db, message, ct)).Where(c => wanted.Contains($"{c.Channel}:{c.Purpose}")).ToList();
+            foreach (var consent in ending)
+            {
+                if (consent is { Channel: MailLinks.Email, Purpose: MailLinks.Marketing })
+                {
+                    message.Unsubscribe(consent.At, now);
+                }
+
+                db.Publish(message, message.Stated(consent.Channel, consent.Purpose, "withdrawn", Source, MailLinks.AddressOf(request), now));
+            }
+
+            await db.SaveChangesAsync(ct);
+            return ending.Count;
+        }, ct);
+        return ended switch
+        {
+            null => LinkPage.NotFound,
+            0 => LinkPage.Ok("Nothing was changed", "<p>Nothing was ticked that you agreed to.</p>"),
+            _ => LinkPage.Ok("Your preferences are saved", "<p>What you ticked has ended.</p>"),
+        };
+    }
+
+    private static async Task<IReadOnlyList<CustomerCopy.CustomerConsent>> GrantedAsync(CampaignsDb db, Message message, CancellationToken ct)
+    {
+        var granted = await db.CustomerConsents.AsNoTracking().Where(c => c.CustomerId == message.CustomerId && c.State == "granted")
+            .OrderBy(c => c.Channel).ThenBy(c => c.Purpose).ToListAsync(ct);
+        // What was ended by this mail a moment ago may not have been to Contacts and back yet.
+        return [.. granted.Where(c => !(c is { Channel: MailLinks.Email, Purpose: MailLinks.Marketing } && c.At <= message.LinkUsedAt))];
+    }
+}

@@ -1,0 +1,83 @@
+using System.Net;
+using Crm.Contacts.Domain;
+using Crm.Contacts.Features;
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Hosting.Data;
+using MassTransit;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Consumers;
+
+/// <summary>Enters what people said by the links of mails into the ledger, with the proof; a merged customer's goes to the survivor.</summary>
+internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) : IConsumer<ConsentStated>
+{
+    /// <summary>What the actor of such a statement is called: the person, who has no key.</summary>
+    private const string Actor = "customer";
+
+    public async Task Consume(ConsumeContext<ConsentStated> context)
+    {
+        var (stated, ct) = (context.Message, context.CancellationToken);
+        var pending = stated.ConfirmsId is null ? null : await FindPendingAsync(stated, ct);
+        if ((stated.ConfirmsId is not null && pending is null) || await FindCustomerAsync(Key(Ids.Customer, stated.CustomerId), ct) is not { } customerId)
+        {
+            return;
+        }
+
+        var now = clock.GetUtcNow();
+        await db.AppendAsync(
+            new Consent
+            {
+                Id = Guid.CreateVersion7(now),
+                CustomerId = customerId,
+                Channel = EnumWords<ConsentChannel>.Parse(stated.Channel),
+                Purpose = stated.Purpose,
+                State = EnumWords<ConsentState>.Parse(stated.State),
+                LegalBasis = pending?.LegalBasis ?? LegalBasis.Consent,
+                Source = stated.Source,
+                Wording = pending?.Wording,
+                WordingVersion = pending?.WordingVersion,
+                Ip = IPAddress.TryParse(stated.Ip, out var ip) ? ip : null,
+                Evidence = new(stated.MessageId, stated.TokenSha256, stated.ConfirmsId),
+                At = stated.At,
+                Actor = Actor,
+                RecordedAt = now,
+            },
+            ct);
+        await db.SaveChangesAsync(ct);
+    }
+
+    /// <summary>The statement that is confirmed; null when it was confirmed before, or too late.</summary>
+    private async Task<Consent?> FindPendingAsync(ConsentStated stated, CancellationToken ct)
+    {
+        var key = Key(Ids.Consent, stated.ConfirmsId!);
+        var found = await db.ConsentConfirmations.FromSql($"SELECT * FROM consent_confirmations WHERE consent_id = {key} FOR UPDATE").ToListAsync(ct);
+        return found is [var confirmation] && confirmation.Confirm(stated.At)
+            ? await db.Consents.AsNoTracking().FirstAsync(c => c.Id == key, ct)
+            : null;
+    }
+
+    private async Task<Guid?> FindCustomerAsync(Guid id, CancellationToken ct)
+    {
+        // Merges of merges are few steps deep; a cycle cannot be, and would end here.
+        for (var step = 0; step < 100; step++)
+        {
+            var customer = await db.Customers.Where(c => c.Id == id).Select(c => new { c.State, c.SurvivorId }).FirstOrDefaultAsync(ct);
+            if (customer is null or { State: CustomerState.Erased })
+            {
+                return null;
+            }
+
+            if (customer.SurvivorId is not { } survivor)
+            {
+                return id;
+            }
+
+            id = survivor;
+        }
+
+        return null;
+    }
+
+    private static Guid Key(IdKind kind, string id) => kind.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not an id of kind {kind.Prefix}.");
+}

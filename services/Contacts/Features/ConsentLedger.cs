@@ -1,0 +1,34 @@
+using Crm.Contacts.Domain;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features;
+
+/// <summary>The one way into the ledger, whoever says it: the statement, what now holds, and the event if that changed.</summary>
+internal static class ConsentLedger
+{
+    /// <summary>Call it inside a transaction and save afterwards; statements about one channel and purpose wait for one another.</summary>
+    public static async Task<CurrentConsent> AppendAsync(this ContactsDb db, Consent said, CancellationToken ct)
+    {
+        await db.LockConsentAsync(said.CustomerId, said.Channel, said.Purpose, ct);
+        db.Consents.Add(said);
+        var current = await db.FindCurrentConsentAsync(said.CustomerId, said.Channel, said.Purpose, ct);
+        if (current is null)
+        {
+            current = CurrentConsent.Of(said);
+            db.CurrentConsents.Add(current);
+            db.Publish(current, current.Recorded());
+        }
+        else if (current.Apply(said))
+        {
+            db.Publish(current, current.Recorded());
+        }
+
+        return current;
+    }
+
+    public static Task LockConsentAsync(this ContactsDb db, Guid customerId, ConsentChannel channel, string purpose, CancellationToken ct) =>
+        db.LockAsync([$"consent {customerId} {channel} {purpose}"], ct);
+
+    public static Task<CurrentConsent?> FindCurrentConsentAsync(this ContactsDb db, Guid customerId, ConsentChannel channel, string purpose, CancellationToken ct) =>
+        db.CurrentConsents.FirstOrDefaultAsync(c => c.CustomerId == customerId && c.Channel == channel && c.Purpose == purpose, ct);
+}

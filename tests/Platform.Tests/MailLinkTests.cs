@@ -1,0 +1,281 @@
+using System.Diagnostics;
+using System.Net;
+using System.Text;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Crm.Runner;
+using Crm.Testing;
+
+namespace Platform.Tests;
+
+/// <summary>The links of mails, as people, mailbox providers and scanners use them: through the gateway, without credentials.</summary>
+public sealed partial class MailLinkTests(TracedPlatform fixture)
+{
+    private static readonly FormUrlEncodedContent OneClick = new([new("List-Unsubscribe", "One-Click")]);
+
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task One_click_unsubscribes_within_five_seconds_and_is_proven_in_the_ledger()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var (ada, bob) = (await ConsentingAsync(client), await ConsentingAsync(client));
+        var (_, mails) = await SendAsync(client, ada, bob);
+        var link = UnsubscribeLink(mails[ada.Email]);
+        Assert.Equal("List-Unsubscribe=One-Click", mails[ada.Email].Header("List-Unsubscribe-Post"));
+        Assert.Equal(fixture.Platform.GatewayAddress.Authority, link.Authority);
+        Assert.NotEqual(link, UnsubscribeLink(mails[bob.Email]));
+        Assert.Contains(link.AbsolutePath, Body(mails[ada.Email]), StringComparison.Ordinal);
+
+        var start = Stopwatch.GetTimestamp();
+        using (var done = await nobody.PostAsync(link, OneClick, Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, done.StatusCode);
+            Assert.False(done.Headers.Contains("Set-Cookie"));
+            Assert.Equal("no-store", done.Headers.CacheControl?.ToString());
+            Assert.StartsWith("default-src 'none'", done.Headers.GetValues("Content-Security-Policy").Single(), StringComparison.Ordinal);
+        }
+
+        var consents = await Eventually.GetAsync(() => client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), a => (string?)a["current"]![0]!["state"] == "withdrawn", TimeSpan.FromSeconds(5), Ct);
+        var overview = await Eventually.GetAsync(
+            () => client.CallAsync($"/v1/customers/{ada.Id}/overview", Ct), a => (string?)a["campaigns"]?["consents"]?[0]?["state"] == "withdrawn", TimeSpan.FromSeconds(5), Ct);
+        Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 5);
+        Assert.Equal("ok", (string?)overview["campaigns"]!["status"]);
+        var said = consents["history"]![0]!;
+        Assert.Equal(("unsubscribe_link", "withdrawn", "customer", "127.0.0.1"), ((string?)said["source"], (string?)said["state"], (string?)said["actor"], (string?)said["ip"]));
+        Assert.Equal(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(Encoding.ASCII.GetBytes(link.Segments[^1]))), (string?)said["evidence"]!["token_sha256"]);
+        Assert.StartsWith("msg_", (string?)said["evidence"]!["message_id"], StringComparison.Ordinal);
+
+        // Bob's token was not Ada's: he still gets mail, she gets none; and again changes nothing.
+        for (var i = 0; i < 3; i++)
+        {
+            using var again = await nobody.PostAsync(link, null, Ct);
+            Assert.Equal(HttpStatusCode.OK, again.StatusCode);
+        }
+
+        var (results, later) = await SendAsync(client, ada, bob);
+        Assert.Equal([bob.Email], later.Keys);
+        Assert.Equal(1, (int)results["suppressed_by_reason"]!["no_consent"]!);
+        Assert.Equal(2, (await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct))["history"]!.AsArray().Count);
+
+        // Who consents again is written to again, and the old link still works.
+        await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"granted","source":"call"}""");
+        await CopiedAsync(client, ada.Id, "granted");
+        (_, later) = await SendAsync(client, ada);
+        Assert.Single(later);
+        using (var once = await nobody.PostAsync(link, OneClick, Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, once.StatusCode);
+        }
+
+        await CopiedAsync(client, ada.Id, "withdrawn");
+    }
+
+    [Fact]
+    public async Task An_unsubscription_counts_at_once_even_while_Contacts_is_away()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var (ada, bob) = (await ConsentingAsync(client), await ConsentingAsync(client));
+        var (_, mails) = await SendAsync(client, ada, bob);
+        await fixture.Platform["contacts"].KillAsync();
+        try
+        {
+            using (var done = await nobody.PostAsync(UnsubscribeLink(mails[ada.Email]), OneClick, Ct))
+            {
+                Assert.Equal(HttpStatusCode.OK, done.StatusCode);
+            }
+
+            var (_, later) = await SendAsync(client, ada, bob);
+            Assert.Equal([bob.Email], later.Keys);
+        }
+        finally
+        {
+            fixture.Platform["contacts"].Start();
+            await fixture.Platform["contacts"].WaitUntilReadyAsync(ct: Ct);
+        }
+
+        await CopiedAsync(client, ada.Id, "withdrawn");
+    }
+
+    [Fact]
+    public async Task A_scanner_that_follows_every_link_of_every_mail_changes_nothing()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client);
+        var (_, mails) = await SendAsync(client, ada);
+        await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"surveys","state":"pending","source":"web_form","wording":"Ask me <things>","double_opt_in":true}""");
+        var asked = await MailAsync(ada.Email, "surveys");
+        Assert.Null(asked.Header("List-Unsubscribe"));
+        var before = (await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct)).Body!.ToJsonString();
+
+        foreach (var link in Links(mails[ada.Email]).Concat(Links(asked)))
+        {
+            foreach (var method in (HttpMethod[])[HttpMethod.Get, HttpMethod.Head, HttpMethod.Options, HttpMethod.Get, HttpMethod.Put, HttpMethod.Delete])
+            {
+                using var request = new HttpRequestMessage(method, link);
+                using var answer = await nobody.SendAsync(request, Ct);
+                Assert.Equal(method == HttpMethod.Get || method == HttpMethod.Head ? 200 : 405, (int)answer.StatusCode);
+                if (method == HttpMethod.Get)
+                {
+                    Assert.Equal("text/html", answer.Content.Headers.ContentType?.MediaType);
+                    Assert.DoesNotContain("<things>", await answer.Content.ReadAsStringAsync(Ct), StringComparison.Ordinal);
+                }
+            }
+        }
+
+        await Task.Delay(1500, Ct);
+        Assert.Equal(before, (await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct)).Body!.ToJsonString());
+        Assert.Single((await SendAsync(client, ada)).Mails);
+
+        // What is no link is not found, whatever it is; a link of one kind is none of another.
+        var confirm = Links(asked).Single();
+        foreach (var path in (string[])["/u/x", "/u/aaaaaaaaaaaaaaaaaaaaaa", "/u/p/aaaaaaaaaaaaaaaaaaaaaa", "/u/c/aaaaaaaaaaaaaaaaaaaaaa", "/u/%27%20or%201=1", "/u/" + confirm.Segments[^1], "/u/c/" + UnsubscribeLink(mails[ada.Email]).Segments[^1]])
+        {
+            using var unknown = await nobody.PostAsync(path, OneClick, Ct);
+            Assert.Equal(HttpStatusCode.NotFound, unknown.StatusCode);
+        }
+    }
+
+    [Fact]
+    public async Task A_pending_consent_is_granted_by_the_click_in_the_persons_own_mailbox_once()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client, consent: false);
+        var asked = await ConsentAsync(client, ada.Id,
+            """{"channel":"email","purpose":"marketing","state":"pending","source":"web_form","wording":"Yes, monthly","wording_version":"v7","double_opt_in":true}""");
+        var mail = await MailAsync(ada.Email, "marketing");
+        Assert.Contains("Yes, monthly", Body(mail), StringComparison.Ordinal);
+        await CopiedAsync(client, ada.Id, "pending");
+        Assert.Empty((await SendAsync(client, ada)).Mails);
+
+        var link = Links(mail).Single();
+        Assert.Contains("Yes, monthly", await nobody.GetStringAsync(link, Ct), StringComparison.Ordinal);
+        for (var i = 0; i < 3; i++)
+        {
+            using var clicked = await nobody.PostAsync(link, null, Ct);
+            Assert.Equal(HttpStatusCode.OK, clicked.StatusCode);
+        }
+
+        await CopiedAsync(client, ada.Id, "granted");
+        var history = (await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct))["history"]!.AsArray();
+        Assert.Equal(2, history.Count);
+        Assert.Equal(
+            ("confirmation_link", "granted", "Yes, monthly", "v7", (string?)asked["id"], "127.0.0.1"),
+            ((string?)history[0]!["source"], (string?)history[0]!["state"], (string?)history[0]!["wording"], (string?)history[0]!["wording_version"],
+                (string?)history[0]!["evidence"]!["confirms_id"], (string?)history[0]!["ip"]));
+        Assert.Single((await SendAsync(client, ada)).Mails);
+        Assert.Single(fixture.Platform.Mail!.Mails, m => m.Recipients[0] == ada.Email && m.Header("Subject")!.StartsWith("Please confirm", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_confirmation_that_comes_too_late_confirms_nothing()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client, consent: false);
+        await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"pending","source":"web_form","double_opt_in":true}""");
+        var link = Links(await MailAsync(ada.Email, "marketing")).Single();
+        await using (var database = Npgsql.NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync("campaigns")))
+        {
+            await using var age = database.CreateCommand("UPDATE messages SET expires_at = now() - interval '1 second' WHERE to_address = $1");
+            age.Parameters.AddWithValue(ada.Email);
+            Assert.Equal(1, await age.ExecuteNonQueryAsync(Ct));
+        }
+
+        using var late = await nobody.PostAsync(link, null, Ct);
+        Assert.Equal(HttpStatusCode.Gone, late.StatusCode);
+        await Task.Delay(1000, Ct);
+        Assert.Equal("pending", (string?)(await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct))["current"]![0]!["state"]);
+    }
+
+    [Fact]
+    public async Task The_preference_page_ends_what_is_ticked_and_can_grant_nothing()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client);
+        await ConsentAsync(client, ada.Id, """{"channel":"phone","purpose":"surveys","state":"granted","source":"call"}""");
+        await ConsentAsync(client, ada.Id, """{"channel":"sms","purpose":"marketing","state":"denied","source":"call"}""");
+        var (_, mails) = await SendAsync(client, ada);
+        var token = UnsubscribeLink(mails[ada.Email]).Segments[^1];
+        var page = await Eventually.GetAsync(() => nobody.GetStringAsync($"/u/p/{token}", Ct), p => p.Contains("phone:surveys", StringComparison.Ordinal), ct: Ct);
+        Assert.Contains("email:marketing", page, StringComparison.Ordinal);
+        Assert.DoesNotContain("sms:marketing", page, StringComparison.Ordinal);
+
+        using (var nothing = await nobody.PostAsync($"/u/p/{token}", new FormUrlEncodedContent([new("end", "sms:marketing"), new("state", "granted")]), Ct))
+        {
+            Assert.Contains("Nothing was changed", await nothing.Content.ReadAsStringAsync(Ct), StringComparison.Ordinal);
+        }
+
+        using (var saved = await nobody.PostAsync($"/u/p/{token}", new FormUrlEncodedContent([new("end", "phone:surveys")]), Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, saved.StatusCode);
+        }
+
+        var consents = await Eventually.GetAsync(() => client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), a => a["history"]!.AsArray().Count == 4, ct: Ct);
+        Assert.Equal("email:granted phone:withdrawn sms:denied", string.Join(' ', consents["current"]!.AsArray().Select(c => $"{c!["channel"]}:{c["state"]}").Order()));
+        Assert.Equal("preference_page", (string?)consents["history"]![0]!["source"]);
+    }
+
+    private sealed record Person(string Id, string Email, string Batch);
+
+    private async Task<Person> ConsentingAsync(HttpClient client, bool consent = true)
+    {
+        var (batch, email) = ($"b{Guid.NewGuid():n}", $"{Guid.NewGuid():n}@example.com");
+        var created = await client.PostAsync("/v1/customers",
+            $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"},"attributes":{"batch":"{{{batch}}}"}}""", Ct);
+        Assert.True(created.Status == HttpStatusCode.Created, created.ToString());
+        var id = (string)created["id"]!;
+        if (consent)
+        {
+            await ConsentAsync(client, id, """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form"}""");
+            await CopiedAsync(client, id, "granted");
+        }
+
+        return new(id, email, batch);
+    }
+
+    private static async Task<JsonNode> ConsentAsync(HttpClient client, string id, string body)
+    {
+        var answer = await client.PostAsync($"/v1/customers/{id}/consents", body, Ct);
+        Assert.True(answer.Status == HttpStatusCode.Created, answer.ToString());
+        return answer.Body!;
+    }
+
+    /// <summary>Waits until Campaigns knows this state of marketing by e-mail.</summary>
+    private static Task CopiedAsync(HttpClient client, string id, string state) => Eventually.GetAsync(
+        () => client.CallAsync($"/v1/customers/{id}/overview", Ct),
+        a => a["campaigns"]?["consents"]?.AsArray().Any(c => (string?)c!["channel"] == "email" && (string?)c["purpose"] == "marketing" && (string?)c["state"] == state) is true, ct: Ct);
+
+    /// <summary>A campaign to these people; its results, and its mails by recipient.</summary>
+    private async Task<(JsonNode Results, Dictionary<string, SmtpMail> Mails)> SendAsync(HttpClient client, params Person[] people)
+    {
+        var subject = $"News {Guid.NewGuid():n}";
+        var conditions = string.Join(',', people.Select(p => $$$"""{"fact":"attributes.batch","eq":"{{{p.Batch}}}"}"""));
+        var members = await Eventually.GetAsync(
+            () => client.PostAsync("/v1/segments", $$$"""{"name":"{{{subject}}}","definition":{"any":[{{{conditions}}}]}}""", Ct), a => (int?)a["count"] == people.Length, ct: Ct);
+        var campaign = await client.PostAsync("/v1/campaigns",
+            $$$$"""{"name":"{{{{subject}}}}","segment_id":"{{{{members["id"]}}}}","channel":"email","template":{"subject":"{{{{subject}}}}","text":"Hello. {{unsubscribe_url}} {{preferences_url}}"}}""", Ct);
+        Assert.True(campaign.Status == HttpStatusCode.Created, campaign.ToString());
+        var launched = await client.PostAsync($"/v1/campaigns/{campaign["id"]}/launch", "{}", Ct);
+        Assert.True(launched.Status == HttpStatusCode.OK, launched.ToString());
+        var results = await Eventually.GetAsync(() => client.CallAsync($"/v1/campaigns/{campaign["id"]}/results", Ct), a => a["completed_at"] is not null, ct: Ct);
+        return (results.Body!, fixture.Platform.Mail!.Mails.Where(m => m.Header("Subject") == subject).ToDictionary(m => m.Recipients[0]));
+    }
+
+    private Task<SmtpMail> MailAsync(string email, string purpose) => Eventually.GetAsync(
+        () => Task.FromResult(fixture.Platform.Mail!.Mails.SingleOrDefault(m => m.Recipients[0] == email && m.Header("Subject") == $"Please confirm: {purpose}")!), m => m is not null, ct: Ct);
+
+    private static Uri UnsubscribeLink(SmtpMail mail) => new(mail.Header("List-Unsubscribe")!.Trim('<', '>'));
+
+    private static IReadOnlyList<Uri> Links(SmtpMail mail) => [.. Link().Matches(Body(mail)).Select(m => new Uri(m.Value)).Distinct()];
+
+    private static string Body(SmtpMail mail) => mail.Data.Replace("=\r\n", "", StringComparison.Ordinal).Replace("=3D", "=", StringComparison.Ordinal);
+
+    [GeneratedRegex(@"https?://[^\s>]+/u/[^\s>]+", RegexOptions.None, 1000)]
+    private static partial Regex Link();
+}
