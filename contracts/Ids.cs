@@ -6,6 +6,9 @@ public static class Ids
     public static readonly IdKind Customer = new("cus");
     public static readonly IdKind Consent = new("con");
 
+    /// <summary>An entry of a record's history.</summary>
+    public static readonly IdKind History = new("his");
+
     public static readonly IdKind Interaction = new("int");
 
     public static readonly IdKind Segment = new("seg");

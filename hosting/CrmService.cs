@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Reflection;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
 using Crm.Hosting.Rpc;
@@ -104,6 +105,9 @@ public static class CrmService
         builder.Services.AddSingleton(new MigrationModule("hosting", typeof(CrmService).Assembly));
         builder.Services.AddSingleton(new MigrationModule("service", typeof(TDb).Assembly));
         builder.Services.AddSingleton<Migrator>();
+        builder.Services.AddHttpContextAccessor();
+        builder.Services.AddSingleton<AuditChain>();
+        builder.Services.AddHostedService(p => p.GetRequiredService<AuditChain>());
         builder.Services.AddCrmHealth();
     }
 
@@ -147,7 +151,7 @@ public static class CrmService
     }
 
     /// <summary>
-    /// Serves; or, by argument, does one thing and ends: <c>--migrate</c>, <c>--dead-letters …</c>.
+    /// Serves; or, by argument, does one thing and ends: <c>--migrate</c>, <c>--dead-letters …</c>, <c>--audit …</c>.
     /// The result is the exit code.
     /// </summary>
     public static async Task<int> RunCrmServiceAsync(this WebApplication app, string[] args)
@@ -165,6 +169,8 @@ public static class CrmService
                     return app.Services.GetService<DeadLetters>() is { } deadLetters
                         ? await deadLetters.RunCommandAsync(rest, Console.Out, CancellationToken.None)
                         : 0;
+                case ["--audit", .. var rest]:
+                    return await app.Services.GetRequiredService<AuditChain>().RunCommandAsync(rest, Console.Out, CancellationToken.None);
                 default:
                     await app.RunAsync();
                     return 0;

@@ -18,6 +18,7 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["bare-endpoint"] = Crm.Runner.Bench.BareEndpoint.RunAsync,
     ["match"] = MatchCommand.RunAsync,
     ["dead-letters"] = DeadLettersCommand.RunAsync,
+    ["audit"] = AuditCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };
 

@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using Crm.Contracts;
 using Crm.Gateway.Domain;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -37,6 +38,7 @@ internal static class CreateKey
         var secret = KeySecret.Generate();
         var key = ApiKey.Create(secret, request.Name!.Trim(), request.Scopes!, request.RequestsPerMinute, request.ExpiresAt, http.User.Subject(), now, IdempotencyKeyOf(http));
         db.Keys.Add(key);
+        db.Audit("created", "key", key.Id, customerId: null, AuditChanges.Between(null, new { key.Name, key.Scopes, key.ExpiresAt, key.RequestsPerMinute }));
         try
         {
             await db.SaveChangesAsync(ct);

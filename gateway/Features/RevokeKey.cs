@@ -1,5 +1,6 @@
 using Crm.Contracts;
 using Crm.Gateway.Authentication;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -13,7 +14,12 @@ internal static class RevokeKey
     {
         var key = (Ids.Key.TryParse(id, out var uuid) ? await db.Keys.FirstOrDefaultAsync(k => k.Id == uuid, ct) : null)
             ?? throw ProblemException.NotFound("key");
-        key.Revoke(clock.GetUtcNow());
+        if (key.RevokedAt is null)
+        {
+            key.Revoke(clock.GetUtcNow());
+            db.AuditRow("key", key.Id, customerId: null, key);
+        }
+
         await db.SaveChangesAsync(ct);
         keys.Forget(key.SecretHash);
         return TypedResults.NoContent();

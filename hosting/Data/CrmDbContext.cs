@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
 
@@ -26,6 +27,9 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
     private const string OutboxSequenceKey = "outbox_aggregate_id_aggregate_seq_key";
 
     internal DbSet<OutboxMessage> Outbox => Set<OutboxMessage>();
+
+    /// <summary>Who did what; written by <see cref="AuditTrail.Audit"/>.</summary>
+    public DbSet<AuditEntry> AuditEntries => Set<AuditEntry>();
 
     /// <summary>Adds the event to the outbox; it leaves the service only when the transaction commits.</summary>
     public void Publish(IAggregate aggregate, object integrationEvent)
@@ -101,6 +105,17 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
             outbox.ToTable("outbox");
             outbox.Property(m => m.Id).ValueGeneratedNever();
             outbox.Property(m => m.Payload).HasColumnType("jsonb");
+        });
+        modelBuilder.Entity<AuditEntry>(entry =>
+        {
+            entry.ToTable("audit_entry");
+            entry.Property(e => e.Id).ValueGeneratedNever();
+            entry.HasOne(e => e.Value).WithOne().HasForeignKey<AuditValue>(v => v.EntryId);
+        });
+        modelBuilder.Entity<AuditValue>(value =>
+        {
+            value.ToTable("audit_value");
+            value.HasKey(v => v.EntryId);
         });
     }
 

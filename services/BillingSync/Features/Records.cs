@@ -1,5 +1,7 @@
+using System.Text.Json;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
@@ -87,6 +89,7 @@ internal static class Records
 
     private static async Task SaveAsync<T>(this BillingSyncDb db, T record, CancellationToken ct) where T : SourceRecord
     {
+        db.AuditRow(JsonNamingPolicy.SnakeCaseLower.ConvertName(record.GetType().Name), record.Id, (record as BillingRecord)?.CustomerId, record);
         if (record is BillingRecord billing)
         {
             db.Publish(billing, billing.Recorded());

@@ -61,6 +61,9 @@ public enum ContactPointType
 /// <summary>A person or an organisation: the platform's only truth about who somebody is.</summary>
 internal sealed class Customer : IAggregate
 {
+    /// <summary>In the audit log.</summary>
+    public const string RecordType = "customer";
+
     private Customer()
     {
     }

@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Hosting.Audit;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
@@ -11,6 +12,7 @@ internal static class ConsentLedger
     {
         await db.LockConsentAsync(said.CustomerId, said.Channel, said.Purpose, ct);
         db.Consents.Add(said);
+        db.AuditRow("consent", said.Id, said.CustomerId, said);
         var current = await db.FindCurrentConsentAsync(said.CustomerId, said.Channel, said.Purpose, ct);
         if (current is null)
         {

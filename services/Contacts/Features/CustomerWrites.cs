@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
@@ -89,6 +90,7 @@ internal static class CustomerWrites
     {
         var customer = Customer.Register(input, now);
         db.Customers.Add(customer);
+        db.Audit("created", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(null, customer.ToInput()));
         db.Publish(customer, new CustomerRegistered(customer.Snapshot()));
         return customer;
     }
@@ -96,12 +98,14 @@ internal static class CustomerWrites
     /// <summary>False when the new state is the old one.</summary>
     public static bool Change(this ContactsDb db, Customer customer, CustomerInput input, DateTimeOffset now)
     {
+        var before = customer.ToInput();
         var changed = customer.Change(input, now);
         if (changed.Count == 0)
         {
             return false;
         }
 
+        db.Audit("updated", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(before, customer.ToInput()));
         db.Publish(customer, new CustomerUpdated(customer.Snapshot(), changed));
         return true;
     }

@@ -1,3 +1,4 @@
+using Crm.Contacts.Features.History;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
@@ -18,6 +19,10 @@ internal static class Endpoints
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
             .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("match_on");
         customers.MapGet("/by-external-id/{source}/{externalId}", ReadCustomer.HandleByExternalId).RequireScope(Scopes.CustomersRead).WithName("readCustomerByExternalId").Produces<CustomerView>();
+
+        var history = customers.MapGroup("/{id}/history").WithTags("history");
+        history.MapGet("/", ReadHistory.Handle).RequireScope(Scopes.CustomersRead).WithName("readHistory").WithQuery([.. PageRequest.Parameters, "field"]);
+        history.MapPost("/{entry}/restore", RestoreFields.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreFields").Produces<CustomerView>();
 
         var consents = customers.MapGroup("/{id}/consents").WithTags("consents");
         consents.MapPost("/", RecordConsent.Handle).RequireScope(Scopes.ConsentsWrite).WithName("recordConsent");

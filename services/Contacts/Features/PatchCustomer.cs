@@ -20,6 +20,13 @@ internal static class PatchCustomer
 
         ETags.RequireMatch(http, customer.Version);
         var input = MergePatch.Apply(customer.ToInput(), patch);
+        return await SaveAsync(customer, input, http, db, validation, clock, ct);
+    }
+
+    /// <summary>Takes the new state, when it is valid and nobody was quicker; 200 with the customer.</summary>
+    public static async Task<IResult> SaveAsync(
+        Customer customer, CustomerInput input, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    {
         await validation.EnsureValidAsync(input, ct);
         await db.RequireReferrerAsync(input, ct);
         if (db.Change(customer, input, clock.GetUtcNow()))

@@ -1,4 +1,5 @@
 using Crm.Contracts;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
 using Crm.Support.Domain;
@@ -39,6 +40,7 @@ internal static class CaseWrites
 
     public static async Task SaveAsync(this SupportDb db, Case it, CancellationToken ct)
     {
+        db.AuditRow("case", it.Id, it.CustomerId, it);
         db.Publish(it, it.Changed());
         await db.SaveChangesAsync(ct);
     }

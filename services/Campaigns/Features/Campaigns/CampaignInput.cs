@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using Crm.Campaigns.Domain.Campaigns;
 using Crm.Contracts;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
@@ -108,8 +109,9 @@ internal static class CampaignQueries
         Ids.Segment.TryParse(id, out var key) && await db.Segments.AnyAsync(s => s.Id == key, ct) ? key : throw UnknownSegment();
 
     /// <summary>Saves; the segment may have been deleted meanwhile.</summary>
-    public static async Task SaveCampaignAsync(this CampaignsDb db, CancellationToken ct)
+    public static async Task SaveCampaignAsync(this CampaignsDb db, Campaign campaign, CancellationToken ct)
     {
+        db.AuditRow("campaign", campaign.Id, customerId: null, campaign);
         try
         {
             await db.SaveChangesAsync(ct);

@@ -13,7 +13,7 @@ internal static class CreateCampaign
         var segment = await db.RequireSegmentAsync(body.SegmentId, ct);
         var campaign = Campaign.Draft(body.Name!, segment, body.Channel ?? MessageChannel.Email, template, clock.GetUtcNow());
         db.Campaigns.Add(campaign);
-        await db.SaveCampaignAsync(ct);
+        await db.SaveCampaignAsync(campaign, ct);
         http.Response.Headers.ETag = ETags.Of(campaign.Version);
         var view = CampaignView.Of(campaign, open: false);
         return TypedResults.Created($"/v1/campaigns/{view.Id}", view);

@@ -4,6 +4,7 @@ using Crm.Campaigns.Features.Segments;
 using Crm.Campaigns.Features.Sending;
 using Crm.Contracts;
 using Crm.Hosting.Data;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -39,6 +40,7 @@ internal static class LaunchCampaign
 
             var now = clock.GetUtcNow();
             draft.Launch(now, Activity.Current?.Id);
+            db.AuditRow("campaign", draft.Id, customerId: null, draft);
             await db.SaveChangesAsync(ct);
             var segment = await db.Segments.AsNoTracking().FirstAsync(s => s.Id == draft.SegmentId, ct);
             var query = SegmentSql.Compile(SegmentDefinition.Parse(segment.Definition), AsOf.Day(segment.AsOf, now));

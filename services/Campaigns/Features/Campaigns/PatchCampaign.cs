@@ -18,7 +18,7 @@ internal static class PatchCampaign
         var template = input.Template!.ToTemplate();
         var segment = await db.RequireSegmentAsync(input.SegmentId, ct);
         campaign.Change(input.Name!, segment, input.Channel ?? campaign.Channel, template, clock.GetUtcNow());
-        await db.SaveCampaignAsync(ct);
+        await db.SaveCampaignAsync(campaign, ct);
         http.Response.Headers.ETag = ETags.Of(campaign.Version);
         return TypedResults.Ok(CampaignView.Of(campaign, open: false));
     }

@@ -1,4 +1,5 @@
 using Crm.Campaigns.Domain.Segments;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 
@@ -11,6 +12,7 @@ internal static class CreateSegment
     {
         var segment = Segment.Define(body.Name!, body.AsOf, body.Definition!.Value, clock.GetUtcNow());
         db.Segments.Add(segment);
+        db.AuditRow("segment", segment.Id, customerId: null, segment);
         await db.SaveChangesAsync(ct);
         var count = await db.CountMembersAsync(segment.Definition, segment.AsOf, clock, ct);
         http.Response.Headers.ETag = ETags.Of(segment.Version);

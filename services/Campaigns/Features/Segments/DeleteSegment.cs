@@ -1,4 +1,5 @@
 using Crm.Contracts;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
@@ -17,6 +18,7 @@ internal static class DeleteSegment
         var segment = await db.FindSegmentAsync(id, ct);
         ETags.RequireMatch(http, segment.Version);
         db.Segments.Remove(segment);
+        db.AuditRow("segment", segment.Id, customerId: null, segment);
         try
         {
             await db.SaveChangesAsync(ct);

@@ -1,3 +1,4 @@
+using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -22,6 +23,7 @@ internal static class PatchSegment
         var input = MergePatch.Apply(current, patch);
         await validation.EnsureValidAsync(input, ct);
         segment.Change(input.Name!, input.AsOf, input.Definition!.Value, clock.GetUtcNow());
+        db.AuditRow("segment", segment.Id, customerId: null, segment);
         try
         {
             await db.SaveChangesAsync(ct);

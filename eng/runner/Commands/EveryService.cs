@@ -1,0 +1,28 @@
+namespace Crm.Runner.Commands;
+
+/// <summary>One mode of the executable, run for each service of the platform that <c>./crm up</c> started.</summary>
+internal static class EveryService
+{
+    /// <summary>Prints what each said under its name; how many were asked, and how many answered with an error.</summary>
+    public static async Task<(int Asked, int Failed)> RunModeAsync(string[] mode, CancellationToken ct)
+    {
+        var root = Topology.FindRoot();
+        using var installation = Installation.Look(root);
+        if (installation.Ports is not { } ports)
+            throw new RunnerException("Nothing runs here.", "Run ./crm up first.");
+
+        var platform = new Platform(new PlatformOptions { Topology = Topology.Load(root), Folder = installation.Folder, Ports = ports });
+        platform.RequireBuilt();
+        var failed = 0;
+        foreach (var service in platform.Services.Values)
+        {
+            var result = await service.RunModeAsync(mode, ct);
+            Console.WriteLine($"{service.Name}:");
+            foreach (var line in (result.Output.Trim() is { Length: > 0 } output ? output : "none").Split('\n'))
+                Console.WriteLine($"  {line}");
+            failed += result.ExitCode == 0 ? 0 : 1;
+        }
+
+        return (platform.Services.Count, failed);
+    }
+}

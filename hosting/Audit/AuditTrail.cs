@@ -1,0 +1,48 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
+using Microsoft.AspNetCore.Http;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+
+namespace Crm.Hosting.Audit;
+
+public static class AuditTrail
+{
+    /// <summary>Adds an entry for the caller of the present request, or for the service itself; saved with the change.</summary>
+    /// <param name="action">What happened, in the past tense: <c>created</c>, <c>updated</c>, <c>revoked</c>.</param>
+    /// <param name="changes">See <see cref="AuditChanges.Between"/>.</param>
+    public static void Audit(this CrmDbContext db, string action, string recordType, Guid recordId, Guid? customerId, JsonObject changes)
+    {
+        var at = db.GetService<TimeProvider>().GetUtcNow();
+        var id = Guid.CreateVersion7(at);
+        var value = AuditValue.Of(id, changes);
+        db.Add(new AuditEntry
+        {
+            Id = id,
+            At = at,
+            Actor = db.GetService<IHttpContextAccessor>().HttpContext?.User.Subject() ?? $"svc:{db.GetService<ServiceName>().Value}",
+            TraceId = Activity.Current?.TraceId.ToHexString(),
+            Action = action,
+            RecordType = recordType,
+            RecordId = recordId,
+            CustomerId = customerId,
+            Digest = value.Digest(),
+            Value = value,
+        });
+    }
+
+    /// <summary>The same for a tracked row before it is saved: <c>created</c>, <c>updated</c> or <c>deleted</c>, with what differs.</summary>
+    public static void AuditRow(this CrmDbContext db, string recordType, Guid recordId, Guid? customerId, object row)
+    {
+        var entry = db.Entry(row);
+        var action = entry.State switch
+        {
+            EntityState.Added => "created",
+            EntityState.Deleted => "deleted",
+            _ => "updated",
+        };
+        db.Audit(action, recordType, recordId, customerId, AuditChanges.Of(entry));
+    }
+}

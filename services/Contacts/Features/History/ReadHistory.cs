@@ -1,0 +1,54 @@
+using System.Text.Json.Nodes;
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features.History;
+
+/// <summary>
+/// Who changed what in a customer's record, newest first; with <c>field</c> only the changes of this field.
+/// </summary>
+internal static class ReadHistory
+{
+    public static async Task<Ok<Page<HistoryEntry>>> Handle(string id, HttpContext http, ContactsDb db, CancellationToken ct)
+    {
+        if (!Ids.Customer.TryParse(id, out var customer) || !await db.Customers.AnyAsync(c => c.Id == customer, ct))
+        {
+            throw ProblemException.NotFound("customer");
+        }
+
+        var page = PageRequest.Read(http.Request, Ids.History);
+        var entries = db.AuditEntries.AsNoTracking().Include(e => e.Value).Where(e => e.RecordType == Customer.RecordType && e.RecordId == customer);
+        if (http.Request.Query["field"] is [{ Length: > 0 } field])
+        {
+            if (!SlugAttribute.IsSlug(field))
+            {
+                throw ProblemException.InvalidParameter("field", "The name of a field, such as family_name.");
+            }
+
+            // As AuditChanges writes it; inside a value the quotes would be escaped.
+            var member = $"\"{field}\":{{\"old\":";
+            entries = entries.Where(e => e.Value!.Changes.Contains(member));
+        }
+
+        return TypedResults.Ok(await entries.ToPageAsync(page, e => e.Id, Ids.History, HistoryEntry.Of, ct));
+    }
+}
+
+/// <summary>One change: what the fields were before and after it.</summary>
+/// <param name="Actor">The key or user, or <c>svc:…</c> for the platform's own work.</param>
+/// <param name="Action"><c>created</c>, <c>updated</c>, …</param>
+/// <param name="Changes">Null when the values were erased; that there was a change stays.</param>
+public sealed record HistoryEntry(string Id, DateTimeOffset At, string Actor, string? TraceId, string Action, IReadOnlyList<FieldChange>? Changes)
+{
+    internal static HistoryEntry Of(AuditEntry entry) => new(
+        Ids.History.Format(entry.Id), entry.At, entry.Actor, entry.TraceId, entry.Action,
+        entry.Value is { } value
+            ? [.. JsonNode.Parse(value.Changes)!.AsObject().Select(c => new FieldChange(c.Key, c.Value!["old"], c.Value["new"]))]
+            : null);
+}
+
+public sealed record FieldChange(string Field, JsonNode? Old, JsonNode? New);
