@@ -1,3 +1,4 @@
+using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -107,5 +108,5 @@ public static class AuditChanges
         return changes;
     }
 
-    private static JsonNode? Json(object? value) => JsonSerializer.SerializeToNode(value, JsonDefaults.Options);
+    private static JsonNode? Json(object? value) => JsonSerializer.SerializeToNode(value is IPAddress address ? address.ToString() : value, JsonDefaults.Options);
 }
