@@ -7,6 +7,8 @@ public static class Scopes
     public const string CustomersWrite = "customers:write";
     public const string ConsentsRead = "consents:read";
     public const string ConsentsWrite = "consents:write";
+    public const string ImportsRead = "imports:read";
+    public const string ImportsWrite = "imports:write";
     public const string InteractionsRead = "interactions:read";
     public const string InteractionsWrite = "interactions:write";
     public const string BillingRead = "billing:read";
@@ -23,7 +25,7 @@ public static class Scopes
 
     public static readonly IReadOnlyList<string> All =
     [
-        CustomersRead, CustomersWrite, ConsentsRead, ConsentsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
+        CustomersRead, CustomersWrite, ConsentsRead, ConsentsWrite, ImportsRead, ImportsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
         CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
     ];
 }

@@ -1,6 +1,7 @@
 using Crm.Contracts;
 using Crm.Hosting;
 using Crm.Hosting.Web;
+using Yarp.ReverseProxy.Model;
 
 namespace Crm.Gateway;
 
@@ -32,14 +33,18 @@ internal static class EdgeRules
             // Kestrel renames Content-Length so when both came. Two servers may read that differently (RFC 9112, section 6.3).
             await Problems.WriteAsync(http, ProblemCodes.BadRequest, "Content-Length and Transfer-Encoding exclude each other.");
         }
-        else if (http.Request.ContentLength > CrmService.BodyLimit)
+        else if (http.Request.ContentLength > LimitOf(http))
         {
             // Said before a byte of the body is read; the server closes the connection instead of reading on.
-            await Problems.WriteAsync(http, ProblemCodes.BodyTooLarge, $"A body has at most {CrmService.BodyLimit} bytes.");
+            await Problems.WriteAsync(http, ProblemCodes.BodyTooLarge, $"A body has at most {LimitOf(http)} bytes here.");
         }
         else
         {
             await next(http);
         }
     }
+
+    /// <summary>A route may take more: imports are streamed.</summary>
+    private static long LimitOf(HttpContext http) =>
+        http.GetEndpoint()?.Metadata.GetMetadata<RouteModel>()?.Config.MaxRequestBodySize ?? CrmService.BodyLimit;
 }

@@ -13,16 +13,32 @@ public static class AuditTrail
     /// <summary>Adds an entry for the caller of the present request, or for the service itself; saved with the change.</summary>
     /// <param name="action">What happened, in the past tense: <c>created</c>, <c>updated</c>, <c>revoked</c>.</param>
     /// <param name="changes">See <see cref="AuditChanges.Between"/>.</param>
-    public static void Audit(this CrmDbContext db, string action, string recordType, Guid recordId, Guid? customerId, JsonObject changes)
+    public static void Audit(this CrmDbContext db, string action, string recordType, Guid recordId, Guid? customerId, JsonObject changes) => db.Add(db.Compose(
+        action, recordType, recordId, customerId, changes,
+        db.GetService<IHttpContextAccessor>().HttpContext?.User.Subject() ?? $"svc:{db.GetService<ServiceName>().Value}"));
+
+    /// <summary>Many entries at once inside the transaction at hand, for work that a service does for somebody who asked for it earlier.</summary>
+    public static async Task AuditAsync(
+        this CrmDbContext db, string actor, IEnumerable<(string Action, string RecordType, Guid RecordId, Guid? CustomerId, JsonObject Changes)> changes, CancellationToken ct)
+    {
+        var entries = changes.Select(c => db.Compose(c.Action, c.RecordType, c.RecordId, c.CustomerId, c.Changes, actor)).ToList();
+        if (entries.Count > 0)
+        {
+            await db.CopyAsync(entries, ct);
+            await db.CopyAsync(entries.ConvertAll(e => e.Value!), ct);
+        }
+    }
+
+    private static AuditEntry Compose(this CrmDbContext db, string action, string recordType, Guid recordId, Guid? customerId, JsonObject changes, string actor)
     {
         var at = db.GetService<TimeProvider>().GetUtcNow();
         var id = Guid.CreateVersion7(at);
         var value = AuditValue.Of(id, changes);
-        db.Add(new AuditEntry
+        return new AuditEntry
         {
             Id = id,
             At = at,
-            Actor = db.GetService<IHttpContextAccessor>().HttpContext?.User.Subject() ?? $"svc:{db.GetService<ServiceName>().Value}",
+            Actor = actor,
             TraceId = Activity.Current?.TraceId.ToHexString(),
             Action = action,
             RecordType = recordType,
@@ -30,7 +46,7 @@ public static class AuditTrail
             CustomerId = customerId,
             Digest = value.Digest(),
             Value = value,
-        });
+        };
     }
 
     /// <summary>The same for a tracked row before it is saved: <c>created</c>, <c>updated</c> or <c>deleted</c>, with what differs.</summary>

@@ -32,7 +32,13 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
     public DbSet<AuditEntry> AuditEntries => Set<AuditEntry>();
 
     /// <summary>Adds the event to the outbox; it leaves the service only when the transaction commits.</summary>
-    public void Publish(IAggregate aggregate, object integrationEvent)
+    public void Publish(IAggregate aggregate, object integrationEvent) => Outbox.Add(Compose(aggregate, integrationEvent));
+
+    /// <summary>The same for many, written at once inside the transaction at hand.</summary>
+    public Task PublishAsync(IEnumerable<(IAggregate Aggregate, object Event)> events, CancellationToken ct) =>
+        this.CopyAsync([.. events.Select(e => Compose(e.Aggregate, e.Event))], ct);
+
+    private static OutboxMessage Compose(IAggregate aggregate, object integrationEvent)
     {
         var route = EventCatalog.Of(integrationEvent.GetType());
         using var activity = Telemetry.Messaging.StartActivity($"create {route.Exchange}", ActivityKind.Producer);
@@ -53,7 +59,7 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
             .SetTag("messaging.operation.type", "create")
             .SetTag("messaging.destination.name", route.Exchange)
             .SetTag("messaging.message.id", message.Id);
-        Outbox.Add(message);
+        return message;
     }
 
     /// <summary>

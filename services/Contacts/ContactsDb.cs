@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Imports;
 using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
 
@@ -16,6 +17,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<Consent> Consents => Set<Consent>();
     public DbSet<CurrentConsent> CurrentConsents => Set<CurrentConsent>();
     public DbSet<ConsentConfirmation> ConsentConfirmations => Set<ConsentConfirmation>();
+    public DbSet<Import> Imports => Set<Import>();
+    public DbSet<SavedMapping> ImportMappings => Set<SavedMapping>();
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {
@@ -28,6 +31,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<ConsentChannel>();
         configurationBuilder.EnumAsWord<ConsentState>();
         configurationBuilder.EnumAsWord<LegalBasis>();
+        configurationBuilder.EnumAsWord<ImportFormat>();
+        configurationBuilder.EnumAsWord<ImportStatus>();
     }
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
@@ -74,6 +79,19 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             confirmation.Property(c => c.ConsentId).ValueGeneratedNever();
             // Tells only the order of inserts.
             confirmation.HasOne<Consent>().WithOne().HasForeignKey<ConsentConfirmation>(c => c.ConsentId);
+        });
+        modelBuilder.Entity<Import>(import =>
+        {
+            import.ToTable("imports");
+            import.Property(i => i.Id).ValueGeneratedNever();
+            import.Property(i => i.Mapping).AsJson();
+        });
+        modelBuilder.Entity<SavedMapping>(mapping =>
+        {
+            mapping.ToTable("import_mappings");
+            mapping.HasKey(m => m.Name);
+            mapping.Property(m => m.Definition).AsJson();
+            mapping.Property(m => m.Version).IsConcurrencyToken();
         });
         modelBuilder.Entity<CurrentConsent>(current =>
         {

@@ -1,11 +1,15 @@
 using Crm.Contacts;
 using Crm.Contacts.Consumers;
 using Crm.Contacts.Features;
+using Crm.Contacts.Features.Imports;
 using Crm.Hosting;
 
 var builder = WebApplication.CreateBuilder(args);
 builder.AddCrmService<ContactsDb>("contacts", bus => bus.Consume<EnterConsentStatements>("consent-statements"));
 builder.Services.AddValidation();
+builder.Services.AddScoped<ImportBatch>();
+builder.Services.AddSingleton<ImportSignal>();
+builder.Services.AddHostedService<ImportWorker>();
 
 var app = builder.Build();
 app.UseCrmService();

@@ -16,6 +16,9 @@ public enum CustomerState
     Active,
     Merged,
     Erased,
+
+    /// <summary>Made by an import that was undone.</summary>
+    Removed,
 }
 
 public enum Lifecycle
@@ -120,6 +123,24 @@ internal sealed class Customer : IAggregate
         }
 
         return changed;
+    }
+
+    /// <summary>Its import was undone: only the id and what was counted by it stay.</summary>
+    public void Remove(DateTimeOffset now)
+    {
+        State = CustomerState.Removed;
+        GivenName = FamilyName = Name = Locale = TimeZone = Department = SourceDetail = null;
+        BirthDate = null;
+        SourceReferrerId = null;
+        DisplayName = SearchName = "";
+        Emails = [];
+        Phones = [];
+        Addresses = [];
+        Attributes = [];
+        Identifiers.Clear();
+        ExternalIds.Clear();
+        Version++;
+        UpdatedAt = now;
     }
 
     /// <summary>The writable fields as they are now: what a merge patch is applied to.</summary>

@@ -1,7 +1,9 @@
 using Crm.Contacts.Features.History;
+using Crm.Contacts.Features.Imports;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Mvc;
 
 namespace Crm.Contacts.Features;
 
@@ -27,5 +29,19 @@ internal static class Endpoints
         var consents = customers.MapGroup("/{id}/consents").WithTags("consents");
         consents.MapPost("/", RecordConsent.Handle).RequireScope(Scopes.ConsentsWrite).WithName("recordConsent");
         consents.MapGet("/", ReadConsents.Handle).RequireScope(Scopes.ConsentsRead).WithName("readConsents").WithQuery(PageRequest.Parameters);
+
+        var imports = app.MapGroup("/v1/imports").WithTags("imports");
+        imports.MapPost("/", ReceiveImport.Handle).RequireScope(Scopes.ImportsWrite).WithName("createImport").WithQuery(ReceiveImport.Parameters)
+            .Accepts<string>("text/csv", "application/x-ndjson", "application/jsonl").WithMetadata(new RequestSizeLimitAttribute(ReceiveImport.LargestBody));
+        imports.MapGet("/", ReadImports.List).RequireScope(Scopes.ImportsRead).WithName("listImports").WithQuery(PageRequest.Parameters);
+        imports.MapGet("/{id}", ReadImports.One).RequireScope(Scopes.ImportsRead).WithName("readImport");
+        imports.MapGet("/{id}/results", ReadImports.Results).RequireScope(Scopes.ImportsRead).WithName("listImportResults").WithQuery(ReadImports.ResultParameters);
+        imports.MapPost("/{id}/undo", UndoImport.Handle).RequireScope(Scopes.ImportsWrite).WithName("undoImport");
+
+        var mappings = app.MapGroup("/v1/import-mappings").WithTags("imports");
+        mappings.MapGet("/", ImportMappings.List).RequireScope(Scopes.ImportsRead).WithName("listImportMappings");
+        mappings.MapGet("/{name}", ImportMappings.One).RequireScope(Scopes.ImportsRead).WithName("readImportMapping").Produces<ImportMappings.MappingView>();
+        mappings.MapPut("/{name}", ImportMappings.Put).RequireScope(Scopes.ImportsWrite).WithName("putImportMapping");
+        mappings.MapDelete("/{name}", ImportMappings.Delete).RequireScope(Scopes.ImportsWrite).WithName("deleteImportMapping");
     }
 }

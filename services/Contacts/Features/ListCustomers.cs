@@ -32,7 +32,7 @@ internal static class ListCustomers
 
     private static IQueryable<Customer> Filter(HttpRequest request, ContactsDb db)
     {
-        IQueryable<Customer> customers = db.Customers;
+        IQueryable<Customer> customers = db.Customers.Where(c => c.State != CustomerState.Removed);
         if (request.Query["email"] is [{ } email])
         {
             var value = Email.Normalize(email).ToLowerInvariant();

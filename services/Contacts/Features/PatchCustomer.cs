@@ -18,6 +18,7 @@ internal static class PatchCustomer
             throw ProblemException.NotFound("customer");
         }
 
+        customer.RequireThere();
         ETags.RequireMatch(http, customer.Version);
         var input = MergePatch.Apply(customer.ToInput(), patch);
         return await SaveAsync(customer, input, http, db, validation, clock, ct);

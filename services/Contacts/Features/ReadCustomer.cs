@@ -24,6 +24,6 @@ internal static class ReadCustomer
     /// <exception cref="ProblemException">404.</exception>
     public static async Task<Customer> FindAsync(this ContactsDb db, string id, CancellationToken ct) =>
         Ids.Customer.TryParse(id, out var key) && await db.Whole().AsNoTracking().FirstOrDefaultAsync(c => c.Id == key, ct) is { } customer
-            ? customer
+            ? customer.RequireThere()
             : throw ProblemException.NotFound("customer");
 }

@@ -80,6 +80,7 @@ internal static class RecordConsent
             throw ProblemException.NotFound("customer");
         }
 
+        customer.RequireThere();
         var said = new Consent
         {
             Id = Guid.CreateVersion7(now),

@@ -1,0 +1,188 @@
+using Crm.Hosting.Web;
+
+namespace Crm.Contacts.Domain.Imports;
+
+public enum ImportFormat
+{
+    Csv,
+    Ndjson,
+}
+
+public enum ImportStatus
+{
+    Queued,
+    Running,
+    Completed,
+    Undoing,
+    Undone,
+}
+
+/// <summary>What became of one row.</summary>
+public enum ImportOutcome
+{
+    Created,
+    Updated,
+    Unchanged,
+    Failed,
+}
+
+/// <summary>What an undo did with a row.</summary>
+public enum UndoOutcome
+{
+    Removed,
+    Restored,
+    Refused,
+}
+
+/// <summary>By what a row finds the customer that it is about.</summary>
+public enum MatchKey
+{
+    ExternalId,
+    Email,
+    Phone,
+}
+
+/// <summary>
+/// A file of customers on its way in, batch by batch. The checkpoint moves in the transaction of its rows: a process
+/// that dies leaves whole batches behind, and the next one goes on where it was.
+/// </summary>
+internal sealed class Import
+{
+    private Import()
+    {
+    }
+
+    public Guid Id { get; private set; }
+    public ImportStatus Status { get; private set; }
+    public ImportFormat Format { get; private set; }
+    public string? MappingName { get; private set; }
+    public ImportMapping Mapping { get; private set; } = null!;
+    public string[] Columns { get; private set; } = [];
+    public string[] IgnoredColumns { get; private set; } = [];
+    public string[] MatchOn { get; private set; } = [];
+    public bool DryRun { get; private set; }
+    public string Actor { get; private set; } = "";
+    public int Total { get; private set; }
+    public int NextRow { get; private set; }
+    public int Attempts { get; private set; }
+    public int Created { get; private set; }
+    public int Updated { get; private set; }
+    public int Unchanged { get; private set; }
+    public int Failed { get; private set; }
+    public int Removed { get; private set; }
+    public int Restored { get; private set; }
+    public int Refused { get; private set; }
+    public DateTimeOffset CreatedAt { get; private set; }
+    public DateTimeOffset? StartedAt { get; private set; }
+    public DateTimeOffset? FinishedAt { get; private set; }
+    public DateTimeOffset? UndoAskedAt { get; private set; }
+    public string? UndoAskedBy { get; private set; }
+    public DateTimeOffset? UndoneAt { get; private set; }
+
+    public static Import Receive(ImportFormat format, string? mappingName, ImportMapping mapping, IEnumerable<MatchKey> matchOn, bool dryRun, string actor, DateTimeOffset now) => new()
+    {
+        Id = Guid.CreateVersion7(now),
+        Format = format,
+        MappingName = mappingName,
+        Mapping = mapping,
+        MatchOn = [.. matchOn.Select(Hosting.Data.EnumColumns.ToWord)],
+        DryRun = dryRun,
+        Actor = actor,
+        NextRow = 1,
+        CreatedAt = now,
+    };
+
+    /// <summary>The body is stored whole.</summary>
+    public void Received(IReadOnlyCollection<string> columns, IReadOnlyCollection<string> ignored, int total)
+    {
+        Columns = [.. columns];
+        IgnoredColumns = [.. ignored];
+        Total = total;
+    }
+
+    public void Start(DateTimeOffset now)
+    {
+        Status = ImportStatus.Running;
+        StartedAt ??= now;
+    }
+
+    public void Count(ImportOutcome outcome)
+    {
+        switch (outcome)
+        {
+            case ImportOutcome.Created:
+                Created++;
+                break;
+            case ImportOutcome.Updated:
+                Updated++;
+                break;
+            case ImportOutcome.Unchanged:
+                Unchanged++;
+                break;
+            default:
+                Failed++;
+                break;
+        }
+    }
+
+    /// <summary>Everything before this row is done.</summary>
+    public void Advance(int nextRow, DateTimeOffset now)
+    {
+        NextRow = nextRow;
+        Attempts = 0;
+        if (NextRow > Total)
+        {
+            Status = ImportStatus.Completed;
+            FinishedAt = now;
+        }
+    }
+
+    /// <summary>A repeated wish changes nothing.</summary>
+    /// <exception cref="RuleViolationException">It was a dry run, or is not finished.</exception>
+    public void AskUndo(string actor, DateTimeOffset now)
+    {
+        if (Status is ImportStatus.Undoing or ImportStatus.Undone)
+        {
+            return;
+        }
+
+        if (DryRun)
+        {
+            throw new RuleViolationException("A dry run changed nothing that could be undone.");
+        }
+
+        if (Status != ImportStatus.Completed)
+        {
+            throw new RuleViolationException("The import is not finished; wait until it is.");
+        }
+
+        Status = ImportStatus.Undoing;
+        UndoAskedAt = now;
+        UndoAskedBy = actor;
+    }
+
+    public void Count(UndoOutcome outcome)
+    {
+        switch (outcome)
+        {
+            case UndoOutcome.Removed:
+                Removed++;
+                break;
+            case UndoOutcome.Restored:
+                Restored++;
+                break;
+            default:
+                Refused++;
+                break;
+        }
+    }
+
+    /// <summary>A batch of the undo is done.</summary>
+    public void Undid() => Attempts = 0;
+
+    public void Undone(DateTimeOffset now)
+    {
+        Status = ImportStatus.Undone;
+        UndoneAt = now;
+    }
+}

@@ -1,0 +1,360 @@
+using System.ComponentModel.DataAnnotations;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Crm.Hosting.Web;
+
+namespace Crm.Contacts.Domain.Imports;
+
+/// <summary>How the columns of a file become the fields of a customer.</summary>
+public sealed partial record ImportMapping : IValidatableObject
+{
+    private const int MostFields = 500;
+
+    /// <summary>
+    /// By column (letter case does not matter) the field that it fills: <c>kind given_name family_name full_name name
+    /// birth_date locale time_zone lifecycle department tier source.type source.detail email email.work phone phone.mobile
+    /// address.lines address.city address.region address.postal_code address.country</c>, an address of a type
+    /// (<c>address.shipping.city</c>), <c>external_id.&lt;system&gt;</c>, <c>attributes.&lt;name&gt;</c>, or
+    /// <c>ignore</c>. Of several columns for one field the first that is not empty counts. Empty: the columns are called
+    /// as the fields.
+    /// </summary>
+    public Dictionary<string, string>? Fields { get; init; }
+
+    /// <summary>By field what a row has that says nothing; on a customer that exists already they change nothing.</summary>
+    public Dictionary<string, string>? Defaults { get; init; }
+
+    /// <summary>By field what values become: <c>{"lifecycle":{"Customer":"active_buyer"}}</c>; letter case does not matter.</summary>
+    public Dictionary<string, Dictionary<string, string>>? Values { get; init; }
+
+    /// <summary>Before phone numbers that are written without one, such as <c>+44</c>; a leading 0 goes.</summary>
+    [RegularExpression(@"^\+[1-9][0-9]{0,3}$", ErrorMessage = "wrong_format|A calling code such as +44.")]
+    public string? CallingCode { get; init; }
+
+    /// <summary>Of dates that are not ISO 8601, such as <c>dd/MM/yyyy</c> (.NET's letters).</summary>
+    [Line(40)]
+    public string? DateFormat { get; init; }
+
+    public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
+    {
+        if (Fields?.Count > MostFields || Defaults?.Count > MostFields || Values?.Count > MostFields)
+        {
+            yield return new($"too_many|At most {MostFields} entries.", [nameof(Fields)]);
+        }
+
+        foreach (var (name, targets) in new[] { (nameof(Fields), Fields?.Values), (nameof(Defaults), (IEnumerable<string>?)Defaults?.Keys), (nameof(Values), Values?.Keys) })
+        {
+            foreach (var target in targets ?? [])
+            {
+                if (ImportTarget.Parse(target) is null)
+                {
+                    yield return new($"unknown_value|There is no field {(target is { Length: <= 80 } ? target : "of this name")}.", [name]);
+                }
+            }
+        }
+    }
+}
+
+/// <summary>A mapping under its name.</summary>
+internal sealed class SavedMapping
+{
+    public required string Name { get; init; }
+    public ImportMapping Definition { get; set; } = null!;
+    public long Version { get; set; }
+    public DateTimeOffset UpdatedAt { get; set; }
+}
+
+internal enum TargetKind
+{
+    Ignore,
+    Scalar,
+    FullName,
+    Source,
+    Email,
+    Phone,
+    Address,
+    ExternalId,
+    Attribute,
+}
+
+/// <summary>A field that a column can fill.</summary>
+/// <param name="Name">Of the scalar, the part of the address or source, the system, the attribute.</param>
+/// <param name="Type">Of the contact point.</param>
+internal sealed record ImportTarget(string Text, TargetKind Kind, string Name, string? Type)
+{
+    private static readonly HashSet<string> Scalars =
+        ["kind", "given_name", "family_name", "name", "birth_date", "locale", "time_zone", "lifecycle", "department", "tier"];
+
+    private static readonly HashSet<string> AddressParts = ["lines", "city", "region", "postal_code", "country"];
+
+    private static readonly HashSet<string> Types = [.. Enum.GetValues<ContactPointType>().Select(Hosting.Data.EnumColumns.ToWord)];
+
+    /// <summary>Null when there is no such field.</summary>
+    public static ImportTarget? Parse(string? text) => text is null ? null : text.Split('.', 3) switch
+    {
+        ["ignore"] => new(text, TargetKind.Ignore, "", null),
+        ["full_name"] => new(text, TargetKind.FullName, "", null),
+        [var name] when Scalars.Contains(name) => new(text, TargetKind.Scalar, name, null),
+        ["source", "type" or "detail"] parts => new(text, TargetKind.Source, parts[1], null),
+        ["email"] => new(text, TargetKind.Email, "", null),
+        ["email", var type] when Types.Contains(type) => new(text, TargetKind.Email, "", type),
+        ["phone"] => new(text, TargetKind.Phone, "", null),
+        ["phone", var type] when Types.Contains(type) => new(text, TargetKind.Phone, "", type),
+        ["address", var part] when AddressParts.Contains(part) => new(text, TargetKind.Address, part, null),
+        ["address", var type, var part] when Types.Contains(type) && AddressParts.Contains(part) => new(text, TargetKind.Address, part, type),
+        ["external_id", ..] when SlugAttribute.IsSlug(text["external_id.".Length..]) => new(text, TargetKind.ExternalId, text["external_id.".Length..], null),
+        ["attributes", ..] when SlugAttribute.IsSlug(text["attributes.".Length..]) => new(text, TargetKind.Attribute, text["attributes.".Length..], null),
+        _ => null,
+    };
+}
+
+/// <summary>A mapping and the columns of one file, ready for its rows.</summary>
+internal sealed class CompiledMapping
+{
+    private static readonly Dictionary<string, string> CountryCodes = CountriesByName();
+
+    private readonly ImportMapping _mapping;
+    private readonly ImportTarget?[] _columns;
+    private readonly Dictionary<string, ImportTarget>? _members;
+    private readonly Dictionary<string, Dictionary<string, string>> _values;
+
+    /// <param name="columns">Of a CSV file; none for NDJSON.</param>
+    public CompiledMapping(ImportMapping mapping, IReadOnlyList<string> columns)
+    {
+        _mapping = mapping;
+        _values = (mapping.Values ?? []).ToDictionary(v => v.Key, v => new Dictionary<string, string>(v.Value, StringComparer.OrdinalIgnoreCase), StringComparer.Ordinal);
+        _members = mapping.Fields is { Count: > 0 } fields
+            ? fields.DistinctBy(f => f.Key.Trim(), StringComparer.OrdinalIgnoreCase).ToDictionary(f => f.Key.Trim(), f => ImportTarget.Parse(f.Value)!, StringComparer.OrdinalIgnoreCase)
+            : null;
+        _columns = [.. columns.Select(c => _members is null ? ImportTarget.Parse(c.Trim()) : _members.GetValueOrDefault(c.Trim()))];
+        Ignored = [.. columns.Where((_, i) => _columns[i] is null)];
+    }
+
+    /// <summary>Columns that fill nothing: told, so that nothing is lost in silence.</summary>
+    public IReadOnlyList<string> Ignored { get; }
+
+    /// <summary>False when no column fills anything.</summary>
+    public bool FillsAnything => _columns.Any(c => c is not null and not { Kind: TargetKind.Ignore });
+
+    /// <summary>A row as the body of a merge patch of a customer.</summary>
+    /// <exception cref="ProblemException">The row cannot be read.</exception>
+    public JsonObject Read(ImportFormat format, string body)
+    {
+        if (format == ImportFormat.Csv)
+        {
+            var cells = JsonSerializer.Deserialize<string[]>(body)!;
+            if (cells.Length != _columns.Length)
+            {
+                throw ProblemException.Invalid(new FieldError("", "wrong_length", $"The row has {cells.Length} cells, the header {_columns.Length}."));
+            }
+
+            return Build(cells.Select((cell, i) => (_columns[i], cell)));
+        }
+
+        JsonObject? line;
+        try
+        {
+            line = JsonSerializer.Deserialize<JsonObject>(body, JsonDefaults.Options);
+        }
+        catch (JsonException exception)
+        {
+            throw Problems.DescribeJson(exception);
+        }
+
+        return line is null ? throw ProblemException.Invalid(new FieldError("", "wrong_type", "A row is an object.")) : _members is null ? line : Build(Flat(line));
+    }
+
+    /// <summary>Fills what neither the row nor the customer says: of new customers only.</summary>
+    public void AddDefaults(JsonObject customer)
+    {
+        if (_mapping.Defaults is { Count: > 0 } defaults)
+        {
+            foreach (var (name, value) in Build(defaults.Select(d => (ImportTarget.Parse(d.Key), d.Value))))
+            {
+                if (customer[name] is null)
+                {
+                    customer[name] = value!.DeepClone();
+                }
+                else if (value is JsonObject members && customer[name] is JsonObject there)
+                {
+                    foreach (var (member, inner) in members.Where(m => there[m.Key] is null).ToList())
+                    {
+                        there[member] = inner!.DeepClone();
+                    }
+                }
+            }
+        }
+
+        customer["source"] ??= new JsonObject();
+        CompleteSource(customer);
+    }
+
+    /// <summary>Who is not said to have come in another way came by the import.</summary>
+    public static void CompleteSource(JsonObject customer)
+    {
+        if (customer["source"] is JsonObject source)
+        {
+            source["type"] ??= "import";
+        }
+    }
+
+    private IEnumerable<(ImportTarget?, string)> Flat(JsonObject line)
+    {
+        // In the order of the mapping: of several members for one field the first counts.
+        foreach (var (name, target) in _members!)
+        {
+            var member = line.FirstOrDefault(m => string.Equals(m.Key, name, StringComparison.OrdinalIgnoreCase)).Value;
+            if (member is JsonValue value)
+            {
+                yield return (target, value.TryGetValue(out string? text) ? text : value.ToJsonString());
+            }
+            else if (member is not null)
+            {
+                throw ProblemException.Invalid(new FieldError($"/{name}", "wrong_type", "A mapped member is text, a number or a boolean."));
+            }
+        }
+    }
+
+    private JsonObject Build(IEnumerable<(ImportTarget? Target, string Value)> cells)
+    {
+        var customer = new JsonObject();
+        foreach (var (target, cell) in cells)
+        {
+            var value = cell.Trim();
+            if (target is null || target.Kind == TargetKind.Ignore || value.Length == 0)
+            {
+                continue;
+            }
+
+            if (_values.TryGetValue(target.Text, out var values) && values.TryGetValue(value, out var other))
+            {
+                value = other;
+                if (value.Length == 0)
+                {
+                    continue;
+                }
+            }
+
+            switch (target.Kind)
+            {
+                case TargetKind.Scalar:
+                    customer[target.Name] ??= target.Name == "birth_date" ? Date(value) : value;
+                    break;
+                case TargetKind.FullName:
+                    var blank = value.LastIndexOf(' ');
+                    customer["given_name"] ??= blank < 0 ? null : value[..blank].Trim();
+                    customer["family_name"] ??= value[(blank + 1)..];
+                    break;
+                case TargetKind.Source:
+                    Object("source")[target.Name] ??= value;
+                    break;
+                case TargetKind.Attribute:
+                    Object("attributes")[target.Name] ??= value;
+                    break;
+                case TargetKind.ExternalId:
+                    Array("external_ids").Add(new JsonObject { ["system"] = target.Name, ["id"] = value });
+                    break;
+                case TargetKind.Email:
+                    AddPoint("emails", "address", value, target.Type);
+                    break;
+                case TargetKind.Phone:
+                    AddPoint("phones", "number", Phone(value), target.Type);
+                    break;
+                default:
+                    SetAddress(target, value);
+                    break;
+            }
+        }
+
+        if (customer["given_name"] is null)
+        {
+            customer.Remove("given_name");
+        }
+
+        return customer;
+
+        JsonObject Object(string name) => (JsonObject)(customer[name] ??= new JsonObject());
+
+        JsonArray Array(string name) => (JsonArray)(customer[name] ??= new JsonArray());
+
+        void AddPoint(string list, string member, string value, string? type)
+        {
+            var points = Array(list);
+            if (points.Any(p => string.Equals((string?)p![member], value, StringComparison.OrdinalIgnoreCase)))
+            {
+                return;
+            }
+
+            var point = new JsonObject { [member] = value };
+            if (type is not null)
+            {
+                point["type"] = type;
+            }
+
+            points.Add(point);
+        }
+
+        void SetAddress(ImportTarget target, string value)
+        {
+            var addresses = Array("addresses");
+            var address = (JsonObject?)addresses.FirstOrDefault(a => (string?)a!["type"] == target.Type);
+            if (address is null)
+            {
+                address = [];
+                if (target.Type is not null)
+                {
+                    address["type"] = target.Type;
+                }
+
+                addresses.Add(address);
+            }
+
+            if (target.Name == "lines")
+            {
+                var lines = (JsonArray)(address["lines"] ??= new JsonArray());
+                foreach (var line in value.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
+                {
+                    lines.Add(line);
+                }
+            }
+            else
+            {
+                address[target.Name] ??= target.Name == "country" ? CountryCodes.GetValueOrDefault(value, value) : value;
+            }
+        }
+    }
+
+    private string Date(string value)
+    {
+        string[] formats = _mapping.DateFormat is { } format ? [format, "yyyy-MM-dd"] : ["yyyy-MM-dd", "yyyy-MM-dd'T'HH:mm:ss.FFFK", "yyyy-MM-dd HH:mm:ss"];
+        return DateTime.TryParseExact(value, formats, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var date)
+            ? date.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)
+            : throw ProblemException.Invalid(new FieldError("/birth_date", "wrong_format", "Not a date in the mapping's format."));
+    }
+
+    private string Phone(string value)
+    {
+        var number = Domain.Phone.Normalize(value);
+        return number.StartsWith('+') || _mapping.CallingCode is not { } code ? number : code + number.TrimStart('0');
+    }
+
+    private static Dictionary<string, string> CountriesByName()
+    {
+        var codes = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase)
+        {
+            ["USA"] = "US", ["U.S.A."] = "US", ["U.S."] = "US", ["United States of America"] = "US", ["UK"] = "GB", ["Great Britain"] = "GB", ["England"] = "GB",
+            ["Scotland"] = "GB", ["Wales"] = "GB", ["Holland"] = "NL", ["The Netherlands"] = "NL", ["Czech Republic"] = "CZ", ["Turkey"] = "TR", ["South Korea"] = "KR",
+            ["Russia"] = "RU", ["Vietnam"] = "VN", ["Ivory Coast"] = "CI",
+        };
+        foreach (var region in CultureInfo.GetCultures(CultureTypes.SpecificCultures).Select(c => new RegionInfo(c.Name)).Where(r => r.TwoLetterISORegionName.All(char.IsAsciiLetterUpper)))
+        {
+            codes.TryAdd(region.EnglishName, region.TwoLetterISORegionName);
+            codes.TryAdd(region.NativeName, region.TwoLetterISORegionName);
+            codes.TryAdd(region.TwoLetterISORegionName, region.TwoLetterISORegionName);
+            codes.TryAdd(region.ThreeLetterISORegionName, region.TwoLetterISORegionName);
+        }
+
+        return codes;
+    }
+}

@@ -1,0 +1,107 @@
+using Crm.Contacts.Domain.Imports;
+using Crm.Hosting;
+using Npgsql;
+
+namespace Crm.Contacts.Features.Imports;
+
+/// <summary>Wakes this process's worker. A hint only: the worker's poll is the truth.</summary>
+internal sealed class ImportSignal : IDisposable
+{
+    private readonly SemaphoreSlim _signal = new(0);
+
+    public void Raise()
+    {
+        if (_signal.CurrentCount == 0)
+        {
+            _signal.Release();
+        }
+    }
+
+    public Task WaitAsync(TimeSpan poll, CancellationToken ct) => _signal.WaitAsync(poll, ct);
+
+    public void Dispose() => _signal.Dispose();
+}
+
+/// <summary>
+/// Works on imports and their undos, a batch a transaction. Any number of replicas may run: the row lock on the import
+/// says whose batch it is, and ends with the process.
+/// </summary>
+internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSignal signal, NpgsqlDataSource dataSource, ILogger<ImportWorker> logger) : BackgroundService
+{
+    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
+
+    private static readonly System.Diagnostics.Metrics.Counter<long> Rows =
+        Telemetry.Meter.CreateCounter<long>("crm.contacts.import_rows", description: "Rows of imports by what became of them");
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                if (!await StepAsync(stoppingToken))
+                {
+                    await signal.WaitAsync(Poll, stoppingToken);
+                }
+            }
+            catch (Exception) when (stoppingToken.IsCancellationRequested)
+            {
+                // The batch is rolled back and done by whoever is next.
+            }
+            catch (Exception exception)
+            {
+                LogSkipped(exception.Message);
+                await Task.Delay(Pause, stoppingToken);
+            }
+        }
+    }
+
+    /// <summary>One batch; false when there is nothing to do.</summary>
+    private async Task<bool> StepAsync(CancellationToken ct)
+    {
+        Guid? id = null;
+        try
+        {
+            await using var scope = scopes.CreateAsyncScope();
+            var batch = scope.ServiceProvider.GetRequiredService<ImportBatch>();
+            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            if (!await batch.BeginAsync(ct))
+            {
+                return false;
+            }
+
+            id = batch.Import.Id;
+            foreach (var (outcome, count) in await batch.RunAsync(ct))
+            {
+                Rows.Add(count, new KeyValuePair<string, object?>("outcome", outcome));
+            }
+
+            if (batch.Import.Status is ImportStatus.Completed or ImportStatus.Undone)
+            {
+                LogFinished(Contracts.Ids.Import.Format(batch.Import.Id), Hosting.Data.EnumColumns.ToWord(batch.Import.Status));
+            }
+
+            return true;
+        }
+        catch (Exception exception) when (id is not null && !ct.IsCancellationRequested)
+        {
+            // The next try has a smaller batch, in the end of one row: a row that cannot be written must not stop the others.
+            LogFailed(exception, Contracts.Ids.Import.Format(id.Value));
+            await using var command = dataSource.CreateCommand("UPDATE imports SET attempts = attempts + 1 WHERE id = @id");
+            command.Parameters.AddWithValue("id", id.Value);
+            await command.ExecuteNonQueryAsync(ct);
+            await Task.Delay(Pause, ct);
+            return true;
+        }
+    }
+
+    [LoggerMessage(LogLevel.Information, "Import {Id} is {Status}")]
+    private partial void LogFinished(string id, string status);
+
+    [LoggerMessage(LogLevel.Error, "A batch of import {Id} failed and is tried again")]
+    private partial void LogFailed(Exception exception, string id);
+
+    [LoggerMessage(LogLevel.Warning, "Imports wait: {Reason}")]
+    private partial void LogSkipped(string reason);
+}

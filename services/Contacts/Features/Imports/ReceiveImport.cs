@@ -1,0 +1,129 @@
+using System.Text.Json;
+using Crm.Contacts.Domain.Imports;
+using Crm.Contracts;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+using Npgsql;
+
+namespace Crm.Contacts.Features.Imports;
+
+/// <summary>
+/// Takes a file of customers, CSV or NDJSON, up to 2 GB. The body is stored whole before the answer, streamed by COPY;
+/// the work begins afterwards and survives every crash. Without a mapping the columns of CSV are called as the fields, and
+/// a line of NDJSON is a customer as the API has it.
+/// </summary>
+internal static class ReceiveImport
+{
+    public static readonly string[] Parameters = ["mapping", "match_on", "dry_run"];
+
+    /// <summary>Bytes.</summary>
+    public const long LargestBody = 2_000_000_000;
+
+    private const int MostRows = 10_000_000;
+    private const int MostColumns = 500;
+
+    public static async Task<Accepted<ImportView>> Handle(HttpRequest request, ContactsDb db, ImportSignal signal, TimeProvider clock, CancellationToken ct)
+    {
+        var format = request.ContentType?.Split(';')[0].Trim().ToLowerInvariant() switch
+        {
+            "text/csv" => ImportFormat.Csv,
+            "application/x-ndjson" or "application/jsonl" => ImportFormat.Ndjson,
+            _ => throw new ProblemException(ProblemCodes.UnsupportedMediaType, "Send text/csv or application/x-ndjson."),
+        };
+        var dryRun = request.Query["dry_run"].ToString() switch
+        {
+            "" or "false" => false,
+            "true" => true,
+            _ => throw ProblemException.InvalidParameter("dry_run", "true or false."),
+        };
+        var name = request.Query["mapping"] is [{ Length: > 0 } given] ? given : null;
+        var mapping = name is null ? new ImportMapping() : await db.FindMappingAsync(name, ct) ?? throw ProblemException.InvalidParameter("mapping", "There is no such mapping.");
+        var import = Import.Receive(format, name, mapping, MatchOn(request), dryRun, request.HttpContext.User.Subject(), clock.GetUtcNow());
+        await db.InTransactionAsync(async () =>
+        {
+            using var records = new TextRecords(request.Body);
+            IReadOnlyList<string> columns = [];
+            if (format == ImportFormat.Csv)
+            {
+                columns = await records.ReadHeaderAsync(ct) ?? throw new ProblemException(ProblemCodes.BadRequest, "The body is empty.");
+                RequireColumns(columns);
+            }
+
+            var compiled = new CompiledMapping(mapping, columns);
+            if (format == ImportFormat.Csv && !compiled.FillsAnything)
+            {
+                throw new ProblemException(
+                    ProblemCodes.Unprocessable, $"No column is known to the mapping; the first ones are {string.Join(", ", columns.Take(5).Select(c => c.Length <= 40 ? c : c[..40]))}.");
+            }
+
+            var rows = await StoreAsync(db, import, records, ct);
+            import.Received(columns, compiled.Ignored, rows);
+            db.Imports.Add(import);
+            return await db.SaveChangesAsync(ct);
+        }, ct);
+        signal.Raise();
+        var view = ImportView.Of(import);
+        return TypedResults.Accepted($"/v1/imports/{view.Id}", view);
+    }
+
+    private static async Task<int> StoreAsync(ContactsDb db, Import import, TextRecords records, CancellationToken ct)
+    {
+        var connection = (NpgsqlConnection)db.Database.GetDbConnection();
+        await using var writer = await connection.BeginBinaryImportAsync("COPY import_rows (import_id, row_no, body) FROM STDIN (FORMAT BINARY)", ct);
+        writer.Timeout = TimeSpan.FromMinutes(5);
+        var rows = 0;
+        while (await NextAsync() is { } text)
+        {
+            if (++rows > MostRows)
+            {
+                throw new ProblemException(ProblemCodes.Unprocessable, $"An import has at most {MostRows} rows; send the rest as another one.");
+            }
+
+            await writer.StartRowAsync(ct);
+            await writer.WriteAsync(import.Id, ct);
+            await writer.WriteAsync(rows, ct);
+            await writer.WriteAsync(text, ct);
+        }
+
+        if (rows == 0)
+        {
+            throw new ProblemException(ProblemCodes.BadRequest, "The body has no rows.");
+        }
+
+        await writer.CompleteAsync(ct);
+        return rows;
+
+        async ValueTask<string?> NextAsync() => import.Format == ImportFormat.Csv
+            ? await records.ReadRowAsync(ct) is { } cells ? JsonSerializer.Serialize(cells) : null
+            : await records.ReadLineAsync(ct);
+    }
+
+    private static void RequireColumns(IReadOnlyList<string> columns)
+    {
+        if (columns.Count > MostColumns)
+        {
+            throw new ProblemException(ProblemCodes.Unprocessable, $"At most {MostColumns} columns.");
+        }
+
+        var twice = columns.GroupBy(c => c.Trim(), StringComparer.OrdinalIgnoreCase).FirstOrDefault(g => g.Key.Length > 0 && g.Count() > 1);
+        if (twice is not null)
+        {
+            throw new ProblemException(ProblemCodes.Unprocessable, $"The column {(twice.Key.Length <= 80 ? twice.Key : twice.Key[..80])} is there twice.");
+        }
+    }
+
+    private static List<MatchKey> MatchOn(HttpRequest request)
+    {
+        if (request.Query["match_on"] is not [{ Length: > 0 } words])
+        {
+            return [MatchKey.ExternalId];
+        }
+
+        return [.. words.Split(',').Distinct().Select(w => EnumWords<MatchKey>.TryParse(w, out var key)
+            ? key
+            : throw ProblemException.InvalidParameter("match_on", "A list of external_id, email and phone, the strongest first."))];
+    }
+}

@@ -1,0 +1,202 @@
+using System.Text;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+
+namespace Crm.Contacts.Features.Imports;
+
+/// <summary>
+/// Records of a text as it streams in: lines, or rows of CSV (RFC 4180, also with ; tab or | between the cells). Memory
+/// is one record and one buffer, whatever the size of the text.
+/// </summary>
+internal sealed class TextRecords(Stream body) : IDisposable
+{
+    /// <summary>Characters.</summary>
+    public const int LongestRecord = 1_000_000;
+
+    private static readonly char[] Delimiters = [',', ';', '\t', '|'];
+    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    private readonly StreamReader _reader = new(body, Strict, detectEncodingFromByteOrderMarks: true, bufferSize: 128 * 1024, leaveOpen: true);
+    private readonly char[] _buffer = new char[64 * 1024];
+    private readonly StringBuilder _text = new();
+    private int _position;
+    private int _length;
+    private int _record;
+    private char _delimiter = ',';
+
+    /// <summary>The next line that is not blank; null at the end.</summary>
+    public async ValueTask<string?> ReadLineAsync(CancellationToken ct)
+    {
+        while (true)
+        {
+            _text.Clear();
+            var ended = false;
+            while (!ended)
+            {
+                if (_position == _length && !await FillAsync(ct))
+                {
+                    break;
+                }
+
+                var rest = _buffer.AsSpan(_position, _length - _position);
+                var end = rest.IndexOf('\n');
+                Add(end < 0 ? rest : rest[..end]);
+                _position += end < 0 ? rest.Length : end + 1;
+                ended = end >= 0;
+            }
+
+            if (!ended && _text.Length == 0)
+            {
+                return null;
+            }
+
+            var line = _text.ToString().Trim();
+            if (line.Length > 0)
+            {
+                _record++;
+                return line;
+            }
+        }
+    }
+
+    /// <summary>The first row; what is between its cells is found out here.</summary>
+    public async ValueTask<IReadOnlyList<string>?> ReadHeaderAsync(CancellationToken ct)
+    {
+        if (!await FillAsync(ct))
+        {
+            return null;
+        }
+
+        var end = _buffer.AsSpan(0, _length).IndexOfAny('\r', '\n');
+        var first = new string(_buffer, 0, end < 0 ? _length : end);
+        _delimiter = Delimiters.MaxBy(d => first.Count(c => c == d));
+        return await ReadRowAsync(ct);
+    }
+
+    /// <summary>The next row that is not blank; null at the end.</summary>
+    public async ValueTask<IReadOnlyList<string>?> ReadRowAsync(CancellationToken ct)
+    {
+        var cells = new List<string>();
+        while (true)
+        {
+            _text.Clear();
+            var quoted = false;
+            var wasQuoted = false;
+            var size = 0;
+            while (true)
+            {
+                if (_position == _length && !await FillAsync(ct))
+                {
+                    if (quoted)
+                    {
+                        throw Broken("A quotation mark is never closed.");
+                    }
+
+                    if (cells.Count == 0 && _text.Length == 0 && !wasQuoted)
+                    {
+                        return null;
+                    }
+
+                    return Done();
+                }
+
+                var character = _buffer[_position++];
+                if (++size > LongestRecord)
+                {
+                    throw Broken($"A row has more than {LongestRecord} characters; is a quotation mark never closed?");
+                }
+
+                if (quoted)
+                {
+                    if (character != '"')
+                    {
+                        Add(character);
+                    }
+                    else if (await PeekAsync(ct) == '"')
+                    {
+                        Add('"');
+                        _position++;
+                    }
+                    else
+                    {
+                        quoted = false;
+                    }
+                }
+                else if (character == '"' && _text.Length == 0 && !wasQuoted)
+                {
+                    quoted = wasQuoted = true;
+                }
+                else if (character == _delimiter)
+                {
+                    cells.Add(_text.ToString());
+                    _text.Clear();
+                    wasQuoted = false;
+                }
+                else if (character is '\n' or '\r')
+                {
+                    if (character == '\r' && await PeekAsync(ct) == '\n')
+                    {
+                        _position++;
+                    }
+
+                    if (cells.Count == 0 && _text.Length == 0 && !wasQuoted)
+                    {
+                        break;
+                    }
+
+                    return Done();
+                }
+                else
+                {
+                    Add(character);
+                }
+            }
+        }
+
+        List<string> Done()
+        {
+            cells.Add(_text.ToString());
+            _record++;
+            return cells;
+        }
+    }
+
+    public void Dispose() => _reader.Dispose();
+
+    private void Add(ReadOnlySpan<char> text)
+    {
+        if (text.Contains('\0'))
+        {
+            throw Broken("The text has a zero byte.");
+        }
+
+        if (_text.Length + text.Length > LongestRecord)
+        {
+            throw Broken($"A line has more than {LongestRecord} characters.");
+        }
+
+        _text.Append(text);
+    }
+
+    private void Add(char character) => _text.Append(character == '\0' ? throw Broken("The text has a zero byte.") : character);
+
+    /// <summary>The next character without taking it; -1 at the end.</summary>
+    private async ValueTask<int> PeekAsync(CancellationToken ct) => _position < _length || await FillAsync(ct) ? _buffer[_position] : -1;
+
+    private async ValueTask<bool> FillAsync(CancellationToken ct)
+    {
+        try
+        {
+            _length = await _reader.ReadAsync(_buffer.AsMemory(), ct);
+        }
+        catch (DecoderFallbackException)
+        {
+            throw Broken("The text is not UTF-8.");
+        }
+
+        _position = 0;
+        return _length > 0;
+    }
+
+    private ProblemException Broken(string why) => new(ProblemCodes.BadRequest, $"After record {_record}: {why}");
+}

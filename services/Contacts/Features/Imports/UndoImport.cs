@@ -1,0 +1,29 @@
+using Crm.Contacts.Domain.Imports;
+using Crm.Contracts;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features.Imports;
+
+/// <summary>
+/// Takes an import back: customers that it created are removed, those that it updated get their fields as they were
+/// before. One that was changed since is left as it is and listed. 409 for a dry run and before the end.
+/// </summary>
+internal static class UndoImport
+{
+    public static async Task<Accepted<ImportView>> Handle(string id, HttpContext http, ContactsDb db, ImportSignal signal, TimeProvider clock, CancellationToken ct)
+    {
+        var key = (await db.FindImportAsync(id, ct)).Id;
+        var import = await db.InTransactionAsync(async () =>
+        {
+            var found = (await db.Imports.FromSql($"SELECT * FROM imports WHERE id = {key} FOR UPDATE").ToListAsync(ct)).Single();
+            found.AskUndo(http.User.Subject(), clock.GetUtcNow());
+            await db.SaveChangesAsync(ct);
+            return found;
+        }, ct);
+        signal.Raise();
+        return TypedResults.Accepted($"/v1/imports/{id}", ImportView.Of(import));
+    }
+}

@@ -1,0 +1,281 @@
+using System.Net;
+using System.Text;
+using System.Text.Json.Nodes;
+using Crm.Testing;
+
+namespace Contacts.Tests;
+
+public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
+{
+    [Fact]
+    public async Task An_undone_import_removes_what_it_created_restores_what_it_updated_and_refuses_what_was_edited_since()
+    {
+        var system = $"s{Unique()}";
+        // Four thousand that are there already, with an address of their own.
+        var old = await ImportAsync(Lines(4000, i => $$"""{"kind":"person","given_name":"Old{{i}}","family_name":"Before","emails":[{"address":"{{system}}-{{i}}@example.com"}],"external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
+        Assert.Equal((4000, 4000, 0), Counts(old, "total", "created", "failed"));
+        var before = await SnapshotAsync(system);
+
+        var import = await ImportAsync(Lines(10_000, i => $$"""{"kind":"person","given_name":"New{{i}}","family_name":"After","phones":[{"number":"+4420{{i:00000000}}"}],"external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
+        Assert.Equal(("completed", 10_000), ((string?)import["status"], (int)import["processed"]!));
+        Assert.Equal((6000, 4000, 0), Counts(import, "created", "updated", "failed"));
+        Assert.Null(import["undo"]);
+
+        var edited = new List<string>();
+        foreach (var i in (int[])[0, 17, 1999, 2500, 3999])
+        {
+            var (read, customer) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/{i}");
+            Assert.Equal($"New{i}", (string?)customer["given_name"]);
+            Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Patch, $"/v1/customers/{customer["id"]}", """{"department":"sales"}""", ("If-Match", read.Headers.ETag!.Tag))).Response.StatusCode);
+            edited.Add((string)customer["id"]!);
+        }
+
+        var path = $"/v1/imports/{import["id"]}";
+        var (accepted, _) = await SendAsync(HttpMethod.Post, $"{path}/undo", "{}");
+        Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
+        await SendAsync(HttpMethod.Post, $"{path}/undo", "{}");
+        var undone = await UntilAsync(path, "undone");
+        Assert.Equal((6000, 3995, 5), Counts(undone["undo"]!, "removed", "restored", "refused"));
+
+        var (_, refused) = await SendAsync(HttpMethod.Get, $"{path}/results?undo=refused");
+        Assert.Equal(edited.Order(), refused["data"]!.AsArray().Select(r => (string)r!["customer_id"]!).Order());
+        Assert.All(refused["data"]!.AsArray(), r => Assert.Equal("edited", (string?)r!["undo_reason"]));
+
+        // Those restored are as they were; those removed are gone, from the search too, and free their external ids.
+        var after = await SnapshotAsync(system);
+        Assert.Equal(3995, before.Count(b => after.TryGetValue(b.Key, out var now) && now == b.Value));
+        Assert.Equal(4000, after.Count);
+        var (_, history) = await SendAsync(HttpMethod.Get, $"/v1/customers/{(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1")).Body["id"]}/history");
+        Assert.Equal("restored updated created", string.Join(' ', history["data"]!.AsArray().Select(h => (string?)h!["action"])));
+        Assert.All(history["data"]!.AsArray(), h => Assert.Equal("key_test", (string?)h!["actor"]));
+        var (_, removed) = await SendAsync(HttpMethod.Get, $"{path}/results?undo=removed&limit=1");
+        var (gone, problem) = await SendAsync(HttpMethod.Get, $"/v1/customers/{removed["data"]![0]!["customer_id"]}");
+        AssertProblem(gone, problem, 410, "gone");
+        Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/9999")).Response.StatusCode);
+        Assert.Equal(1, (int)(await ImportAsync($$"""{"kind":"person","given_name":"Again","external_ids":[{"system":"{{system}}","id":"9999"}]}"""))["created"]!);
+    }
+
+    [Fact]
+    public async Task What_a_created_customer_got_since_keeps_it_from_being_removed()
+    {
+        var system = $"u{Unique()}";
+        var import = await ImportAsync(Lines(3, i => $$"""{"kind":"person","given_name":"Dee","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
+        var (read, edited) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/0");
+        await SendAsync(HttpMethod.Patch, $"/v1/customers/{edited["id"]}", """{"department":"sales"}""", ("If-Match", read.Headers.ETag!.Tag));
+        var (_, consenting) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1");
+        await SendAsync(HttpMethod.Post, $"/v1/customers/{consenting["id"]}/consents", """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
+        await SendAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        var undone = await UntilAsync($"/v1/imports/{import["id"]}", "undone");
+        Assert.Equal((1, 0, 2), Counts(undone["undo"]!, "removed", "restored", "refused"));
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
+        Assert.Equal("refused edited,refused has_consents,removed ", string.Join(',', results["data"]!.AsArray().Select(r => $"{r!["undo"]} {r["undo_reason"]}")));
+    }
+
+    [Fact]
+    public async Task An_import_that_was_killed_in_the_middle_goes_on_where_it_was_and_makes_every_customer_once()
+    {
+        var system = $"k{Unique()}";
+        var (accepted, import) = await PostAsync("/v1/imports", Lines(20_000, i => $$"""{"kind":"person","given_name":"Kill{{i}}","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
+        Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
+        var path = accepted.Headers.Location!.ToString();
+        var kills = 0;
+        for (var processed = 0; kills < 3 && processed < 20_000;)
+        {
+            var (_, now) = await SendAsync(HttpMethod.Get, path);
+            if ((int)now["processed"]! is var reached && reached > processed && reached < 20_000)
+            {
+                processed = reached;
+                await Fixture.Platform["contacts"].KillAsync();
+                Fixture.Platform["contacts"].Start();
+                await Fixture.Platform["contacts"].WaitUntilReadyAsync(ct: Ct);
+                kills++;
+            }
+            else
+            {
+                processed = reached;
+            }
+        }
+
+        var done = await UntilAsync(path, "completed");
+        Assert.True(kills > 0, "It was never killed while it ran.");
+        Assert.Equal((20_000, 20_000, 0), Counts(done, "total", "created", "failed"));
+        Assert.Equal(20_000, (await SnapshotAsync(system)).Count);
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var rows = database.CreateCommand("SELECT count(DISTINCT customer_id), count(*), (SELECT count(*) FROM import_rows) FROM import_results WHERE import_id = (SELECT import_id FROM import_results r JOIN external_ids e USING (customer_id) WHERE e.system = $1 LIMIT 1)");
+        rows.Parameters.AddWithValue(system);
+        await using var reader = await rows.ExecuteReaderAsync(Ct);
+        await reader.ReadAsync(Ct);
+        Assert.Equal((20_000, 20_000, 0), (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2)));
+    }
+
+    [Fact]
+    public async Task A_dry_run_says_what_would_happen_and_changes_nothing()
+    {
+        var system = $"d{Unique()}";
+        await CreateAsync($$$"""{"kind":"person","given_name":"Here","external_ids":[{"system":"{{{system}}}","id":"1"}],"source":{"type":"enquiry"}}""");
+        var csv = $"given_name,external_id.{system},birth_date\nThere,1,\nNew,2,1990-01-02\nBad,3,yesterday\n,4,\n";
+        var import = await ImportAsync(csv, "text/csv", "dry_run=true&mapping=" + await SaveMappingAsync($$$"""{"fields":{"given_name":"given_name","external_id.{{{system}}}":"external_id.{{{system}}}","birth_date":"birth_date"},"defaults":{"kind":"person"}}"""));
+        Assert.Equal((1, 1, 2), Counts(import, "created", "updated", "failed"));
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results?outcome=failed");
+        Assert.Equal("3 /birth_date,4 /given_name", string.Join(',', results["data"]!.AsArray().Select(r => $"{r!["row"]} {r["errors"]![0]!["pointer"]}")));
+        Assert.Single(await SnapshotAsync(system));
+        var (read, customer) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1");
+        Assert.Equal(("Here", "\"1\""), ((string?)customer["given_name"], read.Headers.ETag!.Tag));
+        var (undo, problem) = await SendAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        AssertProblem(undo, problem, 409, "conflict");
+    }
+
+    [Fact]
+    public async Task Rows_find_their_customer_by_the_strongest_key_and_only_add_to_what_is_there()
+    {
+        var (system, mail, phone) = ($"m{Unique()}", NewEmail(), $"+44{Random.Shared.NextInt64(1_000_000_000, 9_999_999_999)}");
+        var ada = await CreateAsync($$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{mail}}}","type":"home"}],"source":{"type":"referral"},"attributes":{"a":"1"}}""");
+        await CreateAsync($$$"""{"kind":"person","given_name":"Bob","phones":[{"number":"{{{phone}}}"}],"source":{"type":"enquiry"}}""");
+        await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=family", $$$"""{"kind":"person","given_name":"Eve","phones":[{"number":"{{{phone}}}"}],"source":{"type":"enquiry"}}""");
+        var csv = $"\uFEFFemail;phone;external_id.{system};given_name;attributes.b;kind\r\n"
+            + $"\"{mail.ToUpperInvariant()}\";+442079460000;7;\"Ada;\"\"A.\"\"\r\nLovelace\";2;person\r\n" // found by e-mail; a cell of two lines, which a name cannot be
+            + $"{mail};+442079460000;7;Ada;2;person\r\n" // found by e-mail
+            + $";;7;Ada;2;person\r\n" // found by the external id that the row before brought
+            + $";{phone};;Who;;person\r\n" // two have it
+            + $"new-{mail};;8;Dora;;person\r\n";
+        var import = await ImportAsync(csv, "text/csv", "match_on=external_id,email,phone");
+        Assert.Equal((1, 1, 1), Counts(import, "created", "updated", "unchanged"));
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
+        Assert.Equal(
+            "1 failed validation_failed /given_name,2 updated  ,3 unchanged  ,4 failed conflict /phones,5 created  ",
+            string.Join(',', results["data"]!.AsArray().Select(r => $"{r!["row"]} {r["outcome"]} {r["code"]} {r["errors"]?[0]?["pointer"]}")));
+        var (_, now) = await SendAsync(HttpMethod.Get, $"/v1/customers/{ada["id"]}");
+        Assert.Equal($"{mail} home", string.Join(' ', now["emails"]!.AsArray().Select(e => $"{e!["address"]} {e["type"]}")));
+        Assert.Equal(("+442079460000", "referral", "1", "2"), ((string?)now["phones"]![0]!["number"], (string?)now["source"]!["type"], (string?)now["attributes"]!["a"], (string?)now["attributes"]!["b"]));
+        var (_, dora) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/8");
+        Assert.Equal("import", (string?)dora["source"]!["type"]);
+    }
+
+    public static TheoryData<string, string, string> Exports => new()
+    {
+        { "hubspot", "Record ID,First Name,Last Name,Email,Phone Number,Lifecycle Stage,City,Country/Region,Company Name,Create Date\n{0},Ada,Byron,{0}@example.com,+44 20 7946 0000,Customer,London,United Kingdom,Acme,2026-01-01 10:00\n", "active_buyer" },
+        { "salesforce", "\"Id\",\"FirstName\",\"LastName\",\"Email\",\"MobilePhone\",\"MailingStreet\",\"MailingCity\",\"MailingCountry\",\"LeadSource\",\"Birthdate\"\n\"{0}\",\"Ada\",\"Byron\",\"{0}@example.com\",\"+44 20 7946 0000\",\"12 St James's Sq\nFlat 1\",\"London\",\"UK\",\"Web\",\"1815-12-10\"\n", "prospect" },
+        { "espocrm", "id,firstName,lastName,emailAddress,phoneNumber,addressCity,addressCountry,accountName\n{0},Ada,Byron,{0}@example.com,+44 20 7946 0000,London,GB,Acme\n", "prospect" },
+        { "suitecrm", "\"First Name\",\"Last Name\",\"ID\",\"Office Phone\",\"Email Address\",\"Primary Address City\",\"Primary Address Country\",\"Lead Source\"\n\"Ada\",\"Byron\",\"{0}\",\"+44 20 7946 0000\",\"{0}@example.com\",\"London\",\"England\",\"Cold Call\"\n", "prospect" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Exports))]
+    public async Task An_export_of_another_product_comes_in_by_its_ready_mapping(string mapping, string csv, string lifecycle)
+    {
+        var id = Unique();
+        var import = await ImportAsync(csv.Replace("{0}", id, StringComparison.Ordinal), "text/csv", $"mapping={mapping}");
+        Assert.True((int)import["created"]! == 1, (await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results")).Body.ToJsonString());
+        Assert.Equal(mapping == "hubspot" ? ["Create Date"] : [], import["ignored_columns"]!.AsArray().Select(c => (string)c!));
+        var (_, customer) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{mapping}/{id}");
+        Assert.Equal(("Ada Byron", $"{id}@example.com", "+442079460000", "London", "GB", lifecycle), (
+            (string?)customer["display_name"], (string?)customer["emails"]![0]!["address"], (string?)customer["phones"]![0]!["number"],
+            (string?)customer["addresses"]![0]!["city"], (string?)customer["addresses"]![0]!["country"], (string?)customer["lifecycle"]));
+    }
+
+    [Fact]
+    public async Task Every_ready_mapping_names_only_fields_that_there_are()
+    {
+        var (_, list) = await SendAsync(HttpMethod.Get, "/v1/import-mappings");
+        var ready = list["data"]!.AsArray().Where(m => (bool)m!["ready"]!).ToList();
+        Assert.True(ready.Count >= 8);
+        foreach (var mapping in ready)
+        {
+            var (saved, body) = await SendAsync(HttpMethod.Put, $"/v1/import-mappings/my-{mapping!["name"]}", mapping["mapping"]!.ToJsonString());
+            Assert.True(saved.IsSuccessStatusCode, body.ToJsonString());
+        }
+
+        var (taken, problem) = await SendAsync(HttpMethod.Put, "/v1/import-mappings/hubspot", """{"fields":{}}""");
+        AssertProblem(taken, problem, 409, "conflict");
+        var (bad, why) = await SendAsync(HttpMethod.Put, "/v1/import-mappings/bad", """{"fields":{"x":"colour"}}""");
+        AssertProblem(bad, why, 400, "validation_failed", "/fields");
+        Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(HttpMethod.Delete, "/v1/import-mappings/my-hubspot")).Response.StatusCode);
+        Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/v1/import-mappings/my-hubspot")).Response.StatusCode);
+    }
+
+    [Theory]
+    [InlineData("text/csv", "", "", 400, "bad_request")]
+    [InlineData("text/csv", "", "given_name\n", 400, "bad_request")]
+    [InlineData("text/csv", "", "given_name,kind\n\"Ada", 400, "bad_request")]
+    [InlineData("text/csv", "", "a,b\n1,2\n", 422, "unprocessable")]
+    [InlineData("text/csv", "", "name,Name\n1,2\n", 422, "unprocessable")]
+    [InlineData("application/json", "", "{}", 415, "unsupported_media_type")]
+    [InlineData("text/csv", "?mapping=nothing", "name\nx\n", 400, "invalid_parameter")]
+    [InlineData("text/csv", "?match_on=name", "name\nx\n", 400, "invalid_parameter")]
+    [InlineData("text/csv", "?colour=red", "name\nx\n", 400, "unknown_parameter")]
+    public async Task A_file_that_cannot_be_read_is_refused_whole(string type, string query, string body, int status, string code)
+    {
+        var (response, problem) = await PostAsync("/v1/imports" + query, body, type);
+        AssertProblem(response, problem, status, code);
+    }
+
+    [Fact]
+    public async Task Bytes_that_are_no_text_are_refused_and_rows_that_are_no_customers_fail_alone()
+    {
+        using var latin = new ByteArrayContent([.. "name\nJos"u8, 0xE9, .. "\n"u8]);
+        latin.Headers.ContentType = new("text/csv");
+        using var refused = await Client.PostAsync("/v1/imports", latin, Ct);
+        Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+
+        string[] lines =
+        [
+            "{", "[]", "null", "7", """{"kind":"person"}""", """{"kind":"person","given_name":"A\u0000"}""", """{"kind":"person","given_name":"A","emails":[{"address":"x\u0000@example.com"}]}""",
+            """{"kind":"person","given_name":"\ud800"}""", """{"kind":"person","given_name":"A","emails":"none"}""", """{"kind":"person","given_name":"A","emails":[null]}""",
+            """{"kind":"person","given_name":"A","source":{"type":"referral","referrer_id":"cus_00000000000000000000000000"}}""", """{"kind":"person","given_name":"A","colour":"red"}""",
+            """{"kind":"person","given_name":"Good"}""",
+        ];
+        var import = await ImportAsync(string.Join('\n', lines));
+        Assert.True((1, lines.Length - 1) == ((int)import["created"]!, (int)import["failed"]!), (await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results")).Body.ToJsonString());
+    }
+
+    private static string Lines(int count, Func<int, string> line) => string.Join('\n', Enumerable.Range(0, count).Select(line));
+
+    private static (int, int, int) Counts(JsonNode node, string a, string b, string c) => ((int)node[a]!, (int)node[b]!, (int)node[c]!);
+
+    private async Task<(HttpResponseMessage Response, JsonNode Body)> PostAsync(string path, string body, string type = "application/x-ndjson")
+    {
+        using var content = new StringContent(body, Encoding.UTF8, type);
+        var response = await Client.PostAsync(path, content, Ct);
+        return (response, JsonNode.Parse(await response.Content.ReadAsStringAsync(Ct))!);
+    }
+
+    /// <summary>The import when it is done.</summary>
+    private async Task<JsonNode> ImportAsync(string body, string type = "application/x-ndjson", string query = "")
+    {
+        var (response, answer) = await PostAsync($"/v1/imports?{query}", body, type);
+        Assert.True(response.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
+        return await UntilAsync($"/v1/imports/{answer["id"]}", "completed");
+    }
+
+    private Task<JsonNode> UntilAsync(string path, string status) => Eventually.GetAsync(
+        async () => (await SendAsync(HttpMethod.Get, path)).Body, i => (string?)i["status"] == status, TimeSpan.FromMinutes(2), Ct);
+
+    private async Task<string> SaveMappingAsync(string json)
+    {
+        var name = $"m{Unique()}";
+        var (saved, body) = await SendAsync(HttpMethod.Put, $"/v1/import-mappings/{name}", json);
+        Assert.True(saved.IsSuccessStatusCode, body.ToJsonString());
+        return name;
+    }
+
+    /// <summary>Everything that a customer has, by its id in this system; the version, the times and the events' counter aside.</summary>
+    private async Task<Dictionary<string, string>> SnapshotAsync(string system)
+    {
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var command = database.CreateCommand("""
+            SELECT e.external_id, (to_jsonb(c) - 'version' - 'updated_at' - 'event_sequence')::text
+                   || (SELECT coalesce(string_agg(i.kind || i.value, ',' ORDER BY i.kind, i.value), '') FROM customer_identifiers i WHERE i.customer_id = c.id)
+                   || (SELECT string_agg(x.system || x.external_id, ',' ORDER BY x.system, x.external_id) FROM external_ids x WHERE x.customer_id = c.id)
+            FROM external_ids e JOIN customers c ON c.id = e.customer_id WHERE e.system = $1
+            """);
+        command.Parameters.AddWithValue(system);
+        var found = new Dictionary<string, string>();
+        await using var reader = await command.ExecuteReaderAsync(Ct);
+        while (await reader.ReadAsync(Ct))
+        {
+            found.Add(reader.GetString(0), reader.GetString(1));
+        }
+
+        return found;
+    }
+}
