@@ -24,6 +24,11 @@ internal static partial class BenchCommand
 
     public static async Task<int> RunAsync(string[] args, CancellationToken ct)
     {
+        if (args is ["--only", "import", .. var rows])
+        {
+            return await ImportBench.RunAsync(rows is ["--rows", var count] ? int.Parse(count, CultureInfo.InvariantCulture) : ImportBench.DefaultRows, ct);
+        }
+
         var progress = new Progress();
         await Build.Programs(Topology.Load(Topology.FindRoot())).RunAsync(progress.Step, ct);
         await using var platform = await Platform.StartAsync("bench", progress: progress.Step, durable: true, ct: ct);
