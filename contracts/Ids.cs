@@ -6,6 +6,7 @@ public static class Ids
     public static readonly IdKind Customer = new("cus");
     public static readonly IdKind Consent = new("con");
     public static readonly IdKind Import = new("imp");
+    public static readonly IdKind Merge = new("mrg");
 
     /// <summary>An entry of a record's history.</summary>
     public static readonly IdKind History = new("his");

@@ -6,6 +6,7 @@ public sealed record ProblemCode(string Code, int Status, string Title, bool Ret
 /// <summary>Every code that a problem response (RFC 9457) can carry. Codes are never renamed.</summary>
 public static class ProblemCodes
 {
+    public static readonly ProblemCode CustomerMerged = new("customer_merged", 308, "The customer was merged; Location names the survivor");
     public static readonly ProblemCode BadRequest = new("bad_request", 400, "The request is malformed");
     public static readonly ProblemCode MalformedJson = new("malformed_json", 400, "The body is not the JSON that is expected here");
     public static readonly ProblemCode ValidationFailed = new("validation_failed", 400, "Some fields are not valid");
@@ -22,6 +23,10 @@ public static class ProblemCodes
     public static readonly ProblemCode AlreadyExists = new("already_exists", 409, "The external id belongs to a record already");
     public static readonly ProblemCode DuplicateSuspected = new("duplicate_suspected", 409, "The customer may exist already");
     public static readonly ProblemCode ConcurrentChange = new("concurrent_change", 409, "Somebody else changed the record meanwhile", Retryable: true);
+    public static readonly ProblemCode MergeIntoItself = new("merge_into_itself", 409, "A customer cannot be merged into itself");
+    public static readonly ProblemCode TwoPayingAccounts = new("two_paying_accounts", 409, "Two of the customers pay in the same billing source");
+    public static readonly ProblemCode PreviewOutdated = new("preview_outdated", 409, "A customer changed since the preview; preview again");
+    public static readonly ProblemCode MergeUndoExpired = new("merge_undo_expired", 409, "The merge is too old to be undone");
     public static readonly ProblemCode IdempotencyInProgress = new("idempotency_in_progress", 409, "The first request under this key is still running", Retryable: true);
     public static readonly ProblemCode Gone = new("gone", 410, "The resource was erased");
     public static readonly ProblemCode StaleVersion = new("stale_version", 412, "If-Match names an older version");
@@ -42,9 +47,9 @@ public static class ProblemCodes
 
     public static readonly IReadOnlyList<ProblemCode> All =
     [
-        BadRequest, MalformedJson, ValidationFailed, UnknownParameter, InvalidParameter, Unauthenticated, Forbidden, InsufficientScope,
+        CustomerMerged, BadRequest, MalformedJson, ValidationFailed, UnknownParameter, InvalidParameter, Unauthenticated, Forbidden, InsufficientScope,
         NotFound, MethodNotAllowed, NotAcceptable, Timeout, Conflict, AlreadyExists, DuplicateSuspected, ConcurrentChange,
-        IdempotencyInProgress, Gone, StaleVersion, BodyTooLarge, UriTooLong, UnsupportedMediaType, Unprocessable, UnknownCustomer,
+        MergeIntoItself, TwoPayingAccounts, PreviewOutdated, MergeUndoExpired, IdempotencyInProgress, Gone, StaleVersion, BodyTooLarge, UriTooLong, UnsupportedMediaType, Unprocessable, UnknownCustomer,
         UnknownReference, IdempotencyMismatch, PreconditionRequired, RateLimited, HeadersTooLarge, InternalError, BadGateway,
         Unavailable, GatewayTimeout,
     ];

@@ -9,6 +9,8 @@ public static class Scopes
     public const string ConsentsWrite = "consents:write";
     public const string ImportsRead = "imports:read";
     public const string ImportsWrite = "imports:write";
+    public const string MergesRead = "merges:read";
+    public const string MergesWrite = "merges:write";
     public const string InteractionsRead = "interactions:read";
     public const string InteractionsWrite = "interactions:write";
     public const string BillingRead = "billing:read";
@@ -25,7 +27,7 @@ public static class Scopes
 
     public static readonly IReadOnlyList<string> All =
     [
-        CustomersRead, CustomersWrite, ConsentsRead, ConsentsWrite, ImportsRead, ImportsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
+        CustomersRead, CustomersWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ImportsRead, ImportsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
         CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
     ];
 }

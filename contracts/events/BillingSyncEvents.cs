@@ -10,7 +10,8 @@ public sealed record OrderRecorded(
     DateTimeOffset PlacedAt,
     decimal Quantity,
     Money Total,
-    string Status);
+    string Status,
+    string? OriginCustomerId = null);
 
 /// <summary>The whole invoice as it now is; a version that is not newer is dropped.</summary>
 [EventName("billing-sync.invoice-recorded.v1")]
@@ -23,7 +24,8 @@ public sealed record InvoiceRecorded(
     DateTimeOffset IssuedAt,
     DateTimeOffset? DueAt,
     Money Total,
-    string Status);
+    string Status,
+    string? OriginCustomerId = null);
 
 /// <summary>The whole payment as it now is; a version that is not newer is dropped.</summary>
 [EventName("billing-sync.payment-recorded.v1")]
@@ -35,4 +37,5 @@ public sealed record PaymentRecorded(
     DateTimeOffset PaidAt,
     Money Amount,
     string Method,
-    string Status);
+    string Status,
+    string? OriginCustomerId = null);

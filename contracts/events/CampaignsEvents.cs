@@ -9,7 +9,8 @@ public sealed record MessageSent(
     string CustomerId,
     string Channel,
     string Subject,
-    DateTimeOffset SentAt);
+    DateTimeOffset SentAt,
+    string? OriginCustomerId = null);
 
 /// <summary>
 /// What a person said by a link of a mail, without login: the holder of the link is the owner of the mailbox. Contacts

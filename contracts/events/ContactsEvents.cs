@@ -59,6 +59,7 @@ public sealed record ConsentConfirmationRequested(
     DateTimeOffset ExpiresAt);
 
 /// <summary>The current state of one customer, channel and purpose; versions count per such triple.</summary>
+/// <param name="State">A consent state, or <c>none</c> when what was said belongs to another customer again.</param>
 [EventName("contacts.consent-recorded.v1")]
 public sealed record ConsentRecorded(
     string CustomerId,
@@ -66,4 +67,8 @@ public sealed record ConsentRecorded(
     string Purpose,
     string State,
     long Version,
-    DateTimeOffset At);
+    DateTimeOffset At)
+{
+    /// <summary>Nothing is said any more.</summary>
+    public const string NothingSaid = "none";
+}

@@ -25,6 +25,8 @@ public static class EventCatalog
         Route<CustomerUpdated>("customer.updated", Queues.CustomerCopies),
         Route<ConsentRecorded>("consent.recorded", Queues.CustomerCopies),
         Route<ConsentConfirmationRequested>("consent.confirmation_requested", [Queues.CampaignsConsentMails]),
+        Route<CustomersMerged>("customer.merged", Queues.CustomerCopies),
+        Route<MergeUndone>("customer.unmerged", Queues.CustomerCopies),
         Route<InteractionLogged>("interaction.logged", [Queues.CampaignsCustomerFacts]),
         Route<OrderRecorded>("order.recorded", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts]),
         Route<InvoiceRecorded>("invoice.recorded", [Queues.InteractionsTimeline]),
@@ -32,6 +34,10 @@ public static class EventCatalog
         Route<CaseChanged>("case.changed", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts]),
         Route<MessageSent>("message.sent", [Queues.InteractionsTimeline]),
         Route<ConsentStated>("consent.stated", [Queues.ContactsConsentStatements]),
+        Route<InteractionsMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts]),
+        Route<CampaignsMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts]),
+        Route<BillingSyncMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts]),
+        Route<SupportMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts]),
     ];
 
     private static readonly Dictionary<Type, EventRoute> ByType = All.ToDictionary(r => r.Type);
@@ -67,6 +73,9 @@ public static class Queues
     public const string CampaignsCustomerFacts = "crm.campaigns.customer-facts";
     public const string CampaignsConsentMails = "crm.campaigns.consent-mails";
     public const string ContactsConsentStatements = "crm.contacts.consent-statements";
+
+    /// <summary>What the services did for a merge or its undo.</summary>
+    public const string ContactsMergeReceipts = "crm.contacts.merge-receipts";
 
     public static string CustomerCopy(string service) => $"crm.{service}.customer-copy";
 }

@@ -9,4 +9,5 @@ public sealed record InteractionLogged(
     string Channel,
     string Direction,
     DateTimeOffset StartedAt,
-    DateTimeOffset? EndedAt);
+    DateTimeOffset? EndedAt,
+    string? OriginCustomerId = null);

@@ -16,4 +16,5 @@ public sealed record CaseChanged(
     string Status,
     string Change,
     DateTimeOffset OpenedAt,
-    DateTimeOffset? SolvedAt);
+    DateTimeOffset? SolvedAt,
+    string? OriginCustomerId = null);

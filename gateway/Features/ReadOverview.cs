@@ -66,6 +66,12 @@ internal sealed partial class ReadOverview(
             throw ProblemException.NotFound("customer");
         }
 
+        if (await customer is CustomerOk { Id: { } present } && present != id)
+        {
+            await enough.CancelAsync();
+            throw ProblemException.Moved(ProblemCodes.CustomerMerged, "The customer was merged into another.", http.Request, id, present);
+        }
+
         return TypedResults.Ok(new Overview(await customer, await others.Interactions, await others.Campaigns, await others.Billing, await others.Support));
 
         async Task<TPart> AskAsync<TPart>(string service, string scope, Func<Task<TPart>> ask, Func<string, TPart> unavailable, Func<string, TPart> forbidden)

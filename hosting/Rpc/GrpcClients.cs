@@ -16,11 +16,16 @@ public static class GrpcClients
     /// gives no other, and is tried again when the peer is unavailable only if it is named as idempotent.
     /// </summary>
     public static IHttpClientBuilder AddCrmGrpcClient<TClient>(this IHostApplicationBuilder builder, string peer, string service, params string[] idempotentMethods)
+        where TClient : ClientBase => builder.AddCrmGrpcClientNamed<TClient>(peer, service, typeof(TClient).Name, idempotentMethods);
+
+    /// <inheritdoc cref="AddCrmGrpcClient"/>
+    /// <param name="name">For <see cref="Grpc.Net.ClientFactory.GrpcClientFactory"/>, where several peers serve the same service.</param>
+    public static IHttpClientBuilder AddCrmGrpcClientNamed<TClient>(this IHostApplicationBuilder builder, string peer, string service, string name, params string[] idempotentMethods)
         where TClient : ClientBase
     {
         builder.Services.AddSingleton<CallDefaults>();
         return builder.Services
-            .AddGrpcClient<TClient>((provider, client) => client.Address = new Uri(
+            .AddGrpcClient<TClient>(name, (provider, client) => client.Address = new Uri(
                 provider.GetRequiredService<IConfiguration>()[$"Peers:{peer}"] ?? throw new InvalidOperationException($"Peers:{peer} is not configured.")))
             .ConfigureChannel(channel =>
             {

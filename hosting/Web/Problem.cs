@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Crm.Contracts;
+using Microsoft.AspNetCore.Http;
 
 namespace Crm.Hosting.Web;
 
@@ -37,8 +38,17 @@ public sealed class ProblemException(ProblemCode code, string detail, params IRe
     /// <summary>Seconds; answered as <c>Retry-After</c>.</summary>
     public int? RetryAfter { get; init; }
 
+    /// <summary>Where the resource is now; answered as <c>Location</c>.</summary>
+    public string? Location { get; init; }
+
     /// <summary>The tag of the version that is current; answered as <c>ETag</c>.</summary>
     public string? ETag { get; init; }
+
+    /// <summary>308: the id of the path belongs to another resource now, at the same path with <paramref name="id"/> in its place.</summary>
+    public static ProblemException Moved(ProblemCode code, string detail, HttpRequest request, string old, string id) => new(code, detail)
+    {
+        Location = $"{request.Path.Value!.Replace(old, id, StringComparison.Ordinal)}{request.QueryString}",
+    };
 
     public static ProblemException NotFound(string what) => new(ProblemCodes.NotFound, $"There is no such {what}.");
 

@@ -121,6 +121,11 @@ internal sealed partial class ProblemExceptionHandler(ILogger<ProblemExceptionHa
             httpContext.Response.Headers.RetryAfter = seconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
         }
 
+        if (described.Location is { } location)
+        {
+            httpContext.Response.Headers.Location = location;
+        }
+
         if (described.ETag is { } etag)
         {
             httpContext.Items[ETagItem] = etag;

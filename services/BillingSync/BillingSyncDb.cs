@@ -1,4 +1,5 @@
 using Crm.BillingSync.Domain;
+using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
@@ -18,6 +19,25 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
     public DbSet<Order> Orders => Set<Order>();
     public DbSet<Invoice> Invoices => Set<Invoice>();
     public DbSet<Payment> Payments => Set<Payment>();
+    public DbSet<BillingAccount> BillingAccounts => Set<BillingAccount>();
+
+    public override IReadOnlyList<OwnedRows> OwnedRows { get; } =
+    [
+        new("orders", new("order", Ids.Order, "created_at")),
+        new("invoices", new("invoice", Ids.Invoice, "created_at")),
+        new("payments", new("payment", Ids.Payment, "created_at")),
+        new("billing_accounts", Alike: "source"),
+    ];
+
+    /// <summary>Two who pay in the same source: a provider's customer id, or an active subscription.</summary>
+    public override async Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyCollection<Guid> customers, CancellationToken ct)
+    {
+        var paying = await BillingAccounts.AsNoTracking()
+            .Where(a => customers.Contains(a.CustomerId) && (a.ProviderCustomerId != null || a.Subscription == Subscription.Active))
+            .Select(a => new { a.Source, a.CustomerId }).Distinct().ToListAsync(ct);
+        return [.. paying.GroupBy(a => a.Source).Where(g => g.Count() > 1).OrderBy(g => g.Key, StringComparer.Ordinal)
+            .Select(g => new MergeBlocker(ProblemCodes.TwoPayingAccounts.Code, g.Key, [.. g.Select(a => a.CustomerId).Order()]))];
+    }
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {
@@ -25,6 +45,7 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
         configurationBuilder.EnumAsWord<OrderStatus>();
         configurationBuilder.EnumAsWord<InvoiceStatus>();
         configurationBuilder.EnumAsWord<PaymentStatus>();
+        configurationBuilder.EnumAsWord<Subscription>();
     }
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
@@ -34,6 +55,12 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
         Map<Order>(modelBuilder, "orders").Property(o => o.Lines).AsJson();
         Map<Invoice>(modelBuilder, "invoices");
         Map<Payment>(modelBuilder, "payments");
+        modelBuilder.Entity<BillingAccount>(account =>
+        {
+            account.ToTable("billing_accounts");
+            account.Property(a => a.Id).ValueGeneratedNever();
+            account.Property(a => a.Version).IsConcurrencyToken();
+        });
     }
 
     private static EntityTypeBuilder<T> Map<T>(ModelBuilder modelBuilder, string table) where T : SourceRecord

@@ -11,4 +11,5 @@ var app = builder.Build();
 app.UseCrmService();
 app.MapBillingSync();
 app.MapGrpcService<BillingSyncGrpc>();
+app.MapCustomerCopy();
 return await app.RunCrmServiceAsync(args);

@@ -1,5 +1,6 @@
 using Crm.Campaigns.Domain.Campaigns;
 using Crm.Campaigns.Domain.Segments;
+using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
@@ -14,6 +15,14 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
     public DbSet<Segment> Segments => Set<Segment>();
     public DbSet<Campaign> Campaigns => Set<Campaign>();
     public DbSet<Message> Messages => Set<Message>();
+
+    public override IReadOnlyList<OwnedRows> OwnedRows { get; } =
+    [
+        new("messages", new("message", Ids.Message, "created_at"), Alike: "campaign_id, channel"),
+        new("orders"),
+        new("cases"),
+        new("interactions"),
+    ];
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {

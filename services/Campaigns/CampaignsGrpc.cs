@@ -1,5 +1,6 @@
 using Crm.Campaigns.Domain.Campaigns;
 using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.CustomerCopy;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
@@ -30,7 +31,7 @@ internal sealed class CampaignsGrpc(CampaignsDb db, CustomerDirectory customers,
         var recent = await db.Messages.AsNoTracking().Where(m => m.CustomerId == customer && m.Kind == MessageKind.Campaign).OrderByDescending(m => m.Id).Take(Recent)
             .Join(db.Campaigns, m => m.CampaignId, c => (Guid?)c.Id, (m, c) => new { Message = m, CampaignName = c.Name })
             .ToListAsync(ct);
-        var consents = await db.CustomerConsents.AsNoTracking().Where(c => c.CustomerId == customer)
+        var consents = await db.CustomerConsents.AsNoTracking().Where(c => c.CustomerId == customer && c.State != ConsentRecorded.NothingSaid)
             .OrderBy(c => c.Channel).ThenBy(c => c.Purpose).ToListAsync(ct);
 
         var overview = new Wire.CustomerOverview { AsOf = Timestamp.FromDateTimeOffset(clock.GetUtcNow()), MessagesSent = sent?.Count ?? 0 };

@@ -19,4 +19,5 @@ app.UseCrmService();
 app.MapCampaigns();
 app.MapLinks();
 app.MapGrpcService<CampaignsGrpc>();
+app.MapCustomerCopy();
 return await app.RunCrmServiceAsync(args);

@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Imports;
+using Crm.Contacts.Domain.Merges;
 using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
 
@@ -19,6 +20,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<ConsentConfirmation> ConsentConfirmations => Set<ConsentConfirmation>();
     public DbSet<Import> Imports => Set<Import>();
     public DbSet<SavedMapping> ImportMappings => Set<SavedMapping>();
+    public DbSet<Merge> Merges => Set<Merge>();
+    public DbSet<MergePreview> MergePreviews => Set<MergePreview>();
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {
@@ -33,6 +36,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<LegalBasis>();
         configurationBuilder.EnumAsWord<ImportFormat>();
         configurationBuilder.EnumAsWord<ImportStatus>();
+        configurationBuilder.EnumAsWord<MergeStatus>();
+        configurationBuilder.EnumAsWord<MergePhase>();
     }
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
@@ -47,6 +52,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             customer.Property(c => c.Phones).AsJson();
             customer.Property(c => c.Addresses).AsJson();
             customer.Property(c => c.Attributes).AsJson();
+            customer.Property(c => c.Layers!).AsJson();
+            customer.Property(c => c.OwnExternalIds!).AsJson();
             customer.HasMany(c => c.Identifiers).WithOne().HasForeignKey(i => i.CustomerId);
             customer.HasMany(c => c.ExternalIds).WithOne().HasForeignKey(e => e.CustomerId);
         });
@@ -98,6 +105,28 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             current.ToTable("consent_states");
             current.Property(c => c.Id).ValueGeneratedNever();
             current.Property(c => c.Version).IsConcurrencyToken();
+        });
+        modelBuilder.Entity<Merge>(merge =>
+        {
+            merge.ToTable("merges");
+            merge.Property(m => m.Id).ValueGeneratedNever();
+            merge.Property(m => m.KeptEdits!).AsJson();
+            merge.HasMany(m => m.Receipts).WithOne().HasForeignKey(r => r.MergeId);
+        });
+        modelBuilder.Entity<ServiceReceipt>(receipt =>
+        {
+            receipt.ToTable("merge_receipts");
+            receipt.HasKey(r => new { r.MergeId, r.Phase, r.Service });
+            receipt.Property(r => r.Counts).AsJson();
+            receipt.Property(r => r.StayedCounts).AsJson();
+            receipt.Property(r => r.Stayed).AsJson();
+        });
+        modelBuilder.Entity<MergePreview>(preview =>
+        {
+            preview.ToTable("merge_previews");
+            preview.HasKey(p => p.TokenHash);
+            preview.Property(p => p.Members).AsJson();
+            preview.Property(p => p.Choices).AsJson();
         });
     }
 }

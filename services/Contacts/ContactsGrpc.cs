@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Features;
 using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
@@ -19,17 +20,20 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     [Callers("interactions", "campaigns", "billing-sync", "support", "gateway", Scope = Scopes.CustomersRead)]
     public override async Task<Wire.Customer> GetCustomer(Wire.GetCustomerRequest request, ServerCallContext context)
     {
-        var ct = context.CancellationToken;
-        return ToWire(await FindAsync(ById(db.Whole(), ParseId(request.Id)), ct));
+        return await FindByIdAsync(request.Id, context.CancellationToken);
     }
 
     [Callers("interactions", "campaigns", "billing-sync", "support", "gateway", Scope = Scopes.CustomersRead)]
     public override async Task<Wire.Customer> ResolveCustomer(Wire.ResolveCustomerRequest request, ServerCallContext context)
     {
+        if (request.IdentifierCase == Wire.ResolveCustomerRequest.IdentifierOneofCase.Id)
+        {
+            return await FindByIdAsync(request.Id, context.CancellationToken);
+        }
+
         var whole = db.Whole();
         var query = request.IdentifierCase switch
         {
-            Wire.ResolveCustomerRequest.IdentifierOneofCase.Id => ById(whole, ParseId(request.Id)),
             Wire.ResolveCustomerRequest.IdentifierOneofCase.Email => ByIdentifier(whole, CustomerIdentifier.Email, Email.Normalize(request.Email).ToLowerInvariant()),
             Wire.ResolveCustomerRequest.IdentifierOneofCase.Phone => ByIdentifier(whole, CustomerIdentifier.Phone, Phone.Normalize(request.Phone)),
             Wire.ResolveCustomerRequest.IdentifierOneofCase.ExternalId =>
@@ -62,7 +66,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
                     CustomerId = record.Customer.Id,
                     Channel = c.Channel.ToWord(),
                     Purpose = c.Purpose,
-                    State = c.State.ToWord(),
+                    State = c.State?.ToWord() ?? ConsentRecorded.NothingSaid,
                     Version = c.Version,
                     At = Timestamp.FromDateTimeOffset(c.At),
                 }));
@@ -73,7 +77,20 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
         }
     }
 
-    private static IQueryable<Customer> ById(IQueryable<Customer> customers, Guid id) => customers.Where(c => c.Id == id);
+    /// <summary>The customer whom the id stands for; of another one, with the snapshots of all on the way.</summary>
+    private async Task<Wire.Customer> FindByIdAsync(string id, CancellationToken ct)
+    {
+        var key = ParseId(id);
+        var way = new List<Customer>();
+        for (Guid? next = key; next is not null && way.TrueForAll(c => c.Id != next); next = way[^1].SurvivorId)
+        {
+            way.Add(await db.Whole().AsNoTracking().FirstOrDefaultAsync(c => c.Id == next, ct) ?? throw ProblemException.NotFound("customer"));
+        }
+
+        var wire = ToWire(way[^1]);
+        wire.Absorbed.AddRange(way.SkipLast(1).Select(c => c.Snapshot().ToProto()));
+        return wire;
+    }
 
     private static IQueryable<Customer> ByIdentifier(IQueryable<Customer> customers, string kind, string value) =>
         customers.Where(c => c.Identifiers.Any(i => i.Kind == kind && i.Value == value));

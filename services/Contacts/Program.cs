@@ -2,10 +2,16 @@ using Crm.Contacts;
 using Crm.Contacts.Consumers;
 using Crm.Contacts.Features;
 using Crm.Contacts.Features.Imports;
+using Crm.Contacts.Features.Merges;
 using Crm.Hosting;
 
 var builder = WebApplication.CreateBuilder(args);
-builder.AddCrmService<ContactsDb>("contacts", bus => bus.Consume<EnterConsentStatements>("consent-statements"));
+builder.AddCrmService<ContactsDb>("contacts", bus =>
+{
+    bus.Consume<EnterConsentStatements>("consent-statements");
+    bus.Consume<CollectMergeReceipts>("merge-receipts");
+});
+builder.AddMerges();
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();
 builder.Services.AddSingleton<ImportSignal>();

@@ -1,3 +1,4 @@
+using System.ComponentModel.DataAnnotations.Schema;
 using System.Text.Json;
 using Crm.Contracts;
 using Crm.Contracts.Events;
@@ -14,7 +15,28 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     public DbSet<Customer> Customers => Set<Customer>();
     public DbSet<CustomerConsent> CustomerConsents => Set<CustomerConsent>();
 
-    /// <summary>Stores the snapshots that are newer than the rows; many in one statement.</summary>
+    /// <summary>The tables whose rows follow their customers through merges.</summary>
+    public virtual IReadOnlyList<OwnedRows> OwnedRows => [];
+
+    /// <summary>What forbids that these customers become one.</summary>
+    public virtual Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyCollection<Guid> customers, CancellationToken ct) =>
+        Task.FromResult<IReadOnlyList<MergeBlocker>>([]);
+
+    /// <summary>
+    /// Whom a customer id stands for; that stays so until the transaction ends. For rows from events, whose customer may
+    /// not be in the copy yet.
+    /// </summary>
+    public Task<Guid> HoldCustomerAsync(Guid customer, CancellationToken ct) =>
+        Database.SqlQuery<Guid>($"SELECT hold_customer({customer}) AS \"Value\"").SingleAsync(ct);
+
+    /// <summary>No merge is made or undone here until the transaction ends: for writes about many customers at once.</summary>
+    public Task HoldMergesAsync(CancellationToken ct) =>
+        Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock_shared(hashtextextended('customer merges', 0))", ct);
+
+    /// <summary>
+    /// Stores the snapshots that are newer than the rows; many in one statement. Where one makes or ends a merge, the
+    /// rows of this service are moved in the same transaction, whichever message brings it.
+    /// </summary>
     internal async Task StoreAsync(IReadOnlyCollection<CustomerSnapshot> snapshots, CancellationToken ct)
     {
         var rows = JsonSerializer.Serialize(snapshots.Select(s => new
@@ -38,19 +60,81 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             created_at = s.CreatedAt,
             updated_at = s.UpdatedAt,
         }), EventJson);
-        await ExecuteAsync("""
-            INSERT INTO customers
-            SELECT * FROM jsonb_populate_recordset(NULL::customers, @rows)
-            ON CONFLICT (id) DO UPDATE SET
-                version = excluded.version, kind = excluded.kind, display_name = excluded.display_name,
-                given_name = excluded.given_name, family_name = excluded.family_name, primary_email = excluded.primary_email,
-                country = excluded.country, locale = excluded.locale, time_zone = excluded.time_zone,
-                lifecycle = excluded.lifecycle, tier = excluded.tier, department = excluded.department,
-                attributes = excluded.attributes, state = excluded.state, survivor_id = excluded.survivor_id,
-                created_at = excluded.created_at, updated_at = excluded.updated_at
-            WHERE customers.version < excluded.version
-            """, rows, ct);
+
+        // Nearly always nobody is merged: one statement, which leaves out the rows that need more.
+        if (snapshots.All(s => s.SurvivorId is null) && await ExecuteAsync($"{UpsertCustomers} AND customers.survivor_id IS NULL", rows, ct) == snapshots.Count)
+        {
+            return;
+        }
+
+        await InTransactionAsync(async () =>
+        {
+            await StoreMergesAsync(rows, ct);
+            return true;
+        }, ct);
     }
+
+    /// <summary>
+    /// Edges of the forest change one transaction after the other, and with a lock on each customer whose edge changes,
+    /// which waits for those who are writing rows of that customer (<see cref="HoldCustomerAsync"/>).
+    /// </summary>
+    private async Task StoreMergesAsync(string rows, CancellationToken ct)
+    {
+        await Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock(hashtextextended('customer merges', 0))", ct);
+        var changed = await Database.SqlQueryRaw<Guid>("""
+            SELECT i.id AS "Value" FROM jsonb_populate_recordset(NULL::customers, @rows) AS i LEFT JOIN customers c USING (id)
+            WHERE coalesce(c.version, 0) < i.version AND c.survivor_id IS DISTINCT FROM i.survivor_id
+            """, Json(rows)).ToArrayAsync(ct);
+        if (changed.Length == 0)
+        {
+            await ExecuteAsync(UpsertCustomers, rows, ct);
+            return;
+        }
+
+        await Database.ExecuteSqlAsync($"""
+            SELECT pg_advisory_xact_lock(key)
+            FROM (SELECT hashtextextended('customer ' || id, 0) AS key FROM unnest({changed}) AS id ORDER BY 1) AS keys
+            """, ct);
+        // The same customers before and after: whom a changed one has absorbed is not up to its own edge.
+        var before = await RootsAsync(changed, ct);
+        await ExecuteAsync(UpsertCustomers, rows, ct);
+        var after = await RootsAsync(changed, ct);
+        var moved = after.Where(n => before.TryGetValue(n.Key, out var was) && was != n.Value).Select(n => n.Key).ToArray();
+        if (moved.Length == 0 || OwnedRows.Count == 0)
+        {
+            return;
+        }
+
+        var (was, now) = (Array.ConvertAll(moved, m => before[m]), Array.ConvertAll(moved, m => after[m]));
+#pragma warning disable EF1002 // Names of tables are the service's own.
+        foreach (var owned in OwnedRows)
+        {
+            await Database.ExecuteSqlRawAsync($$"""
+                UPDATE {{owned.Table}} AS t SET customer_id = m.now
+                FROM unnest({0}, {1}, {2}) AS m(id, was, now)
+                WHERE t.customer_id = m.was AND t.origin_customer_id = m.id
+                """, [moved, was, now], ct);
+        }
+#pragma warning restore EF1002
+    }
+
+    private async Task<Dictionary<Guid, Guid>> RootsAsync(Guid[] tops, CancellationToken ct) =>
+        (await Database.SqlQuery<RootRow>($"SELECT id, customer_root(id) AS root FROM customers_below({tops}) AS id").ToListAsync(ct)).ToDictionary(r => r.Id, r => r.Root);
+
+    private sealed record RootRow([property: Column("id")] Guid Id, [property: Column("root")] Guid Root);
+
+    private const string UpsertCustomers = """
+        INSERT INTO customers
+        SELECT * FROM jsonb_populate_recordset(NULL::customers, @rows) ORDER BY id
+        ON CONFLICT (id) DO UPDATE SET
+            version = excluded.version, kind = excluded.kind, display_name = excluded.display_name,
+            given_name = excluded.given_name, family_name = excluded.family_name, primary_email = excluded.primary_email,
+            country = excluded.country, locale = excluded.locale, time_zone = excluded.time_zone,
+            lifecycle = excluded.lifecycle, tier = excluded.tier, department = excluded.department,
+            attributes = excluded.attributes, state = excluded.state, survivor_id = excluded.survivor_id,
+            created_at = excluded.created_at, updated_at = excluded.updated_at
+        WHERE customers.version < excluded.version
+        """;
 
     internal async Task StoreAsync(IReadOnlyCollection<ConsentRecorded> consents, CancellationToken ct)
     {
@@ -91,6 +175,12 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 
     private static Guid Parse(string id) => Ids.Customer.TryParse(id, out var guid) ? guid : throw new FormatException($"'{id}' is not a customer id.");
 
-    private Task ExecuteAsync(string sql, string rows, CancellationToken ct) =>
-        Database.ExecuteSqlRawAsync(sql, [new NpgsqlParameter("rows", NpgsqlDbType.Jsonb) { Value = rows }], ct);
+    private static NpgsqlParameter Json(string rows) => new("rows", NpgsqlDbType.Jsonb) { Value = rows };
+
+    private Task<int> ExecuteAsync(string sql, string rows, CancellationToken ct) => Database.ExecuteSqlRawAsync(sql, [Json(rows)], ct);
 }
+
+/// <summary>Why customers cannot become one.</summary>
+/// <param name="Code">Of the problem that the merge answers.</param>
+/// <param name="Source">The billing source.</param>
+public sealed record MergeBlocker(string Code, string Source, IReadOnlyList<Guid> Customers);

@@ -22,8 +22,10 @@ public static class CustomerCopyService
         });
         builder.Services.AddScoped<CustomerCopyDb>(provider => provider.GetRequiredService<TDb>());
         builder.Services.AddScoped<CustomerDirectory>();
-        builder.Services.AddSingleton<KnownCustomers>();
         builder.Services.AddHostedService<FillCustomerCopy>();
         builder.AddCrmGrpcClient<Contacts.ContactsClient>("Contacts", "crm.contacts.v1.Contacts", "GetCustomer", "ResolveCustomer");
     }
+
+    /// <summary>What the other side of <see cref="AddCrmServiceWithCustomers"/> serves over gRPC.</summary>
+    public static void MapCustomerCopy(this WebApplication app) => app.MapGrpcService<MergesGrpc>();
 }

@@ -2,51 +2,97 @@ using Crm.Contracts;
 using Crm.Contracts.Contacts.V1;
 using Crm.Hosting.Web;
 using Grpc.Core;
+using Microsoft.AspNetCore.Http;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.CustomerCopy;
 
-/// <summary>Who a write is about: from the copy, or from Contacts when the copy has not heard of them yet.</summary>
-public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient contacts, KnownCustomers known)
+/// <summary>
+/// Who a request is about: from the copy, or from Contacts when the copy has not heard of them yet. The id of a customer
+/// who was merged stands for the survivor, for ever.
+/// </summary>
+public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient contacts)
 {
-    /// <summary>The customer's key for a body field.</summary>
+    /// <summary>
+    /// The owner of a row that is about to be written, for a body field. Call it inside the row's transaction and before
+    /// the row is locked: until that transaction ends, nobody can merge the customer away.
+    /// </summary>
     /// <exception cref="ProblemException">
     /// 400 when it is not a customer id, 422 <c>unknown_customer</c> when there is none, 503 when Contacts cannot be reached.
     /// </exception>
     public async Task<Guid> RequireAsync(string? customerId, string pointer, CancellationToken ct)
     {
+        if (db.Database.CurrentTransaction is null)
+        {
+            throw new InvalidOperationException("The owner of a row is looked up in the row's transaction.");
+        }
+
         if (!Ids.Customer.TryParse(customerId, out var id))
         {
             throw ProblemException.Invalid(new FieldError(pointer, customerId is null ? "required" : "wrong_format", "A customer id, cus_…"));
         }
 
-        return await ExistsAsync(id, ct)
-            ? id
-            : throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError(pointer, "unknown_customer"));
+        return await HoldAsync(id, ct) ?? (await FetchAsync(id, ct)
+            ? await HoldAsync(id, ct)
+            : null) ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError(pointer, "unknown_customer"));
     }
 
-    /// <summary>The customer's key for a path segment.</summary>
+    /// <summary>The customer whom an id stands for now.</summary>
     /// <exception cref="ProblemException">404 when there is none, 503 when Contacts cannot be reached.</exception>
     public async Task<Guid> FindAsync(string customerId, CancellationToken ct) =>
-        Ids.Customer.TryParse(customerId, out var id) && await ExistsAsync(id, ct) ? id : throw ProblemException.NotFound("customer");
+        Ids.Customer.TryParse(customerId, out var id) && (await RootAsync(id, ct) ?? (await FetchAsync(id, ct) ? await RootAsync(id, ct) : null)) is { } root
+            ? root
+            : throw ProblemException.NotFound("customer");
 
-    private async Task<bool> ExistsAsync(Guid id, CancellationToken ct)
+    /// <summary>The customer of the path.</summary>
+    /// <exception cref="ProblemException">308 to the survivor's path when the customer was merged; otherwise as <see cref="FindAsync"/>.</exception>
+    public async Task<Guid> FindAtPathAsync(string customerId, HttpContext http, CancellationToken ct)
     {
-        if (known.Contains(id))
+        var root = await FindAsync(customerId, ct);
+        return Ids.Customer.Format(root) == customerId ? root : throw ProblemException.Moved(
+            ProblemCodes.CustomerMerged, "The customer was merged into another.", http.Request, customerId, Ids.Customer.Format(root));
+    }
+
+    /// <summary>As <see cref="RequireAsync"/>, for the path of a write: rows written under an old id are the survivor's.</summary>
+    /// <exception cref="ProblemException">404 when there is none, 503 when Contacts cannot be reached.</exception>
+    public async Task<Guid> HoldAtPathAsync(string customerId, CancellationToken ct)
+    {
+        try
         {
-            return true;
+            return await RequireAsync(customerId, "id", ct);
+        }
+        catch (ProblemException exception) when (exception.Code == ProblemCodes.UnknownCustomer || exception.Code == ProblemCodes.ValidationFailed)
+        {
+            throw ProblemException.NotFound("customer");
+        }
+    }
+
+    /// <summary>The filter <c>customer_id</c> of a list: the customer whom it stands for. Null when it is not given.</summary>
+    /// <exception cref="ProblemException">400 when it is not a customer id.</exception>
+    public async Task<Guid?> ReadFilterAsync(HttpRequest request, CancellationToken ct)
+    {
+        if (request.Query["customer_id"] is not [{ } text])
+        {
+            return null;
         }
 
-        if (await db.Customers.AnyAsync(c => c.Id == id, ct))
-        {
-            known.Add(id);
-            return true;
-        }
+        return Ids.Customer.TryParse(text, out var id)
+            ? await RootAsync(id, ct) ?? id
+            : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
+    }
 
+    private async Task<Guid?> HoldAsync(Guid id, CancellationToken ct) => await db.Database
+        .SqlQuery<Guid?>($"SELECT CASE WHEN EXISTS (SELECT 1 FROM customers WHERE id = {id}) THEN hold_customer({id}) END AS \"Value\"").SingleAsync(ct);
+
+    private async Task<Guid?> RootAsync(Guid id, CancellationToken ct) => await db.Database
+        .SqlQuery<Guid?>($"SELECT customer_root(id) AS \"Value\" FROM customers WHERE id = {id}").SingleOrDefaultAsync(ct);
+
+    private async Task<bool> FetchAsync(Guid id, CancellationToken ct)
+    {
         try
         {
             var customer = await contacts.GetCustomerAsync(new GetCustomerRequest { Id = Ids.Customer.Format(id) }, cancellationToken: ct);
-            await db.StoreAsync([customer.Snapshot.ToSnapshot()], ct);
+            await db.StoreAsync([.. customer.Absorbed.Append(customer.Snapshot).Select(s => s.ToSnapshot())], ct);
             return true;
         }
         catch (RpcException exception) when (exception.StatusCode == StatusCode.NotFound)

@@ -1,3 +1,4 @@
+using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
 using Crm.Interactions.Domain;
@@ -18,14 +19,28 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
     public async Task<Interaction?> LockInteractionAsync(string source, string externalId, CancellationToken ct) =>
         (await Interactions.FromSql($"SELECT * FROM interactions WHERE source = {source} AND external_id = {externalId} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
 
-    /// <summary>Puts the entry on the timeline unless a version that is as new is there: late and repeated events have no effect.</summary>
+    public override IReadOnlyList<OwnedRows> OwnedRows { get; } =
+    [
+        new("interactions", new("interaction", Ids.Interaction, "created_at")),
+        new("timeline"),
+    ];
+
+    /// <summary>
+    /// Puts the entry on the timeline unless a version that is as new is there: late and repeated events have no effect.
+    /// Its owner is right already, or stays what it is.
+    /// </summary>
     public Task StoreAsync(TimelineEntry entry, CancellationToken ct) => Database.ExecuteSqlAsync($"""
-        INSERT INTO timeline (type, id, customer_id, at, summary, version)
-        VALUES ({entry.Type.ToWord()}, {entry.Id}, {entry.CustomerId}, {entry.At}, {entry.Summary}, {entry.Version})
+        INSERT INTO timeline (type, id, customer_id, origin_customer_id, at, summary, version)
+        VALUES ({entry.Type.ToWord()}, {entry.Id}, {entry.CustomerId}, {entry.OriginCustomerId}, {entry.At}, {entry.Summary}, {entry.Version})
         ON CONFLICT (type, id) DO UPDATE SET
-            customer_id = excluded.customer_id, at = excluded.at, summary = excluded.summary, version = excluded.version
+            customer_id = CASE WHEN timeline.origin_customer_id = excluded.origin_customer_id THEN timeline.customer_id ELSE excluded.customer_id END,
+            origin_customer_id = excluded.origin_customer_id, at = excluded.at, summary = excluded.summary, version = excluded.version
         WHERE timeline.version < excluded.version
         """, ct);
+
+    /// <summary>An entry from another service, for whom its customer stands now.</summary>
+    public async Task StoreFromEventAsync(TimelineEntry entry, CancellationToken ct) =>
+        await StoreAsync(entry with { CustomerId = await HoldCustomerAsync(entry.OriginCustomerId, ct) }, ct);
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {

@@ -12,4 +12,5 @@ var app = builder.Build();
 app.UseCrmService();
 app.MapInteractions();
 app.MapGrpcService<InteractionsGrpc>();
+app.MapCustomerCopy();
 return await app.RunCrmServiceAsync(args);

@@ -11,4 +11,5 @@ var app = builder.Build();
 app.UseCrmService();
 app.MapSupport();
 app.MapGrpcService<SupportGrpc>();
+app.MapCustomerCopy();
 return await app.RunCrmServiceAsync(args);

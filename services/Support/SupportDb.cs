@@ -1,3 +1,4 @@
+using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
 using Crm.Support.Domain;
@@ -10,6 +11,8 @@ internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerC
     public DbSet<Case> Cases => Set<Case>();
     public DbSet<CaseMessage> Messages => Set<CaseMessage>();
     public DbSet<CaseHistoryEntry> History => Set<CaseHistoryEntry>();
+
+    public override IReadOnlyList<OwnedRows> OwnedRows { get; } = [new("cases", new("case", Ids.Case, "opened_at"))];
 
     /// <summary>The case, locked until the transaction ends: of two changes at once, the second sees what the first left.</summary>
     public async Task<Case?> LockCaseAsync(Guid id, CancellationToken ct) =>

@@ -137,7 +137,7 @@ public sealed class SendTests(CampaignsFixture fixture)
         var results = await fixture.CompletedAsync(campaign);
         Assert.Equal(12, (long)results["members"]!);
         Assert.Equal(7, (long)results["suppressed"]!);
-        Assert.Equal("""{"no_consent":3,"open_complaint":1,"no_address":1,"not_active":1,"duplicate_address":1}""", results["suppressed_by_reason"]!.ToJsonString());
+        Assert.Equal("""{"no_consent":3,"open_complaint":1,"no_address":1,"not_active":0,"duplicate_address":1,"duplicate_customer":1}""", results["suppressed_by_reason"]!.ToJsonString());
         Assert.Equal(5, (long)results["sent"]!);
         var recipients = sink.CountByRecipient();
         Assert.Equal(

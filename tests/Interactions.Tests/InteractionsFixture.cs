@@ -35,8 +35,8 @@ public sealed class InteractionsFixture() : OneServiceFixture("interactions")
     {
 #pragma warning disable CA2100 // The offset is a constant of the test.
         await using var fill = Database.CreateCommand($"""
-            INSERT INTO timeline (type, id, customer_id, at, summary, version)
-            SELECT (ARRAY['order', 'invoice', 'payment', 'case', 'message', 'interaction'])[1 + n % 6], gen_random_uuid(), $1, $2 + {offset}, 'entry ' || n, 1
+            INSERT INTO timeline (type, id, customer_id, origin_customer_id, at, summary, version)
+            SELECT (ARRAY['order', 'invoice', 'payment', 'case', 'message', 'interaction'])[1 + n % 6], gen_random_uuid(), $1, $1, $2 + {offset}, 'entry ' || n, 1
             FROM generate_series(0, $3 - 1) AS n
             """);
 #pragma warning restore CA2100

@@ -54,11 +54,11 @@ internal sealed class Invoice : BillingRecord
     }
 
     public override InvoiceRecorded Recorded() => new(
-        Ids.Invoice.Format(Id), Version, Ids.Customer.Format(CustomerId), Ids.Order.Format(OrderId), Number, IssuedAt, DueAt, Total, Status.ToWord());
+        Ids.Invoice.Format(Id), Version, Ids.Customer.Format(CustomerId), Ids.Order.Format(OrderId), Number, IssuedAt, DueAt, Total, Status.ToWord(), Ids.Customer.Format(OriginCustomerId));
 
     private void Take(Guid customerId, InvoiceInput input)
     {
-        CustomerId = customerId;
+        BelongTo(customerId);
         OrderId = Ids.Order.TryParse(input.OrderId, out var order) ? order : null;
         Number = input.Number!;
         IssuedAt = input.IssuedAt!.Value;

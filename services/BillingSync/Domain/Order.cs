@@ -54,11 +54,11 @@ internal sealed class Order : BillingRecord
     }
 
     public override OrderRecorded Recorded() => new(
-        Ids.Order.Format(Id), Version, Ids.Customer.Format(CustomerId), PlacedAt, Quantity, Total, Status.ToWord());
+        Ids.Order.Format(Id), Version, Ids.Customer.Format(CustomerId), PlacedAt, Quantity, Total, Status.ToWord(), Ids.Customer.Format(OriginCustomerId));
 
     private void Take(Guid customerId, OrderInput input)
     {
-        CustomerId = customerId;
+        BelongTo(customerId);
         PlacedAt = input.PlacedAt!.Value;
         Lines = [.. (input.Lines ?? []).Select(l => new OrderLine(l.Sku!, l.Description, l.Quantity!.Value, l.UnitPrice?.ToMoney()))];
         (TotalMinor, Currency) = (input.Total!.AmountMinor!.Value, input.Total.Currency!);

@@ -53,11 +53,11 @@ internal sealed class Payment : BillingRecord
     }
 
     public override PaymentRecorded Recorded() => new(
-        Ids.Payment.Format(Id), Version, Ids.Customer.Format(CustomerId), Ids.Invoice.Format(InvoiceId), PaidAt, Amount, Method, Status.ToWord());
+        Ids.Payment.Format(Id), Version, Ids.Customer.Format(CustomerId), Ids.Invoice.Format(InvoiceId), PaidAt, Amount, Method, Status.ToWord(), Ids.Customer.Format(OriginCustomerId));
 
     private void Take(Guid customerId, PaymentInput input)
     {
-        CustomerId = customerId;
+        BelongTo(customerId);
         InvoiceId = Ids.Invoice.TryParse(input.InvoiceId, out var invoice) ? invoice : null;
         PaidAt = input.PaidAt!.Value;
         (AmountMinor, Currency) = (input.Amount!.AmountMinor!.Value, input.Amount.Currency!);

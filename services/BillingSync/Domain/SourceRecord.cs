@@ -36,8 +36,21 @@ internal abstract class SourceRecord
 /// <summary>A customer's order, invoice or payment; each version is told to the other services.</summary>
 internal abstract class BillingRecord : SourceRecord, IAggregate
 {
-    public Guid CustomerId { get; protected set; }
+    /// <summary>Whose it is now; a merge moves it.</summary>
+    public Guid CustomerId { get; private set; }
+
+    /// <summary>Under whom it was recorded.</summary>
+    public Guid OriginCustomerId { get; private set; }
+
     public long EventSequence { get; set; }
+
+    protected void BelongTo(Guid customer)
+    {
+        if (CustomerId != customer)
+        {
+            (CustomerId, OriginCustomerId) = (customer, customer);
+        }
+    }
 
     /// <summary>The event that carries the whole record as it now is.</summary>
     public abstract object Recorded();

@@ -21,15 +21,11 @@ internal static class Answers
         return result == UpsertResult.Created ? TypedResults.Created(location, view) : TypedResults.Ok(view);
     }
 
-    /// <summary>The filters <c>customer_id</c> and <c>status</c> of a list.</summary>
-    public static Guid? CustomerFilter(HttpRequest request) => request.Query["customer_id"] is not [{ } text]
-        ? null
-        : Ids.Customer.TryParse(text, out var id) ? id : throw ProblemException.InvalidParameter("customer_id", "Not a customer id.");
-
+    /// <summary>The filter <c>status</c> of a list.</summary>
     public static T? StatusFilter<T>(HttpRequest request) where T : struct, Enum => request.Query["status"] is not [{ } text]
         ? null
         : EnumWords<T>.TryParse(text, out var status) ? status : throw ProblemException.InvalidParameter("status", "Not a status of these records.");
 
-    public static IQueryable<T> OfCustomer<T>(this IQueryable<T> records, HttpRequest request) where T : BillingRecord =>
-        CustomerFilter(request) is { } customer ? records.Where(r => r.CustomerId == customer) : records;
+    public static IQueryable<T> OfCustomer<T>(this IQueryable<T> records, Guid? customer) where T : BillingRecord =>
+        customer is { } id ? records.Where(r => r.CustomerId == id) : records;
 }

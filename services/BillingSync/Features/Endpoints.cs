@@ -1,3 +1,4 @@
+using Crm.BillingSync.Features.Accounts;
 using Crm.BillingSync.Features.Invoices;
 using Crm.BillingSync.Features.Orders;
 using Crm.BillingSync.Features.Payments;
@@ -42,6 +43,9 @@ internal static class Endpoints
         payments.MapGet("/{id}", ReadPayment.Handle).RequireScope(Scopes.BillingRead).WithName("readPayment").Produces<PaymentView>();
         payments.MapGet("/", ListPayments.Handle).RequireScope(Scopes.BillingRead).WithName("listPayments").WithQuery(ListPayments.Parameters);
 
+        var accounts = app.MapGroup("/v1/customers/{id}/billing-accounts").WithTags("account");
+        accounts.MapPut("/{source}", UpsertBillingAccount.Handle).RequireScope(Scopes.BillingWrite).WithName("upsertBillingAccount").ProducesUpserted<BillingAccountView>();
+        accounts.MapGet("/", ListBillingAccounts.Handle).RequireScope(Scopes.BillingRead).WithName("listBillingAccounts");
         app.MapGet("/v1/customers/{id}/account", ReadAccount.Handle).RequireScope(Scopes.BillingRead).WithName("readAccount").WithTags("account");
     }
 

@@ -41,8 +41,8 @@ internal static class ReadAccount
     /// <summary>Minor units of one currency.</summary>
     public sealed record CurrencyAccount(string Currency, long Balance, long Overdue, long Revenue, long Issued, long Paid, long Credits);
 
-    public static async Task<Ok<Account>> Handle(string id, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct) =>
-        TypedResults.Ok(await db.ReadAccountAsync(await customers.FindAsync(id, ct), clock.GetUtcNow(), ct));
+    public static async Task<Ok<Account>> Handle(string id, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct) =>
+        TypedResults.Ok(await db.ReadAccountAsync(await customers.FindAtPathAsync(id, http, ct), clock.GetUtcNow(), ct));
 
     /// <summary>One statement over the indexes by customer.</summary>
     public static async Task<Account> ReadAccountAsync(this BillingSyncDb db, Guid customerId, DateTimeOffset asOf, CancellationToken ct)

@@ -42,16 +42,26 @@ internal static class Records
     /// Creates or replaces the record with this external id; the last writer wins. Optimistic: one read and
     /// one write; only a writer that met another one at work waits for its row.
     /// </summary>
+    public static Task<(T Record, UpsertResult Result)> UpsertAsync<T>(
+        this BillingSyncDb db, ExternalKey key, Func<T> record, Func<T, bool> replace, CancellationToken ct) where T : SourceRecord =>
+        db.UpsertAsync(key, null, _ => record(), (existing, _) => replace(existing), ct);
+
+    /// <inheritdoc cref="UpsertAsync{T}(BillingSyncDb, ExternalKey, Func{T}, Func{T, bool}, CancellationToken)"/>
+    /// <param name="owner">Whose it is to be, held until the end of the transaction; null for what belongs to nobody.</param>
     public static async Task<(T Record, UpsertResult Result)> UpsertAsync<T>(
-        this BillingSyncDb db, ExternalKey key, Func<T> record, Func<T, bool> replace, CancellationToken ct) where T : SourceRecord
+        this BillingSyncDb db, ExternalKey key, Func<Task<Guid>>? owner, Func<Guid, T> record, Func<T, Guid, bool> replace, CancellationToken ct) where T : SourceRecord
     {
         for (var attempt = 1; ; attempt++)
         {
             try
             {
-                return attempt == 1
-                    ? await WriteAsync(await db.ByKey<T>(key).FirstOrDefaultAsync(ct))
-                    : await db.InTransactionAsync(async () => await WriteAsync(await db.LockRowAsync<T>(key, ct)), ct);
+                return attempt == 1 && owner is null
+                    ? await WriteAsync(await db.ByKey<T>(key).FirstOrDefaultAsync(ct), Guid.Empty)
+                    : await db.InTransactionAsync(async () =>
+                    {
+                        var customer = owner is null ? Guid.Empty : await owner();
+                        return await WriteAsync(attempt == 1 ? await db.ByKey<T>(key).FirstOrDefaultAsync(ct) : await db.LockRowAsync<T>(key, ct), customer);
+                    }, ct);
             }
             catch (DbUpdateException exception) when (attempt < Attempts && IsRace(exception))
             {
@@ -59,14 +69,14 @@ internal static class Records
             }
         }
 
-        async Task<(T, UpsertResult)> WriteAsync(T? existing)
+        async Task<(T, UpsertResult)> WriteAsync(T? existing, Guid customer)
         {
             if (existing is null)
             {
-                return (await db.InsertAsync(record(), ct), UpsertResult.Created);
+                return (await db.InsertAsync(record(customer), ct), UpsertResult.Created);
             }
 
-            if (!replace(existing))
+            if (!replace(existing, customer))
             {
                 return (existing, UpsertResult.Unchanged);
             }
@@ -95,13 +105,50 @@ internal static class Records
             db.Publish(billing, billing.Recorded());
         }
 
+        var entry = db.Entry(record);
+        var moves = entry.State == EntityState.Modified && record is BillingRecord && entry.Property(nameof(BillingRecord.CustomerId)).IsModified;
+        switch (record)
+        {
+            case Invoice { OrderId: { } order } invoice when Refers(nameof(Invoice.OrderId)):
+                await db.RequireOwnAsync("orders", "order", order, invoice.CustomerId, "/order_id", ct);
+                break;
+            case Payment { InvoiceId: { } paid } payment when Refers(nameof(Payment.InvoiceId)):
+                await db.RequireOwnAsync("invoices", "invoice", paid, payment.CustomerId, "/invoice_id", ct);
+                break;
+        }
+
         try
         {
             await db.SaveChangesAsync(ct);
         }
         catch (DbUpdateException exception) when (exception.InnerException is PostgresException { SqlState: PostgresErrorCodes.ForeignKeyViolation } refused)
         {
-            throw await db.ExplainAsync(record, refused, ct);
+            throw Explain(refused);
+        }
+
+        // The row is locked now, so nobody refers to it meanwhile.
+        if (moves && record is Order moved && await db.Invoices.AnyAsync(i => i.OrderId == moved.Id && i.CustomerId != moved.CustomerId, ct))
+        {
+            throw Tied("order", "invoices");
+        }
+
+        if (moves && record is Invoice asked && await db.Payments.AnyAsync(p => p.InvoiceId == asked.Id && p.CustomerId != asked.CustomerId, ct))
+        {
+            throw Tied("invoice", "payments");
+        }
+
+        bool Refers(string reference) => entry.State == EntityState.Added || moves || entry.Property(reference).IsModified;
+    }
+
+    /// <summary>What a record refers to is the same customer's; it is locked until the record is there.</summary>
+    private static async Task RequireOwnAsync(this BillingSyncDb db, string table, string what, Guid id, Guid customer, string pointer, CancellationToken ct)
+    {
+#pragma warning disable EF1002 // The table's name is ours.
+        var owners = await db.Database.SqlQueryRaw<Guid>($"SELECT customer_id AS \"Value\" FROM {table} WHERE id = {{0}} FOR SHARE", id).ToListAsync(ct);
+#pragma warning restore EF1002
+        if (owners is not [var owner] || owner != customer)
+        {
+            throw Refuse(owners.Count > 0, what, pointer);
         }
     }
 
@@ -118,18 +165,13 @@ internal static class Records
         || exception.InnerException is PostgresException { SqlState: PostgresErrorCodes.UniqueViolation, ConstraintName: { } name }
             && name.EndsWith(BillingSyncDb.ExternalIdSuffix, StringComparison.Ordinal);
 
-    /// <summary>The database guards references; this says which one was refused and why.</summary>
-    private static async Task<ProblemException> ExplainAsync(this BillingSyncDb db, SourceRecord record, PostgresException refused, CancellationToken ct) =>
-        (refused.ConstraintName, record) switch
-        {
-            (BillingSyncDb.InvoiceOrder, Invoice { OrderId: { } id }) =>
-                Refuse(await db.Orders.AnyAsync(o => o.Id == id, ct), "order", "/order_id"),
-            (BillingSyncDb.PaymentInvoice, Payment { InvoiceId: { } id }) =>
-                Refuse(await db.Invoices.AnyAsync(i => i.Id == id, ct), "invoice", "/invoice_id"),
-            (BillingSyncDb.InvoiceOrder, Order) => Tied("order", "invoices"),
-            (BillingSyncDb.PaymentInvoice, Invoice) => Tied("invoice", "payments"),
-            _ => new(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError("/customer_id", "unknown_customer")),
-        };
+    /// <summary>The database guards references too; this says which one was refused.</summary>
+    private static ProblemException Explain(PostgresException refused) => refused.ConstraintName switch
+    {
+        BillingSyncDb.InvoiceOrder => Refuse(exists: false, "order", "/order_id"),
+        BillingSyncDb.PaymentInvoice => Refuse(exists: false, "invoice", "/invoice_id"),
+        _ => new(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError("/customer_id", "unknown_customer")),
+    };
 
     private static ProblemException Refuse(bool exists, string what, string pointer) => exists
         ? new(ProblemCodes.Unprocessable, $"The {what} belongs to another customer.", new FieldError(pointer, "wrong_customer"))

@@ -8,13 +8,15 @@ namespace Crm.Campaigns.Consumers;
 /// <summary>Enters a mail that asks for a confirmation into the send ledger: one a pending consent, whatever comes twice.</summary>
 internal sealed class AskForConfirmations(CampaignsDb db, TimeProvider clock) : IConsumer<ConsentConfirmationRequested>
 {
-    public Task Consume(ConsumeContext<ConsentConfirmationRequested> context)
+    public async Task Consume(ConsumeContext<ConsentConfirmationRequested> context)
     {
         var asked = context.Message;
         var now = clock.GetUtcNow();
-        return db.Database.ExecuteSqlAsync($"""
-            INSERT INTO messages (id, kind, confirms_id, customer_id, channel, purpose, to_address, wording, expires_at, status, next_at, created_at)
-            VALUES ({Guid.CreateVersion7(now)}, 'confirmation', {Key(Ids.Consent, asked.ConsentId)}, {Key(Ids.Customer, asked.CustomerId)}, {asked.Channel},
+        var origin = Key(Ids.Customer, asked.CustomerId);
+        var owner = await db.HoldCustomerAsync(origin, context.CancellationToken);
+        await db.Database.ExecuteSqlAsync($"""
+            INSERT INTO messages (id, kind, confirms_id, customer_id, origin_customer_id, channel, purpose, to_address, wording, expires_at, status, next_at, created_at)
+            VALUES ({Guid.CreateVersion7(now)}, 'confirmation', {Key(Ids.Consent, asked.ConsentId)}, {owner}, {origin}, {asked.Channel},
                     {asked.Purpose}, {asked.Address}, {asked.Wording}, {asked.ExpiresAt.ToUniversalTime()}, 'pending', now(), {now})
             ON CONFLICT (confirms_id) WHERE confirms_id IS NOT NULL DO NOTHING
             """, context.CancellationToken);

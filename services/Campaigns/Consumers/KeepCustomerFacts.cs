@@ -11,40 +11,46 @@ namespace Crm.Campaigns.Consumers;
 /// </summary>
 internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorded>, IConsumer<CaseChanged>, IConsumer<InteractionLogged>
 {
-    public Task Consume(ConsumeContext<OrderRecorded> context)
+    public async Task Consume(ConsumeContext<OrderRecorded> context)
     {
         var order = context.Message;
-        return db.Database.ExecuteSqlAsync($"""
-            INSERT INTO orders (id, version, customer_id, placed_at, amount_minor, currency, status)
-            VALUES ({Key(Ids.Order, order.Id)}, {order.Version}, {Key(Ids.Customer, order.CustomerId)}, {order.PlacedAt.ToUniversalTime()},
+        var origin = Key(Ids.Customer, order.OriginCustomerId ?? order.CustomerId);
+        var owner = await db.HoldCustomerAsync(origin, context.CancellationToken);
+        await db.Database.ExecuteSqlAsync($"""
+            INSERT INTO orders (id, version, customer_id, origin_customer_id, placed_at, amount_minor, currency, status)
+            VALUES ({Key(Ids.Order, order.Id)}, {order.Version}, {owner}, {origin}, {order.PlacedAt.ToUniversalTime()},
                     {order.Total.AmountMinor}, {order.Total.Currency}, {order.Status})
             ON CONFLICT (id) DO UPDATE SET
-                version = excluded.version, customer_id = excluded.customer_id, placed_at = excluded.placed_at,
+                version = excluded.version, customer_id = excluded.customer_id, origin_customer_id = excluded.origin_customer_id, placed_at = excluded.placed_at,
                 amount_minor = excluded.amount_minor, currency = excluded.currency, status = excluded.status
             WHERE orders.version < excluded.version
             """, context.CancellationToken);
     }
 
-    public Task Consume(ConsumeContext<CaseChanged> context)
+    public async Task Consume(ConsumeContext<CaseChanged> context)
     {
         var changed = context.Message;
-        return db.Database.ExecuteSqlAsync($"""
-            INSERT INTO cases (id, version, customer_id, type, status)
-            VALUES ({Key(Ids.Case, changed.Id)}, {changed.Version}, {Key(Ids.Customer, changed.CustomerId)}, {changed.Type}, {changed.Status})
+        var origin = Key(Ids.Customer, changed.OriginCustomerId ?? changed.CustomerId);
+        var owner = await db.HoldCustomerAsync(origin, context.CancellationToken);
+        await db.Database.ExecuteSqlAsync($"""
+            INSERT INTO cases (id, version, customer_id, origin_customer_id, type, status)
+            VALUES ({Key(Ids.Case, changed.Id)}, {changed.Version}, {owner}, {origin}, {changed.Type}, {changed.Status})
             ON CONFLICT (id) DO UPDATE SET
-                version = excluded.version, customer_id = excluded.customer_id, type = excluded.type, status = excluded.status
+                version = excluded.version, customer_id = excluded.customer_id, origin_customer_id = excluded.origin_customer_id, type = excluded.type, status = excluded.status
             WHERE cases.version < excluded.version
             """, context.CancellationToken);
     }
 
-    public Task Consume(ConsumeContext<InteractionLogged> context)
+    public async Task Consume(ConsumeContext<InteractionLogged> context)
     {
         var logged = context.Message;
-        return db.Database.ExecuteSqlAsync($"""
-            INSERT INTO interactions (id, version, customer_id, started_at)
-            VALUES ({Key(Ids.Interaction, logged.Id)}, {logged.Version}, {Key(Ids.Customer, logged.CustomerId)}, {logged.StartedAt.ToUniversalTime()})
+        var origin = Key(Ids.Customer, logged.OriginCustomerId ?? logged.CustomerId);
+        var owner = await db.HoldCustomerAsync(origin, context.CancellationToken);
+        await db.Database.ExecuteSqlAsync($"""
+            INSERT INTO interactions (id, version, customer_id, origin_customer_id, started_at)
+            VALUES ({Key(Ids.Interaction, logged.Id)}, {logged.Version}, {owner}, {origin}, {logged.StartedAt.ToUniversalTime()})
             ON CONFLICT (id) DO UPDATE SET
-                version = excluded.version, customer_id = excluded.customer_id, started_at = excluded.started_at
+                version = excluded.version, customer_id = excluded.customer_id, origin_customer_id = excluded.origin_customer_id, started_at = excluded.started_at
             WHERE interactions.version < excluded.version
             """, context.CancellationToken);
     }

@@ -19,7 +19,7 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
     {
         var (stated, ct) = (context.Message, context.CancellationToken);
         var pending = stated.ConfirmsId is null ? null : await FindPendingAsync(stated, ct);
-        if ((stated.ConfirmsId is not null && pending is null) || await FindCustomerAsync(Key(Ids.Customer, stated.CustomerId), ct) is not { } customerId)
+        if ((stated.ConfirmsId is not null && pending is null) || await HoldCustomerAsync(Key(Ids.Customer, stated.CustomerId), ct) is not { } customerId)
         {
             return;
         }
@@ -57,26 +57,11 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
             : null;
     }
 
-    private async Task<Guid?> FindCustomerAsync(Guid id, CancellationToken ct)
+    /// <summary>For whom the customer of the mail stands now; null when there is nobody any more.</summary>
+    private async Task<Guid?> HoldCustomerAsync(Guid id, CancellationToken ct)
     {
-        // Merges of merges are few steps deep; a cycle cannot be, and would end here.
-        for (var step = 0; step < 100; step++)
-        {
-            var customer = await db.Customers.Where(c => c.Id == id).Select(c => new { c.State, c.SurvivorId }).FirstOrDefaultAsync(ct);
-            if (customer is null or { State: CustomerState.Erased })
-            {
-                return null;
-            }
-
-            if (customer.SurvivorId is not { } survivor)
-            {
-                return id;
-            }
-
-            id = survivor;
-        }
-
-        return null;
+        var root = await db.HoldRootAsync(id, ct);
+        return await db.Customers.AnyAsync(c => c.Id == root && c.State == CustomerState.Active, ct) ? root : null;
     }
 
     private static Guid Key(IdKind kind, string id) => kind.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not an id of kind {kind.Prefix}.");

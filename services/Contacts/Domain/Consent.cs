@@ -1,4 +1,5 @@
 using System.Net;
+using Crm.Contacts.Domain.Merges;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
@@ -35,7 +36,21 @@ public enum LegalBasis
 internal sealed class Consent
 {
     public required Guid Id { get; init; }
-    public required Guid CustomerId { get; init; }
+
+    /// <summary>Whose it is now; a merge moves it.</summary>
+    public required Guid CustomerId
+    {
+        get;
+        init
+        {
+            field = value;
+            OriginCustomerId = value;
+        }
+    }
+
+    /// <summary>Under whom it was recorded.</summary>
+    public Guid OriginCustomerId { get; private set; }
+
     public required ConsentChannel Channel { get; init; }
     public required string Purpose { get; init; }
     public required ConsentState State { get; init; }
@@ -102,7 +117,9 @@ internal sealed class CurrentConsent : IAggregate
     public Guid CustomerId { get; private set; }
     public ConsentChannel Channel { get; private set; }
     public string Purpose { get; private set; } = "";
-    public ConsentState State { get; private set; }
+
+    /// <summary>Null when nothing is said any more: it had come with a merge that was undone.</summary>
+    public ConsentState? State { get; private set; }
     public DateTimeOffset At { get; private set; }
     public long Version { get; private set; }
     public long EventSequence { get; set; }
@@ -126,7 +143,27 @@ internal sealed class CurrentConsent : IAggregate
         return true;
     }
 
-    public ConsentRecorded Recorded() => new(Ids.Customer.Format(CustomerId), Channel.ToWord(), Purpose, State.ToWord(), Version, At);
+    /// <summary>What a merge or its undo makes of it; false when it is so already.</summary>
+    public bool Become(ConsentReplay.Held? held, DateTimeOffset now)
+    {
+        if (State == held?.State && (held is null || At == held.At))
+        {
+            return false;
+        }
+
+        (State, At) = (held?.State, held?.At ?? now);
+        Version++;
+        return true;
+    }
+
+    public static CurrentConsent Of(Guid customer, ConsentChannel channel, string purpose, ConsentReplay.Held held, DateTimeOffset now)
+    {
+        var current = new CurrentConsent { Id = Guid.CreateVersion7(now), CustomerId = customer, Channel = channel, Purpose = purpose };
+        current.Become(held, now);
+        return current;
+    }
+
+    public ConsentRecorded Recorded() => new(Ids.Customer.Format(CustomerId), Channel.ToWord(), Purpose, State?.ToWord() ?? ConsentRecorded.NothingSaid, Version, At);
 
     private void Take(Consent said)
     {

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Crm.Contacts.Domain.Merges;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
@@ -95,6 +96,16 @@ internal sealed class Customer : IAggregate
     public Dictionary<string, JsonElement> Attributes { get; private set; } = [];
     public CustomerState State { get; private set; }
     public Guid? SurvivorId { get; private set; }
+
+    /// <summary>Where the fields come from, of a customer who has absorbed others.</summary>
+    public FieldLayers? Layers { get; private set; }
+
+    /// <summary>A merged customer's; the rows are the survivor's.</summary>
+    public List<ExternalIdInput>? OwnExternalIds { get; private set; }
+
+    /// <summary>Ids that stand for this customer.</summary>
+    public List<Guid> MergedFrom { get; private set; } = [];
+
     public DateTimeOffset CreatedAt { get; private set; }
     public DateTimeOffset UpdatedAt { get; private set; }
     public List<CustomerIdentifier> Identifiers { get; private set; } = [];
@@ -117,6 +128,7 @@ internal sealed class Customer : IAggregate
         var changed = CustomerInput.Differences(before, after);
         if (changed.Count > 0)
         {
+            Layers = Layers?.Add(EditLayer.Between(before, after, now));
             Take(after);
             Version++;
             UpdatedAt = now;
@@ -139,11 +151,73 @@ internal sealed class Customer : IAggregate
         Attributes = [];
         Identifiers.Clear();
         ExternalIds.Clear();
+        Advance(now);
+    }
+
+    /// <summary>Becomes this customer, who keeps its id, and all of the others. They keep their own fields for an undo.</summary>
+    public void Absorb(IReadOnlyList<Customer> others, MergeLayer merge)
+    {
+        var before = ToInput();
+        Layers = (Layers ?? new FieldLayers(before, [])).Add(merge);
+        foreach (var other in others)
+        {
+            other.OwnExternalIds = other.ToInput().ExternalIds;
+            ExternalIds.AddRange(other.ExternalIds);
+            other.ExternalIds.Clear();
+            other.Identifiers.Clear();
+            (other.State, other.SurvivorId) = (CustomerState.Merged, Id);
+            other.Advance(merge.At);
+        }
+
+        var own = others.ToDictionary(o => o.Id, o => o.ToInput());
+        var fields = FieldJson.Of(before);
+        merge.ApplyTo(fields, id => own[id]);
+        MergedFrom = [.. MergedFrom.Concat(others.SelectMany(o => o.MergedFrom.Prepend(o.Id))).Distinct()];
+        Take(FieldJson.ToInput(fields));
+        Advance(merge.At);
+    }
+
+    /// <summary>Is itself again, with what it had; <paramref name="present"/> has its external ids.</summary>
+    /// <param name="free">Which of its external ids nobody has taken meanwhile, of those that <paramref name="present"/> has not.</param>
+    public void Restore(Customer present, Func<ExternalIdInput, bool> free, DateTimeOffset now)
+    {
+        var own = ToInput();
+        (State, SurvivorId, OwnExternalIds) = (CustomerState.Active, null, null);
+        foreach (var wanted in own.ExternalIds!)
+        {
+            if (present.ExternalIds.Find(e => e.System == wanted.System && e.Value == wanted.Id) is { } row)
+            {
+                present.ExternalIds.Remove(row);
+                ExternalIds.Add(row);
+            }
+        }
+
+        Take(own with { ExternalIds = [.. own.ExternalIds!.Where(e => ExternalIds.Exists(r => r.System == e.System && r.Value == e.Id) || free(e))] });
+        Advance(now);
+    }
+
+    /// <summary>The fields without a merge, or as the members are now.</summary>
+    /// <param name="members">All whom it has absorbed directly.</param>
+    /// <param name="lost">External ids that belong to somebody else again.</param>
+    public void Refold(Guid? without, IReadOnlyDictionary<Guid, Customer> members, IReadOnlyCollection<ExternalIdInput> lost, DateTimeOffset now)
+    {
+        var folded = Layers!.Fold(id => members[id].ToInput(), without);
+        Layers = without is { } merge ? Layers.Without(merge) : Layers;
+        MergedFrom = MergedIds(members);
+        Take(folded with { ExternalIds = [.. folded.ExternalIds!.Except(lost)] });
+        Advance(now);
+    }
+
+    private List<Guid> MergedIds(IReadOnlyDictionary<Guid, Customer> members) =>
+        [.. (Layers?.Members ?? []).SelectMany(m => members[m].MergedFrom.Prepend(m)).Distinct()];
+
+    private void Advance(DateTimeOffset now)
+    {
         Version++;
         UpdatedAt = now;
     }
 
-    /// <summary>The writable fields as they are now: what a merge patch is applied to.</summary>
+    /// <summary>The writable fields as they are now: what a merge patch is applied to. Of a merged customer, its own.</summary>
     public CustomerInput ToInput() => new()
     {
         Kind = Kind,
@@ -160,7 +234,7 @@ internal sealed class Customer : IAggregate
         Source = SourceType is { } type ? new Source { Type = type, ReferrerId = Ids.Customer.Format(SourceReferrerId), Detail = SourceDetail } : null,
         Department = Department,
         Tier = Tier,
-        ExternalIds = [.. ExternalIds.OrderBy(e => e.System, StringComparer.Ordinal).ThenBy(e => e.Value, StringComparer.Ordinal)
+        ExternalIds = OwnExternalIds ?? [.. ExternalIds.OrderBy(e => e.System, StringComparer.Ordinal).ThenBy(e => e.Value, StringComparer.Ordinal)
             .Select(e => new ExternalIdInput { System = e.System, Id = e.Value })],
         Attributes = Attributes,
     };
@@ -207,6 +281,13 @@ internal sealed class Customer : IAggregate
         Department = input.Department;
         Tier = input.Tier!.Value;
         Attributes = input.Attributes!;
+        if (State == CustomerState.Merged)
+        {
+            // Found by nothing but its id.
+            OwnExternalIds = input.ExternalIds;
+            return;
+        }
+
         Replace(Identifiers,
             [.. Emails.Select(e => new CustomerIdentifier(CustomerIdentifier.Email, e.Address.ToLowerInvariant())),
              .. Phones.Select(p => new CustomerIdentifier(CustomerIdentifier.Phone, p.Number))],

@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Hosting.Audit;
+using Crm.Contacts.Features.Merges;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
@@ -13,6 +14,15 @@ internal static class ConsentLedger
         await db.LockConsentAsync(said.CustomerId, said.Channel, said.Purpose, ct);
         db.Consents.Add(said);
         db.AuditRow("consent", said.Id, said.CustomerId, said);
+        if (await db.Customers.AnyAsync(c => c.Id == said.CustomerId && c.Layers != null, ct))
+        {
+            // What holds is more than the latest statement.
+            await db.SaveChangesAsync(ct);
+            await db.ReplayConsentsAsync([said.CustomerId], said.RecordedAt, ct);
+            return (await db.FindCurrentConsentAsync(said.CustomerId, said.Channel, said.Purpose, ct)
+                ?? db.CurrentConsents.Local.First(c => c.CustomerId == said.CustomerId && c.Channel == said.Channel && c.Purpose == said.Purpose))!;
+        }
+
         var current = await db.FindCurrentConsentAsync(said.CustomerId, said.Channel, said.Purpose, ct);
         if (current is null)
         {

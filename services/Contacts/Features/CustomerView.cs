@@ -5,6 +5,7 @@ using Crm.Contracts;
 namespace Crm.Contacts.Features;
 
 /// <summary>A customer as the API shows it.</summary>
+/// <param name="MergedFrom">Ids that stand for this customer since they were merged into it.</param>
 public sealed record CustomerView(
     string Id,
     CustomerKind Kind,
@@ -25,6 +26,7 @@ public sealed record CustomerView(
     IReadOnlyList<ExternalIdInput> ExternalIds,
     IReadOnlyDictionary<string, JsonElement> Attributes,
     CustomerState State,
+    IReadOnlyList<string> MergedFrom,
     long Version,
     DateTimeOffset CreatedAt,
     DateTimeOffset UpdatedAt)
@@ -56,6 +58,7 @@ public sealed record CustomerView(
             fields.ExternalIds!,
             customer.Attributes,
             customer.State,
+            [.. customer.MergedFrom.Select(Ids.Customer.Format)],
             customer.Version,
             customer.CreatedAt,
             customer.UpdatedAt);

@@ -110,10 +110,5 @@ internal static class CustomerWrites
         return true;
     }
 
-    /// <exception cref="ProblemException">410 when the import that made the customer was undone.</exception>
-    public static Customer RequireThere(this Customer customer) => customer.State == CustomerState.Removed
-        ? throw new ProblemException(ProblemCodes.Gone, "The import that made this customer was undone.")
-        : customer;
-
     public static IQueryable<Customer> Whole(this ContactsDb db) => db.Customers.Include(c => c.Identifiers).Include(c => c.ExternalIds).AsSplitQuery();
 }

@@ -1,5 +1,6 @@
 using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
+using Crm.Contacts.Features.Merges;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
@@ -43,5 +44,12 @@ internal static class Endpoints
         mappings.MapGet("/{name}", ImportMappings.One).RequireScope(Scopes.ImportsRead).WithName("readImportMapping").Produces<ImportMappings.MappingView>();
         mappings.MapPut("/{name}", ImportMappings.Put).RequireScope(Scopes.ImportsWrite).WithName("putImportMapping");
         mappings.MapDelete("/{name}", ImportMappings.Delete).RequireScope(Scopes.ImportsWrite).WithName("deleteImportMapping");
+
+        app.MapPost("/v1/merge-previews", PreviewMerge.Handle).RequireScope(Scopes.MergesWrite).WithName("previewMerge").WithTags("merges");
+        var merges = app.MapGroup("/v1/merges").WithTags("merges");
+        merges.MapPost("/", MergeCustomers.Handle).RequireScope(Scopes.MergesWrite).WithName("mergeCustomers");
+        merges.MapGet("/", ReadMerges.HandleList).RequireScope(Scopes.MergesRead).WithName("listMerges").WithQuery(ReadMerges.Parameters);
+        merges.MapGet("/{id}", ReadMerges.Handle).RequireScope(Scopes.MergesRead).WithName("readMerge");
+        merges.MapPost("/{id}/undo", UndoMerge.Handle).RequireScope(Scopes.MergesWrite).WithName("undoMerge");
     }
 }

@@ -32,7 +32,7 @@ internal static class ListCustomers
 
     private static IQueryable<Customer> Filter(HttpRequest request, ContactsDb db)
     {
-        IQueryable<Customer> customers = db.Customers.Where(c => c.State != CustomerState.Removed);
+        IQueryable<Customer> customers = db.Customers.Living();
         if (request.Query["email"] is [{ } email])
         {
             var value = Email.Normalize(email).ToLowerInvariant();
@@ -100,11 +100,11 @@ internal static class ListCustomers
                     (SELECT customer_id, 10.0 FROM external_ids WHERE external_id = {q} LIMIT {BestMatches})
                     UNION ALL
                     (SELECT id, 2 + similarity(search_name, {name}) FROM customers
-                     WHERE (search_name LIKE {prefix} OR search_name LIKE {word})
+                     WHERE (search_name LIKE {prefix} OR search_name LIKE {word}) AND state <> 'merged'
                      LIMIT 1000)
                     UNION ALL
                     (SELECT id, word_similarity({name}, search_name) + similarity(search_name, {name}) / 2 FROM customers
-                     WHERE {name} <% search_name
+                     WHERE {name} <% search_name AND state <> 'merged'
                      ORDER BY 2 DESC LIMIT {BestMatches})
                 ) AS hits
                 GROUP BY id ORDER BY max(score) DESC, id LIMIT {limit}

@@ -12,13 +12,8 @@ internal static class PatchCustomer
         string id, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         var patch = await MergePatch.ReadAsync(http.Request, ct);
-        var customer = Ids.Customer.TryParse(id, out var key) ? await db.Whole().FirstOrDefaultAsync(c => c.Id == key, ct) : null;
-        if (customer is null)
-        {
-            throw ProblemException.NotFound("customer");
-        }
-
-        customer.RequireThere();
+        var key = await db.FindAtPathAsync(id, http, ct);
+        var customer = await db.Whole().FirstAsync(c => c.Id == key, ct);
         ETags.RequireMatch(http, customer.Version);
         var input = MergePatch.Apply(customer.ToInput(), patch);
         return await SaveAsync(customer, input, http, db, validation, clock, ct);

@@ -16,14 +16,10 @@ internal static class ReadConsents
     public static async Task<Response> Handle(string id, HttpRequest request, ContactsDb db, CancellationToken ct)
     {
         var page = PageRequest.Read(request, Ids.Consent);
-        if (!Ids.Customer.TryParse(id, out var customerId) || !await db.Customers.AnyAsync(c => c.Id == customerId, ct))
-        {
-            throw ProblemException.NotFound("customer");
-        }
-
-        var current = await db.CurrentConsents.Where(c => c.CustomerId == customerId)
+        var customerId = await db.FindAtPathAsync(id, request.HttpContext, ct);
+        var current = await db.CurrentConsents.Where(c => c.CustomerId == customerId && c.State != null)
             .OrderBy(c => c.Channel).ThenBy(c => c.Purpose)
-            .Select(c => new Current(c.Channel, c.Purpose, c.State, c.At)).ToListAsync(ct);
+            .Select(c => new Current(c.Channel, c.Purpose, c.State!.Value, c.At)).ToListAsync(ct);
         var history = await db.Consents.AsNoTracking().Where(c => c.CustomerId == customerId).ToPageAsync(page, c => c.Id, Ids.Consent, ConsentView.Of, ct);
         return new(current, history.Data, history.HasMore, history.NextCursor);
     }

@@ -1,5 +1,3 @@
-using Crm.Contacts.Domain;
-using Crm.Contracts;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -10,7 +8,8 @@ internal static class ReadCustomer
 {
     public static async Task<IResult> Handle(string id, HttpContext http, ContactsDb db, CancellationToken ct)
     {
-        var customer = await db.FindAsync(id, ct);
+        var key = await db.FindAtPathAsync(id, http, ct);
+        var customer = await db.Whole().AsNoTracking().FirstAsync(c => c.Id == key, ct);
         return ETags.Ok(http, customer.Version, CustomerView.Of(customer));
     }
 
@@ -20,10 +19,4 @@ internal static class ReadCustomer
             ?? throw ProblemException.NotFound("customer");
         return ETags.Ok(http, customer.Version, CustomerView.Of(customer));
     }
-
-    /// <exception cref="ProblemException">404.</exception>
-    public static async Task<Customer> FindAsync(this ContactsDb db, string id, CancellationToken ct) =>
-        Ids.Customer.TryParse(id, out var key) && await db.Whole().AsNoTracking().FirstOrDefaultAsync(c => c.Id == key, ct) is { } customer
-            ? customer.RequireThere()
-            : throw ProblemException.NotFound("customer");
 }

@@ -74,14 +74,8 @@ internal static class RecordConsent
             throw ProblemException.Invalid(new FieldError("/double_opt_in", "not_allowed", "A confirmation is asked for by e-mail, of a pending consent, and now: without at."));
         }
 
-        if (!Ids.Customer.TryParse(id, out var customerId)
-            || await db.Customers.AsNoTracking().FirstOrDefaultAsync(c => c.Id == customerId, ct) is not { } customer)
-        {
-            throw ProblemException.NotFound("customer");
-        }
-
-        customer.RequireThere();
-        var said = new Consent
+        var named = await db.FindRootAsync(id, ct);
+        Consent Statement(Guid customerId) => new()
         {
             Id = Guid.CreateVersion7(now),
             CustomerId = customerId,
@@ -97,8 +91,11 @@ internal static class RecordConsent
             Actor = http.User.Subject(),
             RecordedAt = now,
         };
-        await db.InTransactionAsync(async () =>
+        var said = await db.InTransactionAsync(async () =>
         {
+            var customerId = await db.HoldRootAsync(named, ct);
+            var customer = await db.Customers.AsNoTracking().FirstAsync(c => c.Id == customerId, ct);
+            var said = Statement(customerId);
             await db.LockConsentAsync(customerId, said.Channel, said.Purpose, ct);
             var asked = body.DoubleOptIn is true ? await AskAsync(said, customer, db, ct) : null;
             var current = await db.AppendAsync(said, ct);
@@ -107,7 +104,8 @@ internal static class RecordConsent
                 db.Publish(current, asked);
             }
 
-            return await db.SaveChangesAsync(ct);
+            await db.SaveChangesAsync(ct);
+            return said;
         }, ct);
         return TypedResults.Created($"/v1/customers/{id}/consents", ConsentView.Of(said));
     }

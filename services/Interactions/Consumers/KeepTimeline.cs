@@ -8,13 +8,13 @@ namespace Crm.Interactions.Consumers;
 internal sealed class KeepTimeline(InteractionsDb db) :
     IConsumer<OrderRecorded>, IConsumer<InvoiceRecorded>, IConsumer<PaymentRecorded>, IConsumer<CaseChanged>, IConsumer<MessageSent>
 {
-    public Task Consume(ConsumeContext<OrderRecorded> context) => db.StoreAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
+    public Task Consume(ConsumeContext<OrderRecorded> context) => db.StoreFromEventAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
 
-    public Task Consume(ConsumeContext<InvoiceRecorded> context) => db.StoreAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
+    public Task Consume(ConsumeContext<InvoiceRecorded> context) => db.StoreFromEventAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
 
-    public Task Consume(ConsumeContext<PaymentRecorded> context) => db.StoreAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
+    public Task Consume(ConsumeContext<PaymentRecorded> context) => db.StoreFromEventAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
 
-    public Task Consume(ConsumeContext<CaseChanged> context) => db.StoreAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
+    public Task Consume(ConsumeContext<CaseChanged> context) => db.StoreFromEventAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
 
-    public Task Consume(ConsumeContext<MessageSent> context) => db.StoreAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
+    public Task Consume(ConsumeContext<MessageSent> context) => db.StoreFromEventAsync(TimelineEntry.Of(context.Message), context.CancellationToken);
 }

@@ -33,7 +33,13 @@ internal sealed class Interaction : IAggregate
     public Guid Id { get; private set; }
     public long Version { get; private set; }
     public long EventSequence { get; set; }
+
+    /// <summary>Whose it is now; a merge moves it.</summary>
     public Guid CustomerId { get; private set; }
+
+    /// <summary>Under whom it was recorded.</summary>
+    public Guid OriginCustomerId { get; private set; }
+
     public InteractionChannel Channel { get; private set; }
     public InteractionDirection Direction { get; private set; }
     public DateTimeOffset StartedAt { get; private set; }
@@ -70,7 +76,7 @@ internal sealed class Interaction : IAggregate
     /// <summary>Takes the new state whole; false when it is the old one.</summary>
     public bool Change(Guid customerId, InteractionInput input, DateTimeOffset now)
     {
-        if (InteractionInput.Same(ToInput(), input))
+        if (InteractionInput.Same(ToInput(), input with { CustomerId = Ids.Customer.Format(customerId) }))
         {
             return false;
         }
@@ -95,11 +101,16 @@ internal sealed class Interaction : IAggregate
     };
 
     public InteractionLogged Logged() => new(
-        Ids.Interaction.Format(Id), Version, Ids.Customer.Format(CustomerId), Channel.ToWord(), Direction.ToWord(), StartedAt, EndedAt);
+        Ids.Interaction.Format(Id), Version, Ids.Customer.Format(CustomerId), Channel.ToWord(), Direction.ToWord(), StartedAt, EndedAt,
+        Ids.Customer.Format(OriginCustomerId));
 
     private void Take(Guid customerId, InteractionInput input, DateTimeOffset now)
     {
-        CustomerId = customerId;
+        if (CustomerId != customerId)
+        {
+            (CustomerId, OriginCustomerId) = (customerId, customerId);
+        }
+
         Channel = input.Channel!.Value;
         Direction = input.Direction!.Value;
         StartedAt = input.StartedAt!.Value;

@@ -17,7 +17,9 @@ public enum TimelineType
 
 /// <summary>One thing that happened with a customer, in one line; its record lives in <see cref="Service"/>.</summary>
 /// <param name="Version">The record's version that the line was made of.</param>
-internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId, DateTimeOffset At, string Summary, long Version)
+/// <param name="CustomerId">Whose it is now; a merge moves it.</param>
+/// <param name="OriginCustomerId">Under whom the record was recorded.</param>
+internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId, Guid OriginCustomerId, DateTimeOffset At, string Summary, long Version)
 {
     public string PublicId => KindOf(Type).Format(Id);
 
@@ -34,6 +36,7 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
         TimelineType.Interaction,
         interaction.Id,
         interaction.CustomerId,
+        interaction.OriginCustomerId,
         interaction.StartedAt,
         WithText($"{interaction.Channel.ToWord()}, {interaction.Direction.ToWord()}", interaction.Subject),
         interaction.Version);
@@ -41,24 +44,24 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
     public static TimelineEntry Of(OrderRecorded order)
     {
         var items = order.Quantity == 0 ? null : string.Create(CultureInfo.InvariantCulture, $"{order.Quantity:0.######} {(order.Quantity == 1 ? "item" : "items")}");
-        return Of(TimelineType.Order, order.Id, order.CustomerId, order.PlacedAt, Parts(items, order.Total.ToText(), Unless("completed", order.Status)), order.Version);
+        return Of(TimelineType.Order, order.Id, order.OriginCustomerId ?? order.CustomerId, order.PlacedAt, Parts(items, order.Total.ToText(), Unless("completed", order.Status)), order.Version);
     }
 
     public static TimelineEntry Of(InvoiceRecorded invoice) => Of(
-        TimelineType.Invoice, invoice.Id, invoice.CustomerId, invoice.IssuedAt, Parts(invoice.Number, invoice.Total.ToText(), invoice.Status), invoice.Version);
+        TimelineType.Invoice, invoice.Id, invoice.OriginCustomerId ?? invoice.CustomerId, invoice.IssuedAt, Parts(invoice.Number, invoice.Total.ToText(), invoice.Status), invoice.Version);
 
     public static TimelineEntry Of(PaymentRecorded payment) => Of(
-        TimelineType.Payment, payment.Id, payment.CustomerId, payment.PaidAt, Parts(payment.Amount.ToText(), payment.Method, Unless("succeeded", payment.Status)), payment.Version);
+        TimelineType.Payment, payment.Id, payment.OriginCustomerId ?? payment.CustomerId, payment.PaidAt, Parts(payment.Amount.ToText(), payment.Method, Unless("succeeded", payment.Status)), payment.Version);
 
     public static TimelineEntry Of(CaseChanged change) => Of(
-        TimelineType.Case, change.Id, change.CustomerId, change.OpenedAt, WithText($"{change.Type}, {change.Status}", change.Subject), change.Version);
+        TimelineType.Case, change.Id, change.OriginCustomerId ?? change.CustomerId, change.OpenedAt, WithText($"{change.Type}, {change.Status}", change.Subject), change.Version);
 
     /// <summary>A message is sent once: its first version is its last.</summary>
     public static TimelineEntry Of(MessageSent message) => Of(
-        TimelineType.Message, message.Id, message.CustomerId, message.SentAt, WithText($"{message.Channel}, {message.CampaignName}", message.Subject), 1);
+        TimelineType.Message, message.Id, message.OriginCustomerId ?? message.CustomerId, message.SentAt, WithText($"{message.Channel}, {message.CampaignName}", message.Subject), 1);
 
-    private static TimelineEntry Of(TimelineType type, string id, string customerId, DateTimeOffset at, string summary, long version) =>
-        new(type, Parse(KindOf(type), id), Parse(Ids.Customer, customerId), at, summary, version);
+    private static TimelineEntry Of(TimelineType type, string id, string origin, DateTimeOffset at, string summary, long version) =>
+        new(type, Parse(KindOf(type), id), Parse(Ids.Customer, origin), Parse(Ids.Customer, origin), at, summary, version);
 
     private static IdKind KindOf(TimelineType type) => type switch
     {

@@ -1,4 +1,5 @@
 using Crm.Contracts;
+using Crm.CustomerCopy;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Crm.Interactions.Domain;
@@ -11,13 +12,12 @@ internal static class ListInteractions
 {
     public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "channel", "direction", "started_at[gte]", "started_at[lt]"];
 
-    public static Task<Page<InteractionView>> Handle(HttpRequest request, InteractionsDb db, CancellationToken ct)
+    public static async Task<Page<InteractionView>> Handle(HttpRequest request, InteractionsDb db, CustomerDirectory customers, CancellationToken ct)
     {
         var page = PageRequest.Read(request, Ids.Interaction);
         IQueryable<Interaction> interactions = db.Interactions.AsNoTracking();
-        if (request.Query["customer_id"] is [{ } customer])
+        if (await customers.ReadFilterAsync(request, ct) is { } customerId)
         {
-            var customerId = Ids.Customer.TryParse(customer, out var id) ? id : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
             interactions = interactions.Where(i => i.CustomerId == customerId);
         }
 
@@ -43,7 +43,7 @@ internal static class ListInteractions
             interactions = interactions.Where(i => i.StartedAt < to);
         }
 
-        return interactions.ToPageAsync(page, i => i.Id, Ids.Interaction, InteractionView.Of, ct);
+        return await interactions.ToPageAsync(page, i => i.Id, Ids.Interaction, InteractionView.Of, ct);
     }
 
     /// <exception cref="ProblemException">400 when it is there and not an instant.</exception>

@@ -12,13 +12,13 @@ internal static class LogInteraction
     public static async Task<Created<InteractionView>> Handle(
         InteractionInput body, HttpContext http, InteractionsDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
-        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-        var interaction = Interaction.Log(customerId, body, externalId: null, http.User.Subject(), clock.GetUtcNow());
-        db.Interactions.Add(interaction);
-        await db.InTransactionAsync(async () =>
+        var interaction = await db.InTransactionAsync(async () =>
         {
-            await db.SaveAsync(interaction, ct);
-            return true;
+            var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
+            var logged = Interaction.Log(customerId, body, externalId: null, http.User.Subject(), clock.GetUtcNow());
+            db.Interactions.Add(logged);
+            await db.SaveAsync(logged, ct);
+            return logged;
         }, ct);
         http.Response.Headers.ETag = ETags.Of(interaction.Version);
         var view = InteractionView.Of(interaction);

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Web;
@@ -20,12 +21,13 @@ internal static class PatchInteraction
 
         var interaction = await db.InTransactionAsync(async () =>
         {
+            // Before the row: whoever merges locks the customer first and the rows afterwards.
+            Guid? moveTo = patch.ContainsKey("customer_id") ? await customers.RequireAsync((patch["customer_id"] as JsonValue)?.ToString(), "/customer_id", ct) : null;
             var interaction = await db.LockInteractionAsync(key, ct) ?? throw ProblemException.NotFound("interaction");
             ETags.RequireMatch(http, interaction.Version);
             var input = MergePatch.Apply(interaction.ToInput(), patch);
             await validation.EnsureValidAsync(input, ct);
-            var customerId = await customers.RequireAsync(input.CustomerId, "/customer_id", ct);
-            if (interaction.Change(customerId, input, clock.GetUtcNow()))
+            if (interaction.Change(moveTo ?? interaction.CustomerId, input, clock.GetUtcNow()))
             {
                 await db.SaveAsync(interaction, ct);
             }

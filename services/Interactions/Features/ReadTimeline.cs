@@ -22,7 +22,7 @@ internal static class ReadTimeline
         var types = ReadTypes(request);
         var (from, to) = (request.ReadInstant("at[gte]"), request.ReadInstant("at[lt]"));
         var after = ReadCursor(request);
-        var customerId = await customers.FindAsync(id, ct);
+        var customerId = await customers.FindAtPathAsync(id, request.HttpContext, ct);
 
         var entries = db.Timeline.AsNoTracking().Where(e => e.CustomerId == customerId);
         if (from is not null)

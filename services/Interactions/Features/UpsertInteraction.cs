@@ -15,9 +15,10 @@ internal static class UpsertInteraction
         string source, string externalId, InteractionInput body, HttpContext http, InteractionsDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
         var own = ExternalId.Read(source, externalId);
-        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
         var (interaction, result) = await db.InTransactionAsync(async () =>
         {
+            var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
+
             // A row that is not there yet cannot be locked.
             await db.LockAsync([$"interaction {source} {externalId}"], ct);
             if (await db.LockInteractionAsync(source, externalId, ct) is not { } existing)

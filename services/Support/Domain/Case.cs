@@ -57,7 +57,13 @@ internal sealed class Case : IAggregate
     public long Version { get; private set; }
     public long EventSequence { get; set; }
     public int HistoryCount { get; private set; }
+
+    /// <summary>Whose it is now; a merge moves it.</summary>
     public Guid CustomerId { get; private set; }
+
+    /// <summary>Under whom it was recorded.</summary>
+    public Guid OriginCustomerId { get; private set; }
+
     public CaseType Type { get; private set; }
     public string Subject { get; private set; } = "";
     public string? Description { get; private set; }
@@ -97,7 +103,7 @@ internal sealed class Case : IAggregate
     /// <summary>Takes the writable fields whole; false when they are the old ones.</summary>
     public bool Change(Guid customerId, CaseInput input, Happening by)
     {
-        var changed = CaseInput.Differences(ToInput(), input);
+        var changed = CaseInput.Differences(ToInput(), input with { CustomerId = Ids.Customer.Format(customerId) });
         if (changed.Count == 0)
         {
             return false;
@@ -191,12 +197,16 @@ internal sealed class Case : IAggregate
     /// <summary>The event of what happened last.</summary>
     public CaseChanged Changed() => new(
         Ids.Case.Format(Id), Version, Ids.Customer.Format(CustomerId), Type.ToWord(), Subject, Priority.ToWord(), Queue, Status.ToWord(), History[^1].Change.ToWord(),
-        OpenedAt, SolvedAt);
+        OpenedAt, SolvedAt, Ids.Customer.Format(OriginCustomerId));
 
     private void Take(Guid customerId, CaseInput input)
     {
         var fields = input.WithDefaults();
-        CustomerId = customerId;
+        if (CustomerId != customerId)
+        {
+            (CustomerId, OriginCustomerId) = (customerId, customerId);
+        }
+
         Type = fields.Type!.Value;
         Subject = fields.Subject!;
         Description = fields.Description;

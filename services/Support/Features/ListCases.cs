@@ -1,4 +1,5 @@
 using Crm.Contracts;
+using Crm.CustomerCopy;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Crm.Support.Domain;
@@ -11,13 +12,12 @@ internal static class ListCases
 {
     public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "queue", "status", "type", "priority", "assignee"];
 
-    public static Task<Page<CaseView>> Handle(HttpRequest request, SupportDb db, CancellationToken ct)
+    public static async Task<Page<CaseView>> Handle(HttpRequest request, SupportDb db, CustomerDirectory customers, CancellationToken ct)
     {
         var page = PageRequest.Read(request, Ids.Case);
         IQueryable<Case> cases = db.Cases.AsNoTracking();
-        if (request.Query["customer_id"] is [{ } customer])
+        if (await customers.ReadFilterAsync(request, ct) is { } customerId)
         {
-            var customerId = Ids.Customer.TryParse(customer, out var id) ? id : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
             cases = cases.Where(c => c.CustomerId == customerId);
         }
 
@@ -46,7 +46,7 @@ internal static class ListCases
             cases = cases.Where(c => c.Priority == priority);
         }
 
-        return cases.ToPageAsync(page, c => c.Id, Ids.Case, CaseView.Of, ct);
+        return await cases.ToPageAsync(page, c => c.Id, Ids.Case, CaseView.Of, ct);
     }
 
     private static T? ReadWord<T>(HttpRequest request, string parameter) where T : struct, Enum

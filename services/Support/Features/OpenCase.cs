@@ -11,10 +11,14 @@ internal static class OpenCase
     public static async Task<Created<CaseView>> Handle(
         CaseInput body, HttpContext http, SupportDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
-        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-        var opened = Case.Open(customerId, body, externalId: null, http.Now(clock));
-        db.Cases.Add(opened);
-        await db.SaveAsync(opened, ct);
+        var opened = await db.InTransactionAsync(async () =>
+        {
+            var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
+            var opened = Case.Open(customerId, body, externalId: null, http.Now(clock));
+            db.Cases.Add(opened);
+            await db.SaveAsync(opened, ct);
+            return opened;
+        }, ct);
         http.Response.Headers.ETag = ETags.Of(opened.Version);
         var view = CaseView.Of(opened);
         return TypedResults.Created($"/v1/cases/{view.Id}", view);

@@ -14,9 +14,10 @@ internal static class UpsertCase
         string source, string externalId, CaseInput body, HttpContext http, SupportDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
         var own = ExternalId.Read(source, externalId);
-        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
         var (it, result) = await db.InTransactionAsync(async () =>
         {
+            var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
+
             // A row that is not there yet cannot be locked.
             await db.LockAsync([$"case {source} {externalId}"], ct);
             if (await db.LockCaseAsync(source, externalId, ct) is not { } existing)

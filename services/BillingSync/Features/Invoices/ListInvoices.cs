@@ -1,5 +1,6 @@
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.CustomerCopy;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -10,9 +11,9 @@ internal static class ListInvoices
 {
     public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "status"];
 
-    public static Task<Page<InvoiceView>> Handle(HttpRequest request, BillingSyncDb db, TimeProvider clock, CancellationToken ct)
+    public static async Task<Page<InvoiceView>> Handle(HttpRequest request, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
-        var invoices = db.Invoices.AsNoTracking().OfCustomer(request);
+        var invoices = db.Invoices.AsNoTracking().OfCustomer(await customers.ReadFilterAsync(request, ct));
         if (request.Query["status"] is ["overdue"])
         {
             var now = clock.GetUtcNow();
@@ -23,6 +24,6 @@ internal static class ListInvoices
             invoices = invoices.Where(r => r.Status == status);
         }
 
-        return invoices.ToPageAsync(PageRequest.Read(request, Ids.Invoice), r => r.Id, Ids.Invoice, InvoiceView.Of, ct);
+        return await invoices.ToPageAsync(PageRequest.Read(request, Ids.Invoice), r => r.Id, Ids.Invoice, InvoiceView.Of, ct);
     }
 }

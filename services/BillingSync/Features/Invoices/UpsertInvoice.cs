@@ -11,9 +11,9 @@ internal static class UpsertInvoice
         string source, string externalId, InvoiceInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
         var key = Records.ReadKey(source, externalId);
-        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
         var now = clock.GetUtcNow();
-        var (invoice, result) = await db.UpsertAsync(key, () => Invoice.Record(key, customerId, body, now), invoice => invoice.Replace(customerId, body, now), ct);
+        var (invoice, result) = await db.UpsertAsync(
+            key, () => customers.RequireAsync(body.CustomerId, "/customer_id", ct), customer => Invoice.Record(key, customer, body, now), (invoice, customer) => invoice.Replace(customer, body, now), ct);
         return Answers.Upserted(http, result, invoice.Version, $"/v1/invoices/{Ids.Invoice.Format(invoice.Id)}", InvoiceView.Of(invoice) with { Result = result });
     }
 }

@@ -10,8 +10,11 @@ internal static class CreateOrder
     public static async Task<IResult> Handle(
         OrderInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
-        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-        var order = await db.InsertAsync(Order.Record(key: null, customerId, body, clock.GetUtcNow()), ct);
+        var order = await db.InTransactionAsync(async () =>
+        {
+            var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
+            return await db.InsertAsync(Order.Record(key: null, customerId, body, clock.GetUtcNow()), ct);
+        }, ct);
         return Answers.Created(http, order.Version, $"/v1/orders/{Ids.Order.Format(order.Id)}", OrderView.Of(order));
     }
 }

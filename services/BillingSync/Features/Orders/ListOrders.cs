@@ -1,5 +1,6 @@
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.CustomerCopy;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -10,14 +11,14 @@ internal static class ListOrders
 {
     public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "status"];
 
-    public static Task<Page<OrderView>> Handle(HttpRequest request, BillingSyncDb db, CancellationToken ct)
+    public static async Task<Page<OrderView>> Handle(HttpRequest request, BillingSyncDb db, CustomerDirectory customers, CancellationToken ct)
     {
-        var orders = db.Orders.AsNoTracking().OfCustomer(request);
+        var orders = db.Orders.AsNoTracking().OfCustomer(await customers.ReadFilterAsync(request, ct));
         if (Answers.StatusFilter<OrderStatus>(request) is { } status)
         {
             orders = orders.Where(r => r.Status == status);
         }
 
-        return orders.ToPageAsync(PageRequest.Read(request, Ids.Order), r => r.Id, Ids.Order, OrderView.Of, ct);
+        return await orders.ToPageAsync(PageRequest.Read(request, Ids.Order), r => r.Id, Ids.Order, OrderView.Of, ct);
     }
 }

@@ -11,9 +11,9 @@ internal static class UpsertOrder
         string source, string externalId, OrderInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
         var key = Records.ReadKey(source, externalId);
-        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
         var now = clock.GetUtcNow();
-        var (order, result) = await db.UpsertAsync(key, () => Order.Record(key, customerId, body, now), order => order.Replace(customerId, body, now), ct);
+        var (order, result) = await db.UpsertAsync(
+            key, () => customers.RequireAsync(body.CustomerId, "/customer_id", ct), customer => Order.Record(key, customer, body, now), (order, customer) => order.Replace(customer, body, now), ct);
         return Answers.Upserted(http, result, order.Version, $"/v1/orders/{Ids.Order.Format(order.Id)}", OrderView.Of(order) with { Result = result });
     }
 }

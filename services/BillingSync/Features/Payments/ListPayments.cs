@@ -1,5 +1,6 @@
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.CustomerCopy;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -10,14 +11,14 @@ internal static class ListPayments
 {
     public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "status"];
 
-    public static Task<Page<PaymentView>> Handle(HttpRequest request, BillingSyncDb db, CancellationToken ct)
+    public static async Task<Page<PaymentView>> Handle(HttpRequest request, BillingSyncDb db, CustomerDirectory customers, CancellationToken ct)
     {
-        var payments = db.Payments.AsNoTracking().OfCustomer(request);
+        var payments = db.Payments.AsNoTracking().OfCustomer(await customers.ReadFilterAsync(request, ct));
         if (Answers.StatusFilter<PaymentStatus>(request) is { } status)
         {
             payments = payments.Where(r => r.Status == status);
         }
 
-        return payments.ToPageAsync(PageRequest.Read(request, Ids.Payment), r => r.Id, Ids.Payment, PaymentView.Of, ct);
+        return await payments.ToPageAsync(PageRequest.Read(request, Ids.Payment), r => r.Id, Ids.Payment, PaymentView.Of, ct);
     }
 }

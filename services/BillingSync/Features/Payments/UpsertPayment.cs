@@ -11,9 +11,9 @@ internal static class UpsertPayment
         string source, string externalId, PaymentInput body, HttpContext http, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
         var key = Records.ReadKey(source, externalId);
-        var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
         var now = clock.GetUtcNow();
-        var (payment, result) = await db.UpsertAsync(key, () => Payment.Record(key, customerId, body, now), payment => payment.Replace(customerId, body, now), ct);
+        var (payment, result) = await db.UpsertAsync(
+            key, () => customers.RequireAsync(body.CustomerId, "/customer_id", ct), customer => Payment.Record(key, customer, body, now), (payment, customer) => payment.Replace(customer, body, now), ct);
         return Answers.Upserted(http, result, payment.Version, $"/v1/payments/{Ids.Payment.Format(payment.Id)}", PaymentView.Of(payment) with { Result = result });
     }
 }

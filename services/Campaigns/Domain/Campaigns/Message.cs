@@ -41,6 +41,9 @@ public enum MessageReason
     /// <summary>Suppressed: another customer with the same address has this campaign's mail.</summary>
     DuplicateAddress,
 
+    /// <summary>Suppressed: another record that was merged into the same customer has this campaign's mail.</summary>
+    DuplicateCustomer,
+
     /// <summary>Suppressed: a confirmation that would come after its link's time.</summary>
     Expired,
 
@@ -72,7 +75,13 @@ internal sealed class Message : IAggregate
     /// <summary>Null for a confirmation.</summary>
     public Guid? CampaignId { get; private set; }
     public MessageKind Kind { get; private set; }
+
+    /// <summary>Whose it is now; a merge moves it.</summary>
     public Guid CustomerId { get; private set; }
+
+    /// <summary>Who was a member when the campaign was launched.</summary>
+    public Guid OriginCustomerId { get; private set; }
+
     public MessageChannel Channel { get; private set; }
     public MessageStatus Status { get; private set; }
     public MessageReason? Reason { get; private set; }
@@ -151,5 +160,6 @@ internal sealed class Message : IAggregate
         Convert.ToHexStringLower(LinkHash!), ip, now);
 
     public MessageSent Sent(string campaignName, string subject) => new(
-        Ids.Message.Format(Id), Ids.Campaign.Format(CampaignId!.Value), campaignName, Ids.Customer.Format(CustomerId), Channel.ToWord(), subject, SentAt!.Value);
+        Ids.Message.Format(Id), Ids.Campaign.Format(CampaignId!.Value), campaignName, Ids.Customer.Format(CustomerId), Channel.ToWord(), subject, SentAt!.Value,
+        Ids.Customer.Format(OriginCustomerId));
 }

@@ -38,6 +38,8 @@ internal static class LaunchCampaign
                 throw ProblemException.NotFound("campaign");
             }
 
+            // Who is a member may not be merged away before the row is there.
+            await db.HoldMergesAsync(ct);
             var now = clock.GetUtcNow();
             draft.Launch(now, Activity.Current?.Id);
             db.AuditRow("campaign", draft.Id, customerId: null, draft);

@@ -16,8 +16,8 @@ internal sealed record SegmentQuery(string Sql, NpgsqlParameter[] Parameters)
 
     /// <summary>A row of the send ledger for each; takes <c>@campaign</c> and <c>@channel</c>.</summary>
     public string SnapshotSql => $"""
-        INSERT INTO messages (id, campaign_id, customer_id, channel, status, next_at, created_at)
-        SELECT uuid_v7(), @campaign, members.id, @channel, 'pending', now(), now() FROM ({Sql}) AS members
+        INSERT INTO messages (id, campaign_id, customer_id, origin_customer_id, channel, status, next_at, created_at)
+        SELECT uuid_v7(), @campaign, members.id, members.id, @channel, 'pending', now(), now() FROM ({Sql}) AS members
         """;
 }
 
@@ -195,7 +195,7 @@ internal sealed class SegmentSql
         {
             var parts = channelAndPurpose.Split('.', 2);
             _joins.Append(CultureInfo.InvariantCulture,
-                $" LEFT JOIN customer_consents {alias} ON {alias}.customer_id = c.id AND {alias}.channel = {Parameter(parts[0])} AND {alias}.purpose = {Parameter(parts[1])}");
+                $" LEFT JOIN customer_consents {alias} ON {alias}.customer_id = c.id AND {alias}.channel = {Parameter(parts[0])} AND {alias}.purpose = {Parameter(parts[1])} AND {alias}.state <> 'none'");
         }
     }
 

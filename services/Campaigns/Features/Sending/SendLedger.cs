@@ -33,7 +33,7 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
     /// </summary>
     private const string ClaimSql = """
         WITH picked AS (
-            SELECT id, campaign_id, customer_id, kind, to_address, expires_at FROM messages
+            SELECT id, campaign_id, customer_id, channel, kind, to_address, expires_at FROM messages
             WHERE status = 'pending' AND next_at <= now()
             ORDER BY next_at, id LIMIT 1
             FOR UPDATE SKIP LOCKED
@@ -53,6 +53,8 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
                        WHEN EXISTS (SELECT 1 FROM cases k WHERE k.customer_id = p.customer_id
                            AND k.status <> 'solved' AND k.type = 'complaint') THEN 'open_complaint'
                        WHEN coalesce(c.primary_email, '') = '' THEN 'no_address'
+                       WHEN EXISTS (SELECT 1 FROM messages o WHERE o.customer_id = p.customer_id AND o.campaign_id = p.campaign_id AND o.channel = p.channel
+                           AND o.id <> p.id AND (o.status IN ('sending', 'sent', 'uncertain') OR (o.status = 'pending' AND o.id < p.id))) THEN 'duplicate_customer'
                    END AS reason
             FROM picked p LEFT JOIN customers c ON c.id = p.customer_id
         ), entered AS (

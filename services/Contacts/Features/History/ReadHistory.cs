@@ -15,6 +15,7 @@ internal static class ReadHistory
 {
     public static async Task<Ok<Page<HistoryEntry>>> Handle(string id, HttpContext http, ContactsDb db, CancellationToken ct)
     {
+        // A merged customer's own history stays readable under its own id.
         if (!Ids.Customer.TryParse(id, out var customer) || !await db.Customers.AnyAsync(c => c.Id == customer, ct))
         {
             throw ProblemException.NotFound("customer");

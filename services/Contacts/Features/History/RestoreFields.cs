@@ -23,12 +23,8 @@ internal static class RestoreFields
     public static async Task<IResult> Handle(
         string id, string entry, Request body, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
-        var customer = Ids.Customer.TryParse(id, out var key) ? await db.Whole().FirstOrDefaultAsync(c => c.Id == key, ct) : null;
-        if (customer is null)
-        {
-            throw ProblemException.NotFound("customer");
-        }
-
+        var key = await db.FindRootAsync(id, ct);
+        var customer = await db.Whole().FirstAsync(c => c.Id == key, ct);
         ETags.RequireMatch(http, customer.Version);
         var change = (Ids.History.TryParse(entry, out var entryId)
             ? await db.AuditEntries.AsNoTracking().Include(e => e.Value).FirstOrDefaultAsync(e => e.Id == entryId && e.RecordType == Customer.RecordType && e.RecordId == key, ct)

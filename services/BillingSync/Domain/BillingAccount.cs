@@ -1,0 +1,66 @@
+using System.ComponentModel.DataAnnotations;
+using Crm.Hosting.Web;
+
+namespace Crm.BillingSync.Domain;
+
+public enum Subscription
+{
+    None,
+    Active,
+    Canceled,
+}
+
+/// <summary>A customer's account with a billing provider. Of two customers who both pay in one source, neither is merged.</summary>
+internal sealed class BillingAccount
+{
+    private BillingAccount()
+    {
+    }
+
+    public Guid Id { get; private set; }
+    public Guid CustomerId { get; private set; }
+    public Guid OriginCustomerId { get; private set; }
+    public string Source { get; private set; } = "";
+    public string? ProviderCustomerId { get; private set; }
+    public Subscription Subscription { get; private set; }
+    public long Version { get; private set; }
+    public DateTimeOffset CreatedAt { get; private set; }
+    public DateTimeOffset UpdatedAt { get; private set; }
+
+    public static BillingAccount Open(Guid customer, string source, BillingAccountInput input, DateTimeOffset now)
+    {
+        var account = new BillingAccount { Id = Guid.CreateVersion7(now), CustomerId = customer, OriginCustomerId = customer, Source = source, CreatedAt = now };
+        account.Take(input, now);
+        return account;
+    }
+
+    /// <summary>False when it says the same already.</summary>
+    public bool Replace(BillingAccountInput input, DateTimeOffset now)
+    {
+        if ((ProviderCustomerId, Subscription) == (input.ProviderCustomerId, input.Subscription!.Value))
+        {
+            return false;
+        }
+
+        Take(input, now);
+        return true;
+    }
+
+    private void Take(BillingAccountInput input, DateTimeOffset now)
+    {
+        (ProviderCustomerId, Subscription) = (input.ProviderCustomerId, input.Subscription!.Value);
+        Version++;
+        UpdatedAt = now;
+    }
+}
+
+/// <summary>An account as its provider knows it.</summary>
+public sealed record BillingAccountInput
+{
+    /// <summary>The customer's id with the provider.</summary>
+    [Line(200)]
+    public string? ProviderCustomerId { get; init; }
+
+    [Required]
+    public Subscription? Subscription { get; init; }
+}

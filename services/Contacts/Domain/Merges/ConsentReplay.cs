@@ -1,0 +1,41 @@
+namespace Crm.Contacts.Domain.Merges;
+
+/// <summary>
+/// What a customer who has absorbed others has consented to: own statements and merges replayed in the order of time.
+/// At a merge the strictest of both sides holds (withdrawn or denied before pending before granted; where nothing was
+/// said, the other side's word counts), and what the survivor says later counts again.
+/// </summary>
+internal static class ConsentReplay
+{
+    internal sealed record Held(ConsentState State, DateTimeOffset At);
+
+    /// <param name="layers">Of a customer; null of one who has absorbed nobody.</param>
+    /// <param name="statements">Those recorded under a customer, about one channel and purpose.</param>
+    /// <returns>Null when nothing was said.</returns>
+    public static Held? Of(Guid customer, Func<Guid, FieldLayers?> layers, ILookup<Guid, Consent> statements)
+    {
+        var said = statements[customer].Select(s => (s.At, Order: 0, s.Id, Said: (Consent?)s, Merge: (MergeLayer?)null));
+        var merges = (layers(customer)?.Changes ?? []).Select(c => c.Merge).OfType<MergeLayer>()
+            .Select(m => (m.At, Order: 1, Id: m.MergeId, Said: (Consent?)null, Merge: (MergeLayer?)m));
+        Held? held = null;
+        foreach (var step in said.Concat(merges).OrderBy(s => s.At).ThenBy(s => s.Order).ThenBy(s => s.Id))
+        {
+            held = step.Said is { } statement
+                ? new(statement.State, statement.At)
+                : step.Merge!.Order.Select(m => Of(m, layers, statements)).Aggregate(held, (own, other) => Strictest(own, other, step.At));
+        }
+
+        return held;
+    }
+
+    private static Held? Strictest(Held? own, Held? other, DateTimeOffset mergedAt) =>
+        other is null || (own is not null && Strictness(own.State) >= Strictness(other.State)) ? own : new(other.State, mergedAt);
+
+    private static int Strictness(ConsentState state) => state switch
+    {
+        ConsentState.Granted => 0,
+        ConsentState.Pending => 1,
+        ConsentState.Denied or ConsentState.Withdrawn => 2,
+        _ => throw new InvalidOperationException($"{state} has no place among the others."),
+    };
+}

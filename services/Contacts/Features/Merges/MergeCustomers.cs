@@ -1,0 +1,129 @@
+using System.ComponentModel.DataAnnotations;
+using Crm.Contacts.Domain.Merges;
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
+
+namespace Crm.Contacts.Features.Merges;
+
+/// <summary>
+/// Carries out a previewed merge: 202 with the merge, which is <c>completed</c> when all services have moved their rows.
+/// The same token again answers the same merge. 409 <c>preview_outdated</c> when a record changed since the preview, 409
+/// <c>two_paying_accounts</c> when two of them pay in the same billing source.
+/// </summary>
+internal static class MergeCustomers
+{
+    public sealed record Request
+    {
+        /// <summary>Of the preview.</summary>
+        [Required, Line(200)]
+        public string? Token { get; init; }
+
+        /// <summary>Why they are one customer.</summary>
+        [Required, Line(500)]
+        public string? Reason { get; init; }
+    }
+
+    public static async Task<Accepted<MergeView>> Handle(
+        Request body, HttpContext http, ContactsDb db, MergeImpact impact, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
+    {
+        var hash = PreviewMerge.HashOf(body.Token!);
+        var preview = await db.MergePreviews.AsNoTracking().FirstOrDefaultAsync(p => p.TokenHash == hash, ct)
+            ?? throw new ProblemException(ProblemCodes.UnknownReference, "There is no such preview.", new FieldError("/token", "unknown_reference"));
+        if (preview.MergeId is null)
+        {
+            await RequireUnblockedAsync(preview, impact, ct);
+        }
+
+        Guid id;
+        try
+        {
+            id = await db.InTransactionAsync(() => MergeAsync(hash, body.Reason!, http.User.Subject(), db, options.Value, clock.GetUtcNow(), ct), ct);
+        }
+        catch (DbUpdateConcurrencyException)
+        {
+            throw Outdated("A record changed at this moment; preview again.");
+        }
+
+        var view = await db.FindMergeAsync(id, options.Value, clock, ct);
+        return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
+    }
+
+    private static async Task<Guid> MergeAsync(byte[] hash, string reason, string actor, ContactsDb db, MergeOptions options, DateTimeOffset now, CancellationToken ct)
+    {
+        // Of two requests with one token, the second finds it used.
+        var preview = (await db.MergePreviews.FromSql($"SELECT * FROM merge_previews WHERE token_hash = {hash} FOR UPDATE").ToListAsync(ct)).Single();
+        if (preview.MergeId is { } done)
+        {
+            return done;
+        }
+
+        if (preview.ExpiresAt < now)
+        {
+            throw Outdated("The preview is too old; preview again.");
+        }
+
+        var ids = preview.Members.Select(m => m.Id).ToArray();
+        await db.LockCustomersAsync(ids, ct);
+        var customers = await db.Whole().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+        if (preview.Members.Find(m => customers[m.Id].Version != m.Version || customers[m.Id].State != Domain.CustomerState.Active) is { } changed)
+        {
+            throw Outdated($"{Ids.Customer.Format(changed.Id)} changed since the preview; preview again.");
+        }
+
+        var survivor = customers[preview.SurvivorId];
+        var absorbed = customers.Values.Where(c => c.Id != survivor.Id).OrderBy(c => c.Id).ToList();
+        var absorbedIds = absorbed.ConvertAll(c => c.Id);
+        var merge = Merge.Begin(Guid.CreateVersion7(now), survivor.Id, absorbedIds, reason, actor, preview.Manifest, now);
+        preview.MergeId = merge.Id;
+        var externalIds = absorbed.Sum(c => c.ExternalIds.Count);
+        var before = customers.Values.ToDictionary(c => c.Id, c => c.ToInput());
+        survivor.Absorb(absorbed, new(merge.Id, now, MergePlan.Order(absorbed, options), preview.Choices));
+        db.Merges.Add(merge);
+        foreach (var customer in customers.Values)
+        {
+            db.Audit("merged", Domain.Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(before[customer.Id], customer.ToInput()));
+        }
+
+        await db.SaveChangesAsync(ct);
+
+        var consents = await db.Consents.Where(c => absorbedIds.Contains(c.CustomerId))
+            .ExecuteUpdateAsync(s => s.SetProperty(c => c.CustomerId, survivor.Id), ct);
+        await db.ReplayConsentsAsync([survivor.Id], now, ct);
+        merge.Take(new()
+        {
+            Phase = MergePhase.Merge,
+            Service = "contacts",
+            Counts = new() { ["consents"] = consents, ["external_ids"] = externalIds },
+            StayedCounts = [],
+            Stayed = [],
+            At = now,
+        }, now);
+        db.Publish(merge, new CustomersMerged(
+            Ids.Merge.Format(merge.Id), Ids.Customer.Format(survivor.Id), [.. absorbedIds.Select(id => Ids.Customer.Format(id))],
+            [.. customers.Values.Select(c => c.Snapshot())], now));
+        await db.SaveChangesAsync(ct);
+        return merge.Id;
+    }
+
+    private static async Task RequireUnblockedAsync(MergePreview preview, MergeImpact impact, CancellationToken ct)
+    {
+        var blockers = await impact.FindBlockersAsync(preview.SurvivorId, preview.Members.Select(m => m.Id).Where(id => id != preview.SurvivorId), ct);
+        if (blockers.Count > 0)
+        {
+            throw new ProblemException(
+                ProblemCodes.TwoPayingAccounts, "Two of the customers pay in the same billing source; end one of the accounts there first.",
+                [.. blockers.Select(b => new FieldError("/token", b.Code, $"{b.Source}: {string.Join(", ", b.CustomerIds)}"))])
+            {
+                Extensions = new Dictionary<string, object?> { ["blockers"] = blockers },
+            };
+        }
+    }
+
+    private static ProblemException Outdated(string detail) => new(ProblemCodes.PreviewOutdated, detail, new FieldError("/token", "preview_outdated"));
+}

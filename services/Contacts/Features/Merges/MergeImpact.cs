@@ -1,0 +1,81 @@
+using Crm.Contracts;
+using Crm.Contracts.Merges.V1;
+using Crm.Hosting.Rpc;
+using Crm.Hosting.Web;
+using Grpc.Core;
+using Grpc.Net.ClientFactory;
+
+namespace Crm.Contacts.Features.Merges;
+
+/// <summary>What a merge would mean to the four other services, asked of them at once.</summary>
+internal sealed class MergeImpact(GrpcClientFactory clients)
+{
+    private const string Billing = "billing-sync";
+
+    private static readonly (string Service, string Peer)[] Peers =
+        [("interactions", "Interactions"), ("campaigns", "Campaigns"), (Billing, "BillingSync"), ("support", "Support")];
+
+    public static void AddClients(IHostApplicationBuilder builder)
+    {
+        foreach (var (service, peer) in Peers)
+        {
+            builder.AddCrmGrpcClientNamed<Contracts.Merges.V1.Merges.MergesClient>(peer, "crm.merges.v1.Merges", service, "GetImpact");
+        }
+
+        builder.Services.AddSingleton<MergeImpact>();
+    }
+
+    /// <exception cref="ProblemException">503 when BillingSync, which alone can forbid a merge, cannot be reached.</exception>
+    public async Task<(List<ServiceImpact> Services, List<BlockerView> Blockers)> AskAsync(Guid survivor, IEnumerable<Guid> absorbed, CancellationToken ct)
+    {
+        var request = new GetImpactRequest { SurvivorId = Ids.Customer.Format(survivor) };
+        request.AbsorbedIds.AddRange(absorbed.Select(id => Ids.Customer.Format(id)));
+        var answers = await Task.WhenAll(Peers.Select(p => AskAsync(p.Service, request, ct)));
+        return ([.. answers.Select(a => a.Part)], [.. answers.SelectMany(a => a.Blockers)]);
+    }
+
+    /// <summary>Only what forbids it.</summary>
+    /// <exception cref="ProblemException">503.</exception>
+    public async Task<List<BlockerView>> FindBlockersAsync(Guid survivor, IEnumerable<Guid> absorbed, CancellationToken ct)
+    {
+        var request = new GetImpactRequest { SurvivorId = Ids.Customer.Format(survivor) };
+        request.AbsorbedIds.AddRange(absorbed.Select(id => Ids.Customer.Format(id)));
+        return (await AskAsync(Billing, request, ct)).Blockers;
+    }
+
+    private async Task<(ServiceImpact Part, List<BlockerView> Blockers)> AskAsync(string service, GetImpactRequest request, CancellationToken ct)
+    {
+        try
+        {
+            var impact = await clients.CreateClient<Contracts.Merges.V1.Merges.MergesClient>(service).GetImpactAsync(request, cancellationToken: ct);
+            return (
+                new(service, PartStatus.Ok, [.. impact.Rows.Select(r => new RowCountView(r.Table, r.Moved, r.Collide))]),
+                [.. impact.Blockers.Select(b => new BlockerView(b.Code, b.Source, [.. b.CustomerIds]))]);
+        }
+        catch (RpcException exception) when (!ct.IsCancellationRequested && exception.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded)
+        {
+            return service == Billing
+                ? throw new ProblemException(ProblemCodes.Unavailable, "Billing cannot be asked whether both customers pay; try again.") { RetryAfter = 1 }
+                : (new(service, PartStatus.Unavailable, []), []);
+        }
+    }
+}
+
+public enum PartStatus
+{
+    Ok,
+
+    /// <summary>The service cannot say now; its rows will be moved all the same.</summary>
+    Unavailable,
+}
+
+public sealed record ServiceImpact(string Service, PartStatus Status, IReadOnlyList<RowCountView> Rows);
+
+/// <param name="Moved">Rows that will belong to the survivor.</param>
+/// <param name="Collide">Rows of which there is a like one; both are kept.</param>
+public sealed record RowCountView(string Table, long Moved, long Collide);
+
+/// <summary>What forbids the merge.</summary>
+/// <param name="Code">Of the problem that the merge answers.</param>
+/// <param name="Source">The billing source.</param>
+public sealed record BlockerView(string Code, string Source, IReadOnlyList<string> CustomerIds);

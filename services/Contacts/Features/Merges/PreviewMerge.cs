@@ -1,0 +1,152 @@
+using System.Buffers.Text;
+using System.ComponentModel.DataAnnotations;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Merges;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
+
+namespace Crm.Contacts.Features.Merges;
+
+/// <summary>
+/// Shows what a merge of these records would do and gives a token for it: per field the value that survives and why, per
+/// service the rows that will move, and what forbids it. Nothing is changed. Ids of merged customers stand for their
+/// survivors.
+/// </summary>
+internal static class PreviewMerge
+{
+    public static readonly TimeSpan Lifetime = TimeSpan.FromHours(1);
+
+    public sealed record Request
+    {
+        /// <summary>The records that are one customer, 2 to 50 with the survivor.</summary>
+        [Required, MinLength(1), AtMost(50)]
+        public List<string>? CustomerIds { get; init; }
+
+        /// <summary>Whose id goes on.</summary>
+        [Required]
+        public string? SurvivorId { get; init; }
+
+        /// <summary>
+        /// By field, such as <c>given_name</c> or <c>attributes.colour</c>: the customer whose value survives; for
+        /// <c>emails</c>, <c>phones</c> and <c>addresses</c> whose primary one becomes the primary.
+        /// </summary>
+        public Dictionary<string, string>? Choices { get; init; }
+    }
+
+    /// <param name="Token">For <c>POST /v1/merges</c>; as long as none of the records changes.</param>
+    public sealed record Response(string Token, DateTimeOffset ExpiresAt, Manifest Manifest);
+
+    public sealed record Manifest(
+        string SurvivorId,
+        IReadOnlyList<string> AbsorbedIds,
+        IReadOnlyDictionary<string, FieldOrigin> Fields,
+        IReadOnlyList<ServiceImpact> Services,
+        IReadOnlyList<BlockerView> Blockers);
+
+    public static async Task<Created<Response>> Handle(
+        Request body, ContactsDb db, MergeImpact impact, Validation validation, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
+    {
+        var survivorId = await ResolveAsync(db, body.SurvivorId!, "/survivor_id", ct);
+        var members = new List<Guid>();
+        foreach (var (id, index) in body.CustomerIds!.Select((id, i) => (id, i)))
+        {
+            var member = await ResolveAsync(db, id, $"/customer_ids/{index}", ct);
+            if (members.Contains(member))
+            {
+                throw IntoItself($"/customer_ids/{index}");
+            }
+
+            members.Add(member);
+        }
+
+        var absorbedIds = members.Where(m => m != survivorId).ToList();
+        if (absorbedIds.Count == 0)
+        {
+            throw IntoItself("/customer_ids");
+        }
+
+        var customers = await db.Whole().AsNoTracking().Where(c => c.Id == survivorId || absorbedIds.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+        var survivor = customers[survivorId];
+        var absorbed = absorbedIds.ConvertAll(id => customers[id]);
+        if (absorbed.Exists(c => c.Kind != survivor.Kind))
+        {
+            throw new ProblemException(ProblemCodes.Unprocessable, "A person and an organization are not one customer.", new FieldError("/customer_ids", "different_kinds"));
+        }
+
+        var choices = await ReadChoicesAsync(db, body.Choices ?? [], customers.Keys, ct);
+        var now = clock.GetUtcNow();
+        var layer = new MergeLayer(Guid.Empty, now, MergePlan.Order(absorbed, options.Value), choices);
+        var (fields, origins) = MergePlan.Preview(survivor, absorbed, layer, options.Value);
+        await RequireValidAsync(fields, validation, ct);
+
+        var (services, blockers) = await impact.AskAsync(survivorId, absorbedIds, ct);
+        services.Insert(0, await OwnImpactAsync(db, absorbedIds, ct));
+        var manifest = new Manifest(Ids.Customer.Format(survivorId), [.. absorbedIds.Select(id => Ids.Customer.Format(id))], origins, services, blockers);
+        var token = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
+        var preview = new MergePreview
+        {
+            TokenHash = HashOf(token),
+            SurvivorId = survivorId,
+            Members = [.. customers.Values.Select(c => new MemberVersion(c.Id, c.Version))],
+            Choices = choices,
+            Manifest = JsonSerializer.SerializeToDocument(manifest, JsonDefaults.Options),
+            ExpiresAt = now + Lifetime,
+        };
+        await db.Database.ExecuteSqlAsync($"DELETE FROM merge_previews WHERE expires_at < {now - Lifetime} AND merge_id IS NULL", ct);
+        db.MergePreviews.Add(preview);
+        await db.SaveChangesAsync(ct);
+        return TypedResults.Created((string?)null, new Response(token, preview.ExpiresAt, manifest));
+    }
+
+    public static byte[] HashOf(string token) => SHA256.HashData(Encoding.UTF8.GetBytes(token));
+
+    private static ProblemException IntoItself(string pointer) => new(
+        ProblemCodes.MergeIntoItself, "The ids stand for the same customer.", new FieldError(pointer, "same_customer"));
+
+    private static async Task<Guid> ResolveAsync(ContactsDb db, string id, string pointer, CancellationToken ct) => Ids.Customer.TryParse(id, out var key)
+        ? await db.RootOfAsync(key, ct) ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError(pointer, "unknown_customer"))
+        : throw ProblemException.Invalid(new FieldError(pointer, "wrong_format", "A customer id, cus_…"));
+
+    private static async Task<Dictionary<string, Guid>> ReadChoicesAsync(ContactsDb db, Dictionary<string, string> choices, IReadOnlyCollection<Guid> members, CancellationToken ct)
+    {
+        var read = new Dictionary<string, Guid>(StringComparer.Ordinal);
+        foreach (var (field, id) in choices)
+        {
+            var pointer = $"/choices/{field}";
+            if (!FieldJson.Singles.Contains(field) && field is not ("emails" or "phones" or "addresses") && !field.StartsWith($"{FieldJson.Attributes}.", StringComparison.Ordinal))
+            {
+                throw ProblemException.Invalid(new FieldError(pointer, "unknown_field", $"One of {string.Join(", ", FieldJson.Singles)}, emails, phones, addresses, attributes.<name>."));
+            }
+
+            var member = await ResolveAsync(db, id, pointer, ct);
+            read[field] = members.Contains(member) ? member : throw ProblemException.Invalid(new FieldError(pointer, "not_a_member", "One of the merged customers."));
+        }
+
+        return read;
+    }
+
+    /// <summary>A union may be larger than a record can be.</summary>
+    private static async Task RequireValidAsync(CustomerInput fields, Validation validation, CancellationToken ct)
+    {
+        try
+        {
+            await validation.EnsureValidAsync(fields, ct);
+        }
+        catch (ProblemException exception) when (exception.Code == ProblemCodes.ValidationFailed)
+        {
+            throw new ProblemException(ProblemCodes.Unprocessable, "The merged record would not be a valid one.", exception.Errors);
+        }
+    }
+
+    private static async Task<ServiceImpact> OwnImpactAsync(ContactsDb db, List<Guid> absorbed, CancellationToken ct) => new("contacts", PartStatus.Ok,
+    [
+        new("consents", await db.Consents.LongCountAsync(c => absorbed.Contains(c.CustomerId), ct), 0),
+        new("external_ids", await db.ExternalIds.LongCountAsync(e => absorbed.Contains(e.CustomerId), ct), 0),
+    ]);
+}

@@ -1,0 +1,162 @@
+using System.ComponentModel.DataAnnotations;
+using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Merges;
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
+
+namespace Crm.Contacts.Features.Merges;
+
+/// <summary>
+/// Undoes a merge, in whatever order merges were made: the absorbed customers are themselves again with their fields and
+/// every row that was recorded under them; what was recorded or edited since stays with the survivor and is listed. 202
+/// with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
+/// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>.
+/// </summary>
+internal static class UndoMerge
+{
+    private const int Listed = 1000;
+
+    public sealed record Request
+    {
+        /// <summary>Why they are not one customer after all.</summary>
+        [Required, Line(500)]
+        public string? Reason { get; init; }
+    }
+
+    public static async Task<Accepted<MergeView>> Handle(
+        string id, Request body, HttpContext http, ContactsDb db, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
+    {
+        if (!Ids.Merge.TryParse(id, out var key))
+        {
+            throw ProblemException.NotFound("merge");
+        }
+
+        await db.InTransactionAsync(async () =>
+        {
+            var merge = (await db.Merges.FromSql($"SELECT * FROM merges WHERE id = {key} FOR UPDATE").Include(m => m.Receipts).ToListAsync(ct)).SingleOrDefault()
+                ?? throw ProblemException.NotFound("merge");
+            var now = clock.GetUtcNow();
+            if (merge.UndoAskedAt is null)
+            {
+                if (merge.MergedAt.AddDays(options.Value.UndoDays) < now)
+                {
+                    throw new ProblemException(ProblemCodes.MergeUndoExpired, $"A merge can be undone for {options.Value.UndoDays} days.");
+                }
+
+                await UndoAsync(merge, body.Reason!, http.User.Subject(), db, now, ct);
+            }
+
+            return true;
+        }, ct);
+        var view = await db.FindMergeAsync(key, options.Value, clock, ct);
+        return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
+    }
+
+    private static async Task UndoAsync(Merge merge, string reason, string actor, ContactsDb db, DateTimeOffset now, CancellationToken ct)
+    {
+        var way = await LockWayAsync(merge, db, ct);
+        var wayIds = way.ConvertAll(c => c.Id);
+        var present = way[^1];
+        var restored = await db.Whole().Where(c => merge.AbsorbedIds.Contains(c.Id)).OrderBy(c => c.Id).ToListAsync(ct);
+        var memberIds = way.SelectMany(c => c.Layers!.Members).ToList();
+        var members = await db.Customers.Where(c => memberIds.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+
+        // The merge by which each one on the way, from the survivor up, has to do with this one.
+        var mergeOf = way.Select((c, i) => i == 0
+            ? c.Layers!.Changes.Select(l => l.Merge).First(m => m?.MergeId == merge.Id)!
+            : c.Layers!.Changes.Select(l => l.Merge).First(m => m?.Order.Contains(way[i - 1].Id) is true)!).ToList();
+        var kept = way.Zip(mergeOf, (c, m) => c.Layers!.EditsSince(m.MergeId).Select(e => new KeptEdit(Ids.Customer.Format(c.Id), [.. e.Fields], e.At)))
+            .SelectMany(e => e).ToList();
+        var survivors = way.Zip(mergeOf, (c, m) => new SurvivorSince(Ids.Customer.Format(c.Id), m.At)).ToList();
+
+        var before = restored.Concat(way).ToDictionary(c => c.Id, c => c.ToInput());
+        var taken = await FindTakenAsync(restored, present, db, ct);
+        foreach (var customer in restored)
+        {
+            customer.Restore(present, e => !taken.Contains((e.System!, e.Id!)), now);
+        }
+
+        var lost = restored.SelectMany(c => c.ToInput().ExternalIds!).ToList();
+        foreach (var (customer, index) in way.Select((c, i) => (c, i)))
+        {
+            customer.Refold(index == 0 ? merge.Id : null, members, lost, now);
+        }
+
+        foreach (var customer in restored.Concat(way))
+        {
+            db.Audit("unmerged", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(before[customer.Id], customer.ToInput()));
+        }
+
+        merge.BeginUndo(reason, actor, kept, now);
+        await db.SaveChangesAsync(ct);
+
+        long consents = 0;
+        foreach (var customer in restored)
+        {
+            consents += await db.Database.ExecuteSqlAsync($"""
+                UPDATE consents SET customer_id = {customer.Id}
+                WHERE customer_id = {present.Id} AND origin_customer_id IN (SELECT customers_below(ARRAY[{customer.Id}]))
+                """, ct);
+        }
+
+        await db.ReplayConsentsAsync([.. restored.Select(c => c.Id), .. wayIds], now, ct);
+        var stayed = new List<Guid>();
+        foreach (var (id, since) in wayIds.Zip(mergeOf, (id, m) => (id, m.At)))
+        {
+            stayed.AddRange(await db.Consents.Where(c => c.CustomerId == present.Id && c.OriginCustomerId == id && c.RecordedAt >= since).OrderBy(c => c.Id).Select(c => c.Id).ToListAsync(ct));
+        }
+
+        merge.Take(new()
+        {
+            Phase = MergePhase.Undo,
+            Service = "contacts",
+            Counts = new() { ["consents"] = consents, ["external_ids"] = lost.Count },
+            StayedCounts = stayed.Count > 0 ? new() { ["consent"] = stayed.Count } : [],
+            Stayed = [.. stayed.Take(Listed).Select(c => new RowReference("consent", Ids.Consent.Format(c)))],
+            At = now,
+        }, now);
+        db.Publish(merge, new MergeUndone(
+            Ids.Merge.Format(merge.Id), Ids.Customer.Format(merge.SurvivorId), [.. restored.Select(c => Ids.Customer.Format(c.Id))],
+            [.. restored.Concat(way).Select(c => c.Snapshot())], survivors, now));
+        await db.SaveChangesAsync(ct);
+    }
+
+    /// <summary>The survivor and those who absorbed it, up to the one who stands for all now; nobody merges them meanwhile.</summary>
+    private static async Task<List<Customer>> LockWayAsync(Merge merge, ContactsDb db, CancellationToken ct)
+    {
+        Guid[] locked = [];
+        while (true)
+        {
+            var way = new List<Guid>();
+            for (Guid? next = merge.SurvivorId; next is not null;)
+            {
+                var here = next.Value;
+                way.Add(here);
+                next = await db.Customers.Where(c => c.Id == here).Select(c => c.SurvivorId).FirstAsync(ct);
+            }
+
+            if (locked.Contains(way[^1]))
+            {
+                var customers = await db.Whole().Where(c => way.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+                return way.ConvertAll(id => customers[id]);
+            }
+
+            locked = [.. merge.AbsorbedIds, .. way];
+            await db.LockCustomersAsync(locked, ct);
+        }
+    }
+
+    /// <summary>External ids of the restored that were taken from the survivor by an edit and given to others.</summary>
+    private static async Task<HashSet<(string, string)>> FindTakenAsync(List<Customer> restored, Customer present, ContactsDb db, CancellationToken ct)
+    {
+        var gone = restored.SelectMany(c => c.ToInput().ExternalIds!).Where(e => !present.ExternalIds.Exists(r => r.System == e.System && r.Value == e.Id)).ToList();
+        var values = gone.ConvertAll(e => e.Id!);
+        return gone.Count == 0 ? [] : [.. (await db.ExternalIds.AsNoTracking().Where(e => values.Contains(e.Value)).Select(e => new { e.System, e.Value }).ToListAsync(ct)).Select(e => (e.System, e.Value))];
+    }
+}

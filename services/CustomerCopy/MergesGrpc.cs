@@ -1,0 +1,51 @@
+using System.ComponentModel.DataAnnotations.Schema;
+using Crm.Contracts;
+using Crm.Hosting.Auth;
+using Grpc.Core;
+using Microsoft.EntityFrameworkCore;
+using Wire = Crm.Contracts.Merges.V1;
+
+namespace Crm.CustomerCopy;
+
+/// <summary>What a merge would mean to this service, for Contacts' preview of it.</summary>
+internal sealed class MergesGrpc(CustomerCopyDb db) : Wire.Merges.MergesBase
+{
+    [Callers("contacts")]
+    public override async Task<Wire.Impact> GetImpact(Wire.GetImpactRequest request, ServerCallContext context)
+    {
+        var ct = context.CancellationToken;
+        var survivor = Key(request.SurvivorId);
+        var absorbed = request.AbsorbedIds.Select(Key).ToArray();
+        var impact = new Wire.Impact();
+        foreach (var owned in db.OwnedRows)
+        {
+            // Rows of several absorbed customers that are alike collide with one another too.
+            var collide = owned.Alike is null ? "0::bigint" : $"""
+                (SELECT coalesce(sum(rows - greatest(1, of_survivor)), 0)::bigint FROM (
+                    SELECT count(*) AS rows, count(*) FILTER (WHERE customer_id = @survivor) AS of_survivor
+                    FROM {owned.Table} WHERE customer_id = ANY (@absorbed) OR customer_id = @survivor GROUP BY {owned.Alike}) AS alike)
+                """;
+#pragma warning disable EF1002, EF1003 // Names of tables and columns are the service's own.
+            var counted = await db.Database.SqlQueryRaw<Counted>(
+                $"SELECT (SELECT count(*) FROM {owned.Table} WHERE customer_id = ANY (@absorbed)) AS moved, {collide} AS collide",
+                new Npgsql.NpgsqlParameter<Guid[]>("absorbed", absorbed), new Npgsql.NpgsqlParameter<Guid>("survivor", survivor)).SingleAsync(ct);
+#pragma warning restore EF1002, EF1003
+            impact.Rows.Add(new Wire.RowCount { Table = owned.Table, Moved = counted.Moved, Collide = counted.Collide });
+        }
+
+        foreach (var blocker in await db.FindMergeBlockersAsync([survivor, .. absorbed], ct))
+        {
+            var wire = new Wire.Blocker { Code = blocker.Code, Source = blocker.Source };
+            wire.CustomerIds.AddRange(blocker.Customers.Select(c => Ids.Customer.Format(c)));
+            impact.Blockers.Add(wire);
+        }
+
+        return impact;
+    }
+
+    private static Guid Key(string id) => Ids.Customer.TryParse(id, out var key)
+        ? key
+        : throw new RpcException(new Status(StatusCode.InvalidArgument, "Not a customer id."));
+
+    private sealed record Counted([property: Column("moved")] long Moved, [property: Column("collide")] long Collide);
+}

@@ -1,0 +1,18 @@
+using Crm.Contracts;
+
+namespace Crm.CustomerCopy;
+
+/// <summary>
+/// A table whose rows belong to customers. <c>origin_customer_id</c> is the customer under whom a row was recorded and
+/// changes with the row only; <c>customer_id</c> is its owner, the root of the origin in the forest of merges. So a
+/// merge or its undo, in any order, is one recomputation, and nothing is lost by it.
+/// </summary>
+/// <param name="Table">Has <c>id</c>, <c>customer_id</c> (indexed) and <c>origin_customer_id</c>.</param>
+/// <param name="Source">Null for a copy of another service's rows.</param>
+/// <param name="Alike">Columns by which two rows of one customer would collide if their customer were part of the key.</param>
+public sealed record OwnedRows(string Table, SourceRows? Source = null, string? Alike = null);
+
+/// <summary>Rows that this service is the source of, as they are named to people.</summary>
+/// <param name="Type">Such as <c>case</c>.</param>
+/// <param name="RecordedAt">The column that says when the row was recorded.</param>
+public sealed record SourceRows(string Type, IdKind Ids, string RecordedAt);
