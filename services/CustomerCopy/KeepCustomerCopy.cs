@@ -31,7 +31,7 @@ public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service) :
         var (undone, ct) = (context.Message, context.CancellationToken);
         await db.StoreAsync(undone.Customers, ct);
         var counts = await db.CountMovedAsync(Keys(undone.RestoredIds), survivor: null, ct);
-        var (stayedCounts, stayed) = await db.ListStayedAsync(undone.Survivors, ct);
+        var (stayedCounts, stayed) = await db.ListStayedAsync(undone.Survivors, undone.At, ct);
         await AnswerAsync(new(undone.MergeId, "undo", service.Value, counts, stayedCounts, stayed), ct);
     }
 

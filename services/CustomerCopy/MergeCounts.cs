@@ -33,9 +33,9 @@ internal static class MergeCounts
         return counts;
     }
 
-    /// <summary>Rows that each survivor has recorded since, and the first thousand of them.</summary>
+    /// <summary>Rows that each survivor has recorded since and before the undo, and the first thousand of them.</summary>
     public static async Task<(IReadOnlyDictionary<string, long> Counts, IReadOnlyList<RowReference> First)> ListStayedAsync(
-        this CustomerCopyDb db, IReadOnlyList<SurvivorSince> survivors, CancellationToken ct)
+        this CustomerCopyDb db, IReadOnlyList<SurvivorSince> survivors, DateTimeOffset until, CancellationToken ct)
     {
         var ids = survivors.Select(s => Ids.Customer.TryParse(s.CustomerId, out var id) ? id : throw new FormatException($"'{s.CustomerId}' is not a customer id.")).ToArray();
         var since = survivors.Select(s => s.Since.ToUniversalTime()).ToArray();
@@ -47,9 +47,9 @@ internal static class MergeCounts
             var rows = await db.Database.SqlQueryRaw<StayedRow>($$"""
                 SELECT t.id, count(*) OVER () AS total
                 FROM unnest({0}, {1}) AS s(id, since)
-                JOIN {{owned.Table}} t ON t.customer_id = customer_root(s.id) AND t.origin_customer_id = s.id AND t.{{source.RecordedAt}} >= s.since
-                ORDER BY t.id LIMIT {2}
-                """, ids, since, Listed).ToListAsync(ct);
+                JOIN {{owned.Table}} t ON t.customer_id = customer_root(s.id) AND t.origin_customer_id = s.id AND t.{{source.RecordedAt}} >= s.since AND t.{{source.RecordedAt}} < {2}
+                ORDER BY t.id LIMIT {3}
+                """, ids, since, until.ToUniversalTime(), Listed).ToListAsync(ct);
             if (rows is [var row, ..])
             {
                 counts[source.Type] = row.Total;
