@@ -205,6 +205,7 @@ public sealed record CustomerOk(
     IReadOnlyList<OverviewExternalId> ExternalIds,
     IReadOnlyDictionary<string, JsonElement> Attributes,
     string State,
+    IReadOnlyList<string> MergedFrom,
     long Version,
     DateTimeOffset CreatedAt,
     DateTimeOffset UpdatedAt) : CustomerPart
@@ -219,7 +220,7 @@ public sealed record CustomerOk(
             [.. c.Addresses.Select(a => new OverviewAddress([.. a.Lines], a.City.OrNull(), a.Region.OrNull(), a.PostalCode.OrNull(), a.Country.OrNull(), a.Type, a.Primary))],
             c.BirthDate.OrNull(), s.Locale, s.TimeZone, s.Lifecycle,
             c.Source is { Type.Length: > 0 } source ? new(source.Type, source.ReferrerId.OrNull(), source.Detail.OrNull()) : null,
-            s.Department, s.Tier, [.. c.ExternalIds.Select(e => new OverviewExternalId(e.System, e.Id))], s.Attributes, s.State, s.Version, s.CreatedAt, s.UpdatedAt);
+            s.Department, s.Tier, [.. c.ExternalIds.Select(e => new OverviewExternalId(e.System, e.Id))], s.Attributes, s.State, [.. c.MergedFrom], s.Version, s.CreatedAt, s.UpdatedAt);
     }
 }
 

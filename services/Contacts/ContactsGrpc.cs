@@ -114,6 +114,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
             Snapshot = customer.Snapshot().ToProto(),
             BirthDate = customer.BirthDate?.ToString("O", System.Globalization.CultureInfo.InvariantCulture) ?? "",
         };
+        wire.MergedFrom.AddRange(customer.MergedFrom.Select(Ids.Customer.Format));
         wire.Emails.AddRange(customer.Emails.Select(e => new Wire.Email { Address = e.Address, Type = e.Type!.Value.ToWord(), Primary = e.Primary is true }));
         wire.Phones.AddRange(customer.Phones.Select(p => new Wire.Phone { Number = p.Number, Type = p.Type!.Value.ToWord(), Primary = p.Primary is true }));
         wire.Addresses.AddRange(customer.Addresses.Select(a =>
