@@ -12,7 +12,10 @@ namespace Crm.Runner;
 /// </summary>
 public sealed class ApiClient(HttpClient http) : IDisposable
 {
-    private const int Attempts = 8;
+    private const int Attempts = 60;
+    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(1);
+
+    private static readonly MediaTypeHeaderValue MergePatch = new("application/merge-patch+json");
 
     /// <summary>Names as the API has them; absent values are left out.</summary>
     public static readonly JsonSerializerOptions Json = new()
@@ -52,24 +55,36 @@ public sealed class ApiClient(HttpClient http) : IDisposable
 
     public Task<JsonElement> PostAsync(string path, object body, string idempotencyKey, CancellationToken ct) => SendAsync(HttpMethod.Post, path, body, idempotencyKey, ct);
 
+    /// <summary>A merge patch of whatever version is there.</summary>
+    public Task<JsonElement> PatchAsync(string path, object body, CancellationToken ct) => SendAsync(HttpMethod.Patch, path, body, null, ct);
+
     public void Dispose() => http.Dispose();
 
     private async Task<JsonElement> SendAsync(HttpMethod method, string path, object? body, string? idempotencyKey, CancellationToken ct)
     {
         for (var attempt = 1; ; attempt++)
         {
-            using var request = new HttpRequestMessage(method, new Uri(path, UriKind.Relative));
+            using var request = new HttpRequestMessage(method, new Uri(path, UriKind.RelativeOrAbsolute));
             if (body is not null)
-                request.Content = JsonContent.Create(body, options: Json);
+                request.Content = JsonContent.Create(body, method == HttpMethod.Patch ? MergePatch : null, Json);
+            if (method == HttpMethod.Patch)
+                request.Headers.TryAddWithoutValidation("If-Match", "*");
             if (idempotencyKey is not null)
                 request.Headers.Add("Idempotency-Key", idempotencyKey);
-            var wait = TimeSpan.FromMilliseconds(100 * Math.Pow(2, attempt));
+            var wait = TimeSpan.FromMilliseconds(Math.Min(50 * Math.Pow(2, Math.Min(attempt, 10)), LongestWait.TotalMilliseconds));
             try
             {
                 using var response = await http.SendAsync(request, ct);
                 var text = await response.Content.ReadAsStringAsync(ct);
                 if (response.IsSuccessStatusCode)
                     return text.Length == 0 ? default : JsonElement.Parse(text);
+                if (response.StatusCode == HttpStatusCode.PermanentRedirect && attempt < Attempts)
+                {
+                    // The customer was merged into another one.
+                    path = response.Headers.Location!.ToString();
+                    continue;
+                }
+
                 if (!MayPass(response.StatusCode, text) || attempt == Attempts)
                     throw new ApiException(method, path, response.StatusCode, text);
                 wait = response.Headers.RetryAfter?.Delta ?? wait;

@@ -132,6 +132,44 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
             differences.Add($"{strangers} mails went to somebody who is not a member.");
     }
 
+    /// <summary>Presses the unsubscribe link of every mail, as mailbox providers do (RFC 8058); again where no answer came.</summary>
+    public async Task PressLinksAsync(IReadOnlyCollection<SmtpMail> mails, CancellationToken ct = default)
+    {
+        using var nobody = platform.CreateClient(null);
+        await Parallel.ForEachAsync(mails, new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = ct }, async (mail, token) =>
+        {
+            var link = new Uri(mail.Header("List-Unsubscribe")!.Trim('<', '>'));
+            for (var attempt = 1; ; attempt++)
+            {
+                try
+                {
+                    using var oneClick = new FormUrlEncodedContent([new("List-Unsubscribe", "One-Click")]);
+                    using var answer = await nobody.PostAsync(link, oneClick, token);
+                    if (answer.IsSuccessStatusCode)
+                        return;
+                    if ((int)answer.StatusCode < 500 || attempt == 60)
+                        throw new RunnerException($"An unsubscribe link answered {(int)answer.StatusCode}: {await answer.Content.ReadAsStringAsync(token)}", "");
+                }
+                catch (HttpRequestException) when (attempt < 60)
+                {
+                    // The gateway went away.
+                }
+
+                await Task.Delay(500, token);
+            }
+        });
+    }
+
+    /// <summary>Each link is one statement in the ledger, and known to every copy.</summary>
+    public async Task CompareWithdrawalsAsync(int links, List<string> differences, CancellationToken ct = default)
+    {
+        var statements = await ScalarAsync("contacts", "SELECT count(*) FROM consents WHERE state = 'withdrawn'", ct);
+        var people = await ScalarAsync("contacts", "SELECT count(DISTINCT customer_id) FROM consents WHERE state = 'withdrawn'", ct);
+        if (people != links || statements != links)
+            differences.Add($"{links} people unsubscribed; the ledger has {statements} withdrawals of {people}.");
+        await CompareCopiesAsync(differences, ct);
+    }
+
     private async Task FindCustomersAsync(List<string> differences, CancellationToken ct)
     {
         await using var contacts = NpgsqlDataSource.Create(await platform.ConnectionStringAsync("contacts"));

@@ -8,8 +8,9 @@ public sealed record CdnowReport(
     int Customers, long Rows, long Repeated, TimeSpan Load, TimeSpan Drain, IReadOnlyList<string> Faults, JsonElement Campaign, int Mails, IReadOnlyList<string> Differences);
 
 /// <summary>
-/// The load, then the campaign, while processes are ended by kill -9 and started again: each service, the gateway,
-/// the broker, and the broker's connections; afterwards everything must be as if nothing had happened.
+/// The load, then the campaign, then the unsubscribe links of its mails, while processes are ended by kill -9 and started
+/// again: each service, the gateway, the broker, and the broker's connections; afterwards everything must be as if nothing
+/// had happened.
 /// </summary>
 public sealed class CdnowFaults(Platform platform, IReadOnlyList<CdnowCustomer> customers, Action<string> tell)
 {
@@ -44,8 +45,19 @@ public sealed class CdnowFaults(Platform platform, IReadOnlyList<CdnowCustomer> 
         }
 
         var results = await check.WaitForCampaignAsync(campaign, TimeSpan.FromMinutes(5), ct);
-        var mails = platform.Mail!.Mails.SelectMany(m => m.Recipients).ToList();
-        check.CompareMails(results, mails, strict: false, differences);
+        var mails = platform.Mail!.Mails;
+        check.CompareMails(results, [.. mails.SelectMany(m => m.Recipients)], strict: false, differences);
+
+        var pressing = check.PressLinksAsync(mails, ct);
+        foreach (var service in (string[])["campaigns", "contacts"])
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(300), ct);
+            await KillServiceAsync(service, TimeSpan.FromMilliseconds(200), ct);
+        }
+
+        await pressing;
+        await check.DrainAsync(TimeSpan.FromMinutes(2), ct);
+        await check.CompareWithdrawalsAsync(mails.Count, differences, ct);
         return new(customers.Count, load.Rows, load.Repeated, loaded, drained, _faults, results, mails.Count, differences);
     }
 

@@ -24,9 +24,16 @@ internal static partial class BenchCommand
 
     public static async Task<int> RunAsync(string[] args, CancellationToken ct)
     {
-        if (args is ["--only", "import", .. var rows])
+        switch (args)
         {
-            return await ImportBench.RunAsync(rows is ["--rows", var count] ? int.Parse(count, CultureInfo.InvariantCulture) : ImportBench.DefaultRows, ct);
+            case []:
+                break;
+            case ["--only", "import", .. var rest]:
+                return await ImportBench.RunAsync(Rows(rest, ImportBench.DefaultRows), ct);
+            case ["--only", "merge", .. var rest]:
+                return await MergeBench.RunAsync(Rows(rest, MergeBench.DefaultRows), ct);
+            default:
+                throw NotUnderstood();
         }
 
         var progress = new Progress();
@@ -85,6 +92,15 @@ internal static partial class BenchCommand
         return 0;
     }
 
+    private static int Rows(string[] args, int otherwise) => args switch
+    {
+        [] => otherwise,
+        ["--rows", var text] when int.TryParse(text, CultureInfo.InvariantCulture, out var rows) && rows > 0 => rows,
+        _ => throw NotUnderstood(),
+    };
+
+    private static RunnerException NotUnderstood() => new("bench does not understand that.", "Write: ./crm bench [--only import|merge [--rows N]]");
+
     private static void Print(Dictionary<(string Way, int Clients), Series> creates, Series events, Dictionary<int, double> inserts, Dictionary<int, double> confirms)
     {
         var rows = new List<string>();
@@ -93,7 +109,7 @@ internal static partial class BenchCommand
             var (viaGateway, straight, bare) = (creates[("gateway", clients)], creates[("service", clients)], creates[("bare", clients)]);
             rows.Add(Row($"`POST /v1/customers` through the gateway, {Plural(clients)}", viaGateway, viaGateway.PerSecond / bare.PerSecond));
             rows.Add(Row($"the same straight to Contacts, {Plural(clients)}", straight, straight.PerSecond / bare.PerSecond));
-            rows.Add(string.Create(CultureInfo.InvariantCulture, $"| the gateway's share of the time, {Plural(clients)} | {1 - (viaGateway.PerSecond / straight.PerSecond):0%} | +{viaGateway.P50 - straight.P50:0.0} ms | +{viaGateway.P99 - straight.P99:0.0} ms | |"));
+            rows.Add(string.Create(CultureInfo.InvariantCulture, $"| the gateway's share of the time, {Plural(clients)} | {1 - (viaGateway.PerSecond / straight.PerSecond):0%} | {viaGateway.P50 - straight.P50:+0.0;-0.0} ms | {viaGateway.P99 - straight.P99:+0.0;-0.0} ms | |"));
             rows.Add(Row($"limit: a bare Kestrel endpoint, {Plural(clients)}", bare, 1));
             rows.Add(string.Create(CultureInfo.InvariantCulture, $"| limit: `INSERT` of the same row by pgbench, {Plural(clients)} | {inserts[clients]:n0} | | | {inserts[clients] / bare.PerSecond:0.0000} |"));
             rows.Add(string.Create(CultureInfo.InvariantCulture, $"| limit: publisher confirms of the broker, {clients} in flight | {confirms[clients]:n0} | | | {confirms[clients] / bare.PerSecond:0.0000} |"));

@@ -1,0 +1,155 @@
+using System.Globalization;
+using System.Net;
+using System.Text.Json;
+
+namespace Crm.Runner.Histories;
+
+/// <summary>Lives one history through the public API, beside a model of what it must come to.</summary>
+public sealed class HistoryRun(ApiClient api, HistoryCheck check, History history, TimeSpan patience)
+{
+    private readonly HistoryModel _model = new();
+    private readonly string _name = Guid.NewGuid().ToString("n");
+    private int _step;
+
+    /// <summary>Calls that were acknowledged.</summary>
+    public int Acknowledged { get; private set; }
+
+    /// <summary>
+    /// The steps, then every merge undone, the newest or the oldest first. What is not as it must be, when all messages have
+    /// had time to arrive: none when all holds.
+    /// </summary>
+    public async Task<IReadOnlyList<string>> RunAsync(CancellationToken ct)
+    {
+        for (var i = 0; i < history.Customers; i++)
+            await CreateAsync(i, ct);
+        foreach (var step in history.Steps)
+        {
+            _step++;
+            await DoAsync(step, ct);
+        }
+
+        if (await ConvergeAsync("after the steps", ct) is { Count: > 0 } early)
+            return early;
+        var oldestFirst = history.Steps.Count % 2 == 0;
+        while (_model.Active is { Count: > 0 } active)
+        {
+            _step++;
+            await UndoAsync(active[oldestFirst ? 0 : ^1], ct);
+        }
+
+        return await ConvergeAsync("after all merges were undone", ct);
+    }
+
+    private async Task<IReadOnlyList<string>> ConvergeAsync(string when, CancellationToken ct)
+    {
+        var start = System.Diagnostics.Stopwatch.GetTimestamp();
+        while (true)
+        {
+            var differences = await check.CompareAsync(_model, api, ct);
+            if (differences.Count == 0)
+                return [];
+            if (System.Diagnostics.Stopwatch.GetElapsedTime(start) > patience)
+                return [.. differences.Select(d => $"{when}: {d}")];
+            await Task.Delay(250, ct);
+        }
+    }
+
+    private Task DoAsync(Step step, CancellationToken ct) => step switch
+    {
+        Step.Edit(var customer) => EditAsync(Customer(customer), ct),
+        Step.Consent(var customer, var granted) => ConsentAsync(Customer(customer), granted, ct),
+        Step.Order(var customer) => RecordAsync("order", Customer(customer), ct),
+        Step.Case(var customer) => RecordAsync("case", Customer(customer), ct),
+        Step.Interaction(var customer) => RecordAsync("interaction", Customer(customer), ct),
+        Step.Reply(var to) => ReplyAsync(to, ct),
+        Step.Merge(var survivor, var absorbed) => MergeAsync(_model.RootOf(Customer(survivor)), _model.RootOf(Customer(absorbed)), Customer(survivor), Customer(absorbed), ct),
+        Step.Undo(var which) => _model.Active is { Count: > 0 } active ? UndoAsync(active[which % active.Count], ct) : Task.CompletedTask,
+        Step.Wait(var milliseconds) => Task.Delay(milliseconds, ct),
+        _ => throw new InvalidOperationException($"{step}"),
+    };
+
+    private Guid Customer(int number) => _model.Customers[number % _model.Customers.Count];
+
+    private async Task CreateAsync(int number, CancellationToken ct)
+    {
+        var created = await PostAsync("v1/customers", new
+        {
+            kind = "person",
+            given_name = $"P{number}",
+            family_name = _name[..12],
+            emails = new[] { new { address = $"{_name}-{number}@histories.example", type = "home" } },
+            external_ids = new[] { new { system = "histories", id = $"{_name}-{number}" } },
+            source = new { type = "enquiry" },
+        }, ct);
+        _model.Customers.Add(PublicIds.Parse(created.GetProperty("id").GetString()!));
+    }
+
+    /// <summary>A field of its own: edits of several customers do not compete when these become one.</summary>
+    private async Task EditAsync(Guid customer, CancellationToken ct)
+    {
+        var field = $"e{_step.ToString(CultureInfo.InvariantCulture)}";
+        await api.PatchAsync($"v1/customers/{Text(customer)}", new { attributes = new Dictionary<string, int> { [field] = _step } }, ct);
+        Acknowledged++;
+        _model.Rows.Add(new(RowFact.Edit, field, _model.RootOf(customer), _step));
+    }
+
+    private async Task ConsentAsync(Guid customer, bool granted, CancellationToken ct)
+    {
+        var statement = await PostAsync($"v1/customers/{Text(customer)}/consents", new { channel = "email", purpose = "news", state = granted ? "granted" : "denied", source = "histories" }, ct);
+        _model.Rows.Add(new("consent", statement.GetProperty("id").GetString()!, _model.RootOf(customer), _step));
+    }
+
+    /// <summary>Under an id that may be an old one, at a service that may not have heard of it.</summary>
+    private async Task RecordAsync(string type, Guid customer, CancellationToken ct)
+    {
+        var (id, now) = (Text(customer), DateTimeOffset.UtcNow);
+        var recorded = type switch
+        {
+            "case" => await PostAsync("v1/cases", new { customer_id = id, type = "question", subject = $"Step {_step}" }, ct),
+            "interaction" => await PostAsync("v1/interactions", new { customer_id = id, channel = "call", direction = "inbound", started_at = now }, ct),
+            _ => await PostAsync("v1/orders", new { customer_id = id, placed_at = now, total = new { amount_minor = 100, currency = "EUR" }, status = "completed" }, ct),
+        };
+        _model.Rows.Add(new(type, recorded.GetProperty("id").GetString()!, PublicIds.Parse(recorded.GetProperty("customer_id").GetString()!), _step));
+    }
+
+    private async Task ReplyAsync(int to, CancellationToken ct)
+    {
+        if (_model.Rows.Where(r => r.Type == "case").ToList() is { Count: > 0 } cases)
+            await PostAsync($"v1/cases/{cases[to % cases.Count].Id}/messages", new { direction = "inbound", body = $"Step {_step}" }, ct);
+    }
+
+    private async Task MergeAsync(Guid survivor, Guid absorbed, Guid survivorNamed, Guid absorbedNamed, CancellationToken ct)
+    {
+        if (survivor == absorbed)
+            return;
+        for (var attempt = 1; ; attempt++)
+        {
+            var preview = await PostAsync("v1/merge-previews", new { customer_ids = new[] { Text(survivorNamed), Text(absorbedNamed) }, survivor_id = Text(survivorNamed) }, ct);
+            try
+            {
+                var merge = await PostAsync("v1/merges", new { token = preview.GetProperty("token").GetString(), reason = "A history" }, ct);
+                _model.Merge(merge.GetProperty("id").GetString()!, survivor, absorbed, _step);
+                return;
+            }
+            catch (ApiException e) when (e.Status == HttpStatusCode.Conflict && e.Problem.Contains("preview_outdated", StringComparison.Ordinal) && attempt < 10)
+            {
+                // A record changed by what another service told of it.
+            }
+        }
+    }
+
+    private async Task UndoAsync(MergeFact merge, CancellationToken ct)
+    {
+        await PostAsync($"v1/merges/{merge.Id}/undo", new { reason = "A history" }, ct);
+        _model.Undo(merge, _step);
+    }
+
+    private async Task<JsonElement> PostAsync(string path, object body, CancellationToken ct)
+    {
+        var answer = await api.PostAsync(path, body, Guid.NewGuid().ToString("n"), ct);
+        Acknowledged++;
+        return answer;
+    }
+
+    private static string Text(Guid customer) => PublicIds.Format("cus", customer);
+}
