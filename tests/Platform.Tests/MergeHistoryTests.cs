@@ -27,7 +27,7 @@ public sealed class MergeHistoryTests
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Ct);
         var faults = new RandomFaults(platform, withServers: false, _ => { });
         using var turns = new SemaphoreSlim(AtOnce);
-        var killing = faults.RunAsync(TimeSpan.FromSeconds(6), stop.Token);
+        var killing = faults.RunAsync(TimeSpan.FromSeconds(8), stop.Token);
 
         await Task.Run(
             () => Prop.ForAll(Arb.From(History.Any), async history =>

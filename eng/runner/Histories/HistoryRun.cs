@@ -50,7 +50,7 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
                 return [];
             if (System.Diagnostics.Stopwatch.GetElapsedTime(start) > patience)
                 return [.. differences.Select(d => $"{when}: {d}")];
-            await Task.Delay(250, ct);
+            await Task.Delay(500, ct);
         }
     }
 
