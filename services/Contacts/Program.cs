@@ -1,6 +1,7 @@
 using Crm.Contacts;
 using Crm.Contacts.Consumers;
 using Crm.Contacts.Features;
+using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Merges;
 using Crm.Hosting;
@@ -12,6 +13,7 @@ builder.AddCrmService<ContactsDb>("contacts", bus =>
     bus.Consume<CollectMergeReceipts>("merge-receipts");
 });
 builder.AddMerges();
+builder.AddDuplicates();
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();
 builder.Services.AddSingleton<ImportSignal>();

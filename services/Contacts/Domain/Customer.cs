@@ -106,6 +106,9 @@ internal sealed class Customer : IAggregate
     /// <summary>Ids that stand for this customer.</summary>
     public List<Guid> MergedFrom { get; private set; } = [];
 
+    /// <summary>Under which others are looked for that may be the same customer; the rows of <c>duplicate_keys</c> follow from them.</summary>
+    public long[]? MatchKeys { get; private set; }
+
     public DateTimeOffset CreatedAt { get; private set; }
     public DateTimeOffset UpdatedAt { get; private set; }
     public List<CustomerIdentifier> Identifiers { get; private set; } = [];
@@ -149,6 +152,7 @@ internal sealed class Customer : IAggregate
         Phones = [];
         Addresses = [];
         Attributes = [];
+        MatchKeys = [];
         Identifiers.Clear();
         ExternalIds.Clear();
         Advance(now);
@@ -281,6 +285,7 @@ internal sealed class Customer : IAggregate
         Department = input.Department;
         Tier = input.Tier!.Value;
         Attributes = input.Attributes!;
+        MatchKeys = CustomerMatching.MatchKeysOf(input.ToMatchFields(Id));
         if (State == CustomerState.Merged)
         {
             // Found by nothing but its id.

@@ -1,4 +1,6 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Matching;
+using Crm.Contacts.Features.Duplicates;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
@@ -8,22 +10,23 @@ namespace Crm.Contacts.Features;
 
 /// <summary>
 /// Creates a customer. 409 <c>already_exists</c> names the record that has the external id; 409
-/// <c>duplicate_suspected</c> lists who shares an e-mail address or a phone number, and is overridden with
+/// <c>duplicate_suspected</c> lists in <c>candidates</c> who shares an e-mail address or a phone number, or agrees in the
+/// names and in something else, each with its probability and the weight of every field in bits; it is overridden with
 /// <c>allow_duplicate=true</c> and a <c>reason</c>.
 /// </summary>
 internal static class CreateCustomer
 {
     public static async Task<Created<CustomerView>> Handle(
-        CustomerInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+        CustomerInput body, HttpContext http, ContactsDb db, DuplicateCheck duplicates, TimeProvider clock, CancellationToken ct)
     {
         var input = body.Normalized();
         var (allowDuplicate, reason) = ReadOverride(http.Request);
         var customer = await db.InTransactionAsync(async () =>
         {
-            await db.LockIdentifiersAsync(input, ct);
+            await duplicates.LockAsync(input, ct);
             await db.RequireFreeExternalIdsAsync(input, ct);
             await db.RequireReferrerAsync(input, ct);
-            var candidates = await db.FindCandidatesAsync(input, ct);
+            var candidates = await duplicates.FindAsync(input, ct);
             if (candidates.Count > 0 && !allowDuplicate)
             {
                 throw DuplicateSuspected(candidates);
@@ -55,16 +58,32 @@ internal static class CreateCustomer
         };
     }
 
-    private static ProblemException DuplicateSuspected(List<CustomerWrites.Candidate> candidates) => new(
+    private static ProblemException DuplicateSuspected(IReadOnlyList<Candidate> candidates) => new(
         ProblemCodes.DuplicateSuspected,
-        "A customer with this e-mail address or phone number exists. Use that one, or send allow_duplicate=true with a reason.",
-        [.. candidates.SelectMany(c => c.Agreed).Distinct().Select(kind => new FieldError($"/{kind}s", "duplicate_suspected"))])
+        "This customer may exist. Use the one that does, or send allow_duplicate=true with a reason.",
+        [.. candidates.SelectMany(c => c.Agreed).Distinct().Order().Select(field => new FieldError(Pointer(field), "duplicate_suspected"))])
     {
-        Extensions = new Dictionary<string, object?>
-        {
-            ["candidates"] = candidates.Select(c => new CandidateView(Ids.Customer.Format(c.Id), c.DisplayName, c.Agreed)).ToList(),
-        },
+        Extensions = new Dictionary<string, object?> { ["candidates"] = candidates.Select(CandidateView.Of).ToList() },
     };
 
-    internal sealed record CandidateView(string CustomerId, string DisplayName, IReadOnlyList<string> Agreed);
+    private static string Pointer(MatchField field) => field switch
+    {
+        MatchField.GivenName => "/given_name",
+        MatchField.FamilyName => "/family_name",
+        MatchField.BirthDate => "/birth_date",
+        MatchField.Address => "/addresses",
+        MatchField.Email => "/emails",
+        MatchField.Phone => "/phones",
+        MatchField.ExternalId => "/external_ids",
+        _ => "/name",
+    };
+
+    /// <param name="Agreed">The fields that speak for one customer.</param>
+    internal sealed record CandidateView(
+        string CustomerId, string DisplayName, double Probability, double Weight, IReadOnlyList<MatchField> Agreed, IReadOnlyList<FieldWeightView> Fields)
+    {
+        public static CandidateView Of(Candidate candidate) => new(
+            Ids.Customer.Format(candidate.Id), candidate.DisplayName, Math.Round(candidate.Score.Probability, 6), Math.Round(candidate.Score.Weight, 2),
+            [.. candidate.Agreed], [.. candidate.Score.Fields.Select(FieldWeightView.Of)]);
+    }
 }

@@ -8,21 +8,9 @@ using Npgsql;
 
 namespace Crm.Contacts.Features;
 
-/// <summary>What create, upsert and patch share: locks on identifiers, references, the unique external id.</summary>
+/// <summary>What create, upsert and patch share: references, the unique external id, the event and the audit entry.</summary>
 internal static class CustomerWrites
 {
-    /// <summary>A record that may be the same customer, and the fields that agreed.</summary>
-    internal sealed record Candidate(Guid Id, string DisplayName, IReadOnlyList<string> Agreed);
-
-    /// <summary>
-    /// Creates of the same e-mail, phone or external id wait for one another until the transaction ends,
-    /// so that of fifty at once the forty-nine others see the first.
-    /// </summary>
-    public static Task LockIdentifiersAsync(this ContactsDb db, CustomerInput input, CancellationToken ct) => db.LockAsync(
-        [.. input.Emails!.Select(e => $"email {e.Address.ToLowerInvariant()}"),
-         .. input.Phones!.Select(p => $"phone {p.Number}"),
-         .. input.ExternalIds!.Select(e => $"external {e.System} {e.Id}")], ct);
-
     /// <exception cref="ProblemException">409 <c>already_exists</c> naming the record that has one of the external ids.</exception>
     public static async Task RequireFreeExternalIdsAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
     {
@@ -42,26 +30,6 @@ internal static class CustomerWrites
     {
         Extensions = new Dictionary<string, object?> { ["existing_id"] = Ids.Customer.Format(owner) },
     };
-
-    /// <summary>Customers who share an e-mail address or a phone number; two statements whatever the input.</summary>
-    public static async Task<List<Candidate>> FindCandidatesAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
-    {
-        var emails = input.Emails!.Select(e => e.Address.ToLowerInvariant()).ToArray();
-        var phones = input.Phones!.Select(p => p.Number).ToArray();
-        if (emails.Length + phones.Length == 0)
-        {
-            return [];
-        }
-
-        var hits = await db.Identifiers
-            .Where(i => (i.Kind == CustomerIdentifier.Email && emails.Contains(i.Value)) || (i.Kind == CustomerIdentifier.Phone && phones.Contains(i.Value)))
-            .Join(db.Customers, i => i.CustomerId, c => c.Id, (i, c) => new { c.Id, c.DisplayName, i.Kind, c.State })
-            .Where(h => h.State == CustomerState.Active)
-            .OrderBy(h => h.Id)
-            .Take(50)
-            .ToListAsync(ct);
-        return [.. hits.GroupBy(h => (h.Id, h.DisplayName)).Select(g => new Candidate(g.Key.Id, g.Key.DisplayName, [.. g.Select(h => h.Kind).Distinct().Order(StringComparer.Ordinal)]))];
-    }
 
     /// <exception cref="ProblemException">422 when the referrer does not exist.</exception>
     public static async Task RequireReferrerAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)

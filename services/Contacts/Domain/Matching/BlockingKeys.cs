@@ -47,25 +47,33 @@ internal static class BlockingKeys
         return keys.ToSortedArray();
     }
 
+    /// <summary>Keys that two records have in common whose names sound alike; never none for one that has a name.</summary>
+    public static long[] OfNames(MatchRecord record)
+    {
+        var keys = new KeySet();
+        if (record.Organization)
+        {
+            AddName(record, ref keys);
+        }
+        else if (record.Given.Length > 0 && record.Family.Length > 0)
+        {
+            AddNames(record, ref keys);
+        }
+        else
+        {
+            keys.Add("only name", Sound(record.Given + record.FamilyCompact));
+        }
+
+        return keys.ToSortedArray();
+    }
+
     private static void OfPerson(MatchRecord record, ref KeySet keys)
     {
         var given = First(record.Given);
-        var canonical = Nicknames.Canonical(given);
-        var givenSound = canonical[0..Math.Min(1, canonical.Length)] == "=" ? canonical : Sound(given);
+        var givenSound = GivenSound(given);
         var familySound = Sound(record.FamilyCompact);
         var birth = record.BirthDate;
-
-        if (given.Length > 0 && familySound.Length > 0)
-        {
-            // In either order: the two fields are often swapped.
-            var plain = Sound(given);
-            keys.AddPair("names", plain, familySound);
-            if (givenSound != plain)
-            {
-                keys.AddPair("names", givenSound, familySound);
-            }
-        }
-
+        AddNames(record, ref keys);
         if (birth.Length > 0)
         {
             if (given.Length > 0)
@@ -126,12 +134,7 @@ internal static class BlockingKeys
             }
         }
 
-        if (record.NameTokens.Length > 0)
-        {
-            var compact = string.Concat(record.NameTokens);
-            keys.Add("name", compact.AsSpan(0, Math.Min(6, compact.Length)));
-        }
-
+        AddName(record, ref keys);
         foreach (var address in record.Addresses)
         {
             OfAddress(address, ref keys);
@@ -141,6 +144,32 @@ internal static class BlockingKeys
             }
         }
     }
+
+    /// <summary>Given and family name by sound, in either order: the two fields are often swapped.</summary>
+    private static void AddNames(MatchRecord record, ref KeySet keys)
+    {
+        var given = First(record.Given);
+        var familySound = Sound(record.FamilyCompact);
+        if (given.Length == 0 || familySound.Length == 0)
+        {
+            return;
+        }
+
+        var (plain, nickname) = (Sound(given), GivenSound(given));
+        keys.AddPair("names", plain, familySound);
+        if (nickname != plain)
+        {
+            keys.AddPair("names", nickname, familySound);
+        }
+    }
+
+    private static void AddName(MatchRecord record, ref KeySet keys)
+    {
+        var compact = string.Concat(record.NameTokens);
+        keys.Add("name", compact.AsSpan(0, Math.Min(6, compact.Length)));
+    }
+
+    private static string GivenSound(string given) => Nicknames.Canonical(given) is ['=', ..] canonical ? canonical : Sound(given);
 
     private static void OfAddress(NormalAddress address, ref KeySet keys)
     {

@@ -1,7 +1,7 @@
 namespace Crm.Contacts.Domain.Matching;
 
 /// <summary>What is compared; fields that depend on one another, such as street, city and postal code, are one.</summary>
-internal enum MatchField
+public enum MatchField
 {
     GivenName,
     FamilyName,

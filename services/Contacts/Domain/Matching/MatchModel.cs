@@ -7,7 +7,11 @@ namespace Crm.Contacts.Domain.Matching;
 /// <param name="M">How often customers that are the same agree so.</param>
 /// <param name="U">How often two different customers do.</param>
 /// <param name="FrequencyAdjustment">The part of the weight that comes from how rare this very value is, in bits.</param>
-internal sealed record FieldWeight(MatchField Field, string Level, double Weight, double M, double U, double FrequencyAdjustment);
+internal sealed record FieldWeight(MatchField Field, string Level, double Weight, double M, double U, double FrequencyAdjustment)
+{
+    /// <summary>It speaks for one customer.</summary>
+    public bool Agrees => Weight > 0;
+}
 
 /// <summary>A pair's score: the sum of its weights in bits, and the probability that both are one customer.</summary>
 internal sealed record MatchScore(double Weight, double Probability, IReadOnlyList<FieldWeight> Fields);
@@ -170,9 +174,10 @@ internal sealed class MatchModel
 
     public double Probability(double weight) => 1 / (1 + double.Exp2(-(weight + PriorWeight)));
 
-    public MatchScore Score(MatchRecord a, MatchRecord b)
+    public MatchScore Score(MatchRecord a, MatchRecord b) => Score(a, b, Compare(a, b));
+
+    public MatchScore Score(MatchRecord a, MatchRecord b, ulong vector)
     {
-        var vector = Compare(a, b);
         var fields = new List<FieldWeight>();
         for (var field = 0; field < Comparison.Fields; field++)
         {
@@ -199,6 +204,14 @@ internal sealed class MatchModel
         && Comparison.Level(vector, MatchField.ExternalId) is not (Comparison.Different or 2)
         && (Comparison.Level(vector, MatchField.OrganizationName) == Comparison.Missing
             || (Comparison.Level(vector, MatchField.OrganizationName) >= 5 && Comparison.Level(vector, MatchField.Address) is Comparison.Missing or < Comparison.Places or >= 5 * Comparison.Places));
+
+    /// <summary>True when, beside the names, something else agrees that few people share: birth date, street, e-mail, phone or id.</summary>
+    public static bool MoreThanNamesAgree(ulong vector) =>
+        Comparison.Level(vector, MatchField.BirthDate) >= 3
+        || Comparison.Level(vector, MatchField.Address) >= 5 * Comparison.Places
+        || Comparison.Level(vector, MatchField.Email) >= 3
+        || Comparison.Level(vector, MatchField.Phone) >= 2
+        || Comparison.Level(vector, MatchField.ExternalId) == 3;
 
     /// <summary>Every record has n - 1 possible partners, so a pair at random is one customer the more seldom the more records there are.</summary>
     public static double PriorWeightOf(double matchesPerRecord, long records)

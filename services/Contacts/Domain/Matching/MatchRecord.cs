@@ -52,7 +52,7 @@ internal sealed class MatchRecord
             ? digits
             : "";
         Emails = Distinct(fields.Emails.Select(e => e.Trim().ToLowerInvariant()).Where(e => e.Length > 3 && blocked?.Invoke(e) is not true));
-        Phones = Distinct(fields.Phones.Select(p => string.Concat(p.Where(char.IsAsciiDigit))).Where(p => p.Length >= 6 && !IsOneDigit(p) && blocked?.Invoke(p) is not true));
+        Phones = Distinct(fields.Phones.Select(Digits).Where(p => p.Length >= 6 && !IsOneDigit(p) && blocked?.Invoke(p) is not true));
         ExternalIds = [.. fields.ExternalIds.Where(e => e.Value.Length > 0).Select(e => (e.System, e.Value.Trim().ToLowerInvariant())).Distinct().Order()];
         Addresses = [.. fields.Addresses.Select(NormalAddress.Of).Where(a => !a.IsEmpty)];
     }
@@ -78,6 +78,9 @@ internal sealed class MatchRecord
     /// <param name="fields">As they were typed.</param>
     /// <param name="blocked">Says which e-mail addresses (lower case) and phone numbers (digits) many people share and so prove nothing.</param>
     public static MatchRecord Of(MatchFields fields, Func<string, bool>? blocked = null) => new(fields, blocked);
+
+    /// <summary>An e-mail address or phone number as <see cref="Emails"/> and <see cref="Phones"/> have it.</summary>
+    public static string Identifier(string value) => value.Contains('@', StringComparison.Ordinal) ? value.Trim().ToLowerInvariant() : Digits(value);
 
     /// <summary>Letters and digits of the folded text; everything else parts words; placeholders are nothing.</summary>
     internal static string Words(string? text)
@@ -118,6 +121,8 @@ internal sealed class MatchRecord
         var result = words.ToString().TrimEnd();
         return result is "unknown" or "na" or "n a" or "none" or "null" or "test" or "tbd" or "anonymous" or "unbekannt" or "xxx" or "x" ? "" : result;
     }
+
+    private static string Digits(string phone) => string.Concat(phone.Where(char.IsAsciiDigit));
 
     private static bool IsOneDigit(string digits) => digits.AsSpan(1).IndexOfAnyExcept(digits[^1]) < 0;
 

@@ -1,0 +1,94 @@
+using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Matching;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
+using Npgsql;
+
+namespace Crm.Contacts.Features.Duplicates;
+
+/// <summary>A record that may be the same customer, and why.</summary>
+internal sealed record Candidate(Guid Id, string DisplayName, MatchScore Score)
+{
+    public IEnumerable<MatchField> Agreed => Score.Fields.Where(f => f.Agrees).Select(f => f.Field);
+}
+
+/// <summary>
+/// Who may be the customer that is about to be created: everybody with one of its e-mail addresses or phone numbers, and
+/// whoever scores high enough by name and something else. One statement, by index, whatever the number of customers: of a
+/// key that many have nobody is looked at.
+/// </summary>
+internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions<DuplicateOptions> options)
+{
+    /// <summary>Keys that more customers have are passed over; the others find the same person.</summary>
+    private const int MostOfKey = 50;
+
+    private const int MostCompared = 50;
+
+    private const string Sql = $"""
+        WITH wanted AS (SELECT * FROM unnest(@kinds, @values) AS w (kind, value)),
+        shared AS MATERIALIZED (
+            SELECT kind, value FROM wanted w
+            WHERE (SELECT count(*) FROM (SELECT 1 FROM customer_identifiers i WHERE i.kind = w.kind AND i.value = w.value LIMIT @limit + 1) AS owners) > @limit),
+        hits AS (
+            SELECT i.customer_id, 100 AS rank FROM wanted w JOIN customer_identifiers i USING (kind, value)
+            WHERE (kind, value) NOT IN (SELECT kind, value FROM shared)
+            UNION ALL
+            SELECT unnest(found.ids), 1 FROM unnest(@keys) AS k (key) CROSS JOIN LATERAL (
+                SELECT array_agg(customer_id) AS ids FROM (SELECT d.customer_id FROM duplicate_keys d WHERE d.key = k.key LIMIT @most + 1) AS some) AS found
+            WHERE cardinality(found.ids) <= @most),
+        best AS (SELECT customer_id FROM hits GROUP BY customer_id ORDER BY sum(rank) DESC, customer_id LIMIT @compared)
+        SELECT {MatchRows.Columns}, c.display_name, ARRAY(SELECT value FROM shared)
+        FROM best JOIN customers c ON c.id = best.customer_id WHERE c.state = 'active'
+        """;
+
+    /// <summary>
+    /// Creates of the same e-mail, phone or external id, or of names that sound alike, wait for one another until the
+    /// transaction ends, so that of fifty at once the forty-nine others see the first.
+    /// </summary>
+    public Task LockAsync(CustomerInput input, CancellationToken ct) => db.LockAsync(
+        [.. input.Emails!.Select(e => $"email {e.Address.ToLowerInvariant()}"),
+         .. input.Phones!.Select(p => $"phone {p.Number}"),
+         .. input.ExternalIds!.Select(e => $"external {e.System} {e.Id}"),
+         .. BlockingKeys.OfNames(MatchRecord.Of(input.ToMatchFields(default))).Select(k => $"names {k}")], ct);
+
+    /// <summary>The likeliest first.</summary>
+    public async Task<IReadOnlyList<Candidate>> FindAsync(CustomerInput input, CancellationToken ct)
+    {
+        var wanted = input.ToMatchFields(default);
+        var model = await models.OfAsync(wanted.Organization, ct);
+        var found = new List<(MatchFields Fields, string DisplayName)>();
+        string[] shared = [];
+        var identifiers = input.Emails!.Select(e => (Kind: CustomerIdentifier.Email, Value: e.Address.ToLowerInvariant()))
+            .Concat(input.Phones!.Select(p => (Kind: CustomerIdentifier.Phone, Value: p.Number))).Distinct().ToArray();
+        await using (var command = new NpgsqlCommand(Sql, (NpgsqlConnection)db.Database.GetDbConnection()))
+        {
+            command.Parameters.Add(new NpgsqlParameter<string[]>("kinds", [.. identifiers.Select(i => i.Kind)]));
+            command.Parameters.Add(new NpgsqlParameter<string[]>("values", [.. identifiers.Select(i => i.Value)]));
+            command.Parameters.Add(new NpgsqlParameter<long[]>("keys", CustomerMatching.MatchKeysOf(wanted)));
+            command.Parameters.Add(new NpgsqlParameter<int>("limit", options.Value.CustomersPerIdentifier));
+            command.Parameters.Add(new NpgsqlParameter<int>("most", MostOfKey));
+            command.Parameters.Add(new NpgsqlParameter<int>("compared", MostCompared));
+            await using var reader = await command.ExecuteReaderAsync(ct);
+            while (await reader.ReadAsync(ct))
+            {
+                found.Add((MatchRows.Read(reader), reader.GetString(MatchRows.Width)));
+                shared = reader.GetFieldValue<string[]>(MatchRows.Width + 1);
+            }
+        }
+
+        var proveNothing = shared.Select(MatchRecord.Identifier).ToHashSet(StringComparer.Ordinal);
+        var record = MatchRecord.Of(wanted, proveNothing.Contains);
+        return [.. found.Select(f => Compare(model, record, MatchRecord.Of(f.Fields, proveNothing.Contains), f.DisplayName)).OfType<Candidate>()
+            .OrderByDescending(c => c.Score.Weight).ThenBy(c => c.Id)];
+    }
+
+    private Candidate? Compare(MatchModel model, MatchRecord record, MatchRecord other, string displayName)
+    {
+        var vector = model.Compare(record, other);
+        var score = model.Score(record, other, vector);
+        var suspected = record.Emails.Intersect(other.Emails, StringComparer.Ordinal).Any()
+            || record.Phones.Intersect(other.Phones, StringComparer.Ordinal).Any()
+            || (score.Probability >= options.Value.SuspectFrom && MatchModel.NothingDiffers(vector) && MatchModel.MoreThanNamesAgree(vector));
+        return suspected ? new(other.Id, displayName, score) : null;
+    }
+}

@@ -1,0 +1,157 @@
+using System.Net;
+using System.Text.Json.Nodes;
+using Crm.Testing;
+using Npgsql;
+
+namespace Contacts.Tests;
+
+public sealed class DuplicateCheckTests(ContactsFixture fixture) : ContactsTest(fixture)
+{
+    [Theory]
+    [InlineData("Wilhelmina", "{0}", "1962-03-14")]
+    [InlineData("Wilhelmine", "{0}", "1962-03-14")]
+    [InlineData("{0}", "Wilhelmina", "1962-03-14")]
+    [InlineData("WILHELMÍNA", "{0}", "1962-03-15")]
+    public async Task The_same_person_written_differently_is_suspected(string given, string family, string birth)
+    {
+        var name = NewName();
+        var known = await PersonAsync("Wilhelmina", name, "1962-03-14");
+        var (response, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", Person(string.Format(given, name), string.Format(family, name), birth));
+        AssertProblem(response, problem, 409, "duplicate_suspected", "/birth_date");
+        var candidate = Assert.Single(problem["candidates"]!.AsArray());
+        Assert.Equal((string?)known["id"], (string?)candidate!["customer_id"]);
+    }
+
+    [Fact]
+    public async Task A_suspicion_is_explained_field_by_field()
+    {
+        var name = NewName();
+        await PersonAsync("Robert", name, "1962-03-14");
+        var (_, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", Person("Bob", name, "1962-03-14"));
+        var candidate = problem["candidates"]![0]!;
+        Assert.Equal(["given_name", "family_name", "birth_date"], candidate["agreed"]!.AsArray().Select(f => (string?)f));
+        Assert.Equal(
+            ["given_name variant", "family_name exact", "birth_date exact"],
+            candidate["fields"]!.AsArray().Select(f => $"{f!["field"]} {f["level"]}"));
+        Assert.Equal((double)candidate["weight"]!, candidate["fields"]!.AsArray().Sum(f => (double)f!["weight"]!), 1);
+        Assert.InRange((double)candidate["probability"]!, 0.8, 1);
+    }
+
+    [Fact]
+    public async Task Namesakes_and_families_are_created_without_a_question()
+    {
+        var name = NewName();
+        await PersonAsync("Wilhelm", name, "1932-05-01", "7 Elm Road");
+        await CreateAsync(Person("Wilhelm", name, null));
+        await CreateAsync(Person("Wilhelm", name, "1962-03-14", "7 Elm Road"));
+        await CreateAsync(Person("Mathilda", name, "1932-05-01", "7 Elm Road"));
+    }
+
+    [Fact]
+    public async Task Of_fifty_identical_creates_without_a_mailbox_one_makes_a_row()
+    {
+        var body = Person("Wilhelmina", NewName(), "1962-03-14");
+        var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => SendAsync(HttpMethod.Post, "/v1/customers", body)));
+        var created = Assert.Single(answers, a => a.Response.StatusCode == HttpStatusCode.Created);
+        Assert.All(answers.Where(a => a.Response.StatusCode != HttpStatusCode.Created), a =>
+        {
+            AssertProblem(a.Response, a.Body, 409, "duplicate_suspected");
+            Assert.Equal((string?)created.Body["id"], (string?)a.Body["candidates"]![0]!["customer_id"]);
+        });
+    }
+
+    [Fact]
+    public async Task A_number_that_more_customers_have_than_the_limit_proves_nothing()
+    {
+        var phone = $"+49{Random.Shared.NextInt64(1_000_000_000, 9_999_999_999)}";
+        for (var i = 0; i < 21; i++)
+        {
+            var (response, _) = await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=office", WithPhone());
+            Assert.Equal(HttpStatusCode.Created, response.StatusCode);
+        }
+
+        await CreateAsync(WithPhone());
+
+        string WithPhone() => $$$"""{"kind":"person","given_name":"{{{NewName()}}}","phones":[{"number":"{{{phone}}}"}]}""";
+    }
+
+    [Fact]
+    public async Task Whoever_was_renamed_is_found_by_the_new_name_and_no_longer_by_the_old()
+    {
+        var (old, now) = (NewName(), NewName());
+        var known = await PersonAsync("Wilhelmina", old, "1962-03-14");
+        var (patched, _) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{known["id"]}", $$"""{"family_name":"{{now}}"}""", ("If-Match", "\"1\""));
+        Assert.Equal(HttpStatusCode.OK, patched.StatusCode);
+        var (refused, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", Person("Wilhelmina", now, "1962-03-14"));
+        AssertProblem(refused, problem, 409, "duplicate_suspected");
+        await CreateAsync(Person("Wilhelmina", old, "1962-03-14"));
+    }
+
+    [Fact]
+    public async Task Customers_that_are_older_than_their_keys_get_them()
+    {
+        var name = NewName();
+        var known = await PersonAsync("Wilhelmina", name, "1962-03-14");
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using (var forget = database.CreateCommand("UPDATE customers SET match_keys = NULL WHERE display_name = $1"))
+        {
+            forget.Parameters.Add(new NpgsqlParameter<string> { TypedValue = (string)known["display_name"]! });
+            Assert.Equal(1, await forget.ExecuteNonQueryAsync(Ct));
+        }
+
+        await Eventually.GetAsync(
+            async () => (await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=false", Person("Wilhelmina", name, "1962-03-14"))).Response.StatusCode,
+            status => status == HttpStatusCode.Conflict, ct: Ct);
+    }
+
+    [Fact]
+    public async Task Every_way_of_writing_a_customer_keeps_its_keys()
+    {
+        var name = NewName();
+        var path = $"/v1/customers/by-external-id/shop/{Unique()}";
+        await SendAsync(HttpMethod.Put, path, Person("Wilhelmina", name, "1962-03-14"));
+        await SendAsync(HttpMethod.Put, path, """{"family_name":"Renamed"}""");
+        using var lines = new StringContent(
+            string.Join('\n', Enumerable.Range(0, 20).Select(i => Person($"Nr{i}", name, null))), System.Text.Encoding.UTF8, "application/x-ndjson");
+        var import = JsonNode.Parse(await (await Client.PostAsync("/v1/imports", lines, Ct)).Content.ReadAsStringAsync(Ct))!;
+        await Eventually.GetAsync(async () => (string?)(await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}")).Body["status"], s => s == "completed", ct: Ct);
+        Assert.Equal((0, 0), await KeysAstrayAsync());
+
+        await SendAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        await Eventually.GetAsync(async () => (string?)(await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}")).Body["status"], s => s == "undone", ct: Ct);
+        Assert.Equal((0, 0), await KeysAstrayAsync());
+    }
+
+    /// <summary>Keys of active customers that are not in the table, and those in the table that are nobody's.</summary>
+    private async Task<(long Missing, long Left)> KeysAstrayAsync()
+    {
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var command = database.CreateCommand("""
+            WITH wanted AS (SELECT unnest(match_keys) AS key, id FROM customers WHERE state = 'active'), have AS (SELECT key, customer_id FROM duplicate_keys)
+            SELECT (SELECT count(*) FROM (TABLE wanted EXCEPT TABLE have) AS missing), (SELECT count(*) FROM (TABLE have EXCEPT TABLE wanted) AS astray)
+            """);
+        await using var row = await command.ExecuteReaderAsync(Ct);
+        Assert.True(await row.ReadAsync(Ct));
+        return (row.GetInt64(0), row.GetInt64(1));
+    }
+
+    private static string NewName() => $"Qu{new string([.. Unique().Select(c => (char)('a' + (c % 25)))])}";
+
+    private Task<JsonNode> PersonAsync(string given, string family, string? birth, string? street = null) => CreateAsync(Person(given, family, birth, street));
+
+    private static string Person(string given, string family, string? birth, string? street = null)
+    {
+        var person = new JsonObject { ["kind"] = "person", ["given_name"] = given, ["family_name"] = family };
+        if (birth is not null)
+        {
+            person["birth_date"] = birth;
+        }
+
+        if (street is not null)
+        {
+            person["addresses"] = new JsonArray(new JsonObject { ["lines"] = new JsonArray(street), ["city"] = "Ware", ["postal_code"] = "SG12 9AB" });
+        }
+
+        return person.ToJsonString();
+    }
+}
