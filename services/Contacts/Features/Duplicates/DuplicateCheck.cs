@@ -34,7 +34,7 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
             WHERE (kind, value) NOT IN (SELECT kind, value FROM shared)
             UNION ALL
             SELECT unnest(found.ids), 1 FROM unnest(@keys) AS k (key) CROSS JOIN LATERAL (
-                SELECT array_agg(customer_id) AS ids FROM (SELECT d.customer_id FROM duplicate_keys d WHERE d.key = k.key LIMIT @most + 1) AS some) AS found
+                SELECT array_agg(customer_id) AS ids FROM (SELECT d.customer_id FROM duplicate_keys d WHERE d.key = k.key LIMIT @most + 1) AS few) AS found
             WHERE cardinality(found.ids) <= @most),
         best AS (SELECT customer_id FROM hits GROUP BY customer_id ORDER BY sum(rank) DESC, customer_id LIMIT @compared)
         SELECT {MatchRows.Columns}, c.display_name, ARRAY(SELECT value FROM shared)
