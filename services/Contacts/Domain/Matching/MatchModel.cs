@@ -198,7 +198,7 @@ internal sealed class MatchModel
     /// without being asked about, whatever its score: twins and households score high.
     /// </summary>
     public static bool NothingDiffers(ulong vector) =>
-        Comparison.Level(vector, MatchField.GivenName) is not (Comparison.Different or 3)
+        Comparison.Level(vector, MatchField.GivenName) is not (Comparison.Different or 3 or Comparison.CrossedGiven)
         && Comparison.Level(vector, MatchField.FamilyName) is not (Comparison.Different or 2)
         && Comparison.Level(vector, MatchField.BirthDate) != Comparison.Different
         && Comparison.Level(vector, MatchField.ExternalId) is not (Comparison.Different or 2)
