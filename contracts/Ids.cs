@@ -8,6 +8,10 @@ public static class Ids
     public static readonly IdKind Import = new("imp");
     public static readonly IdKind Merge = new("mrg");
 
+    public static readonly IdKind Duplicate = new("dup");
+    public static readonly IdKind DuplicateScan = new("dsc");
+    public static readonly IdKind BlockedIdentifier = new("blk");
+
     /// <summary>An entry of a record's history.</summary>
     public static readonly IdKind History = new("his");
 

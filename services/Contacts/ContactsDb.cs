@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Domain.Merges;
 using Crm.Hosting.Data;
@@ -15,6 +16,9 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<CustomerIdentifier> Identifiers => Set<CustomerIdentifier>();
     public DbSet<ExternalId> ExternalIds => Set<ExternalId>();
     public DbSet<DuplicateOverride> DuplicateOverrides => Set<DuplicateOverride>();
+    public DbSet<DuplicateScan> DuplicateScans => Set<DuplicateScan>();
+    public DbSet<Duplicate> Duplicates => Set<Duplicate>();
+    public DbSet<BlockedIdentifier> BlockedIdentifiers => Set<BlockedIdentifier>();
     public DbSet<Consent> Consents => Set<Consent>();
     public DbSet<CurrentConsent> CurrentConsents => Set<CurrentConsent>();
     public DbSet<ConsentConfirmation> ConsentConfirmations => Set<ConsentConfirmation>();
@@ -38,6 +42,10 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<ImportStatus>();
         configurationBuilder.EnumAsWord<MergeStatus>();
         configurationBuilder.EnumAsWord<MergePhase>();
+        configurationBuilder.EnumAsWord<ScanMode>();
+        configurationBuilder.EnumAsWord<ScanStatus>();
+        configurationBuilder.EnumAsWord<DuplicateStatus>();
+        configurationBuilder.EnumAsWord<IdentifierKind>();
     }
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
@@ -72,6 +80,22 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         {
             o.ToTable("duplicate_overrides");
             o.HasKey(d => d.CustomerId);
+        });
+        modelBuilder.Entity<DuplicateScan>(scan =>
+        {
+            scan.ToTable("duplicate_scans");
+            scan.Property(s => s.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<Duplicate>(duplicate =>
+        {
+            duplicate.ToTable("duplicates");
+            duplicate.Property(d => d.Id).ValueGeneratedNever();
+            duplicate.Property(d => d.Fields).AsJson();
+        });
+        modelBuilder.Entity<BlockedIdentifier>(blocked =>
+        {
+            blocked.ToTable("blocked_identifiers");
+            blocked.Property(b => b.Id).ValueGeneratedNever();
         });
         modelBuilder.Entity<Consent>(consent =>
         {

@@ -30,6 +30,8 @@ internal static partial class BenchCommand
                 break;
             case ["--only", "import", .. var rest]:
                 return await ImportBench.RunAsync(Rows(rest, ImportBench.DefaultRows), ct);
+            case ["--only", "duplicates", .. var rest]:
+                return await DuplicatesBench.RunAsync(Rows(rest, DuplicatesBench.DefaultRows), ct);
             case ["--only", "merge", .. var rest]:
                 return await MergeBench.RunAsync(Rows(rest, MergeBench.DefaultRows), ct);
             default:
@@ -99,7 +101,7 @@ internal static partial class BenchCommand
         _ => throw NotUnderstood(),
     };
 
-    private static RunnerException NotUnderstood() => new("bench does not understand that.", "Write: ./crm bench [--only import|merge [--rows N]]");
+    private static RunnerException NotUnderstood() => new("bench does not understand that.", "Write: ./crm bench [--only import|merge|duplicates [--rows N]]");
 
     private static void Print(Dictionary<(string Way, int Clients), Series> creates, Series events, Dictionary<int, double> inserts, Dictionary<int, double> confirms)
     {

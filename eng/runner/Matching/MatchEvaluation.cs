@@ -38,7 +38,7 @@ internal sealed record MatchEvaluation(
             candidates.Visit(block, (a, b) =>
             {
                 var vector = model.Compare(records[a], records[b]);
-                var probability = model.Probability(model.Weight(records[a], records[b], vector));
+                var probability = model.Probability(records[a], records[b], vector);
                 var same = set.Truth[a].Length > 0 && set.Truth[a] == set.Truth[b];
                 compared++;
                 covered += same ? 1 : 0;

@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Domain.Matching;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contracts;
@@ -80,10 +81,10 @@ internal static class CreateCustomer
 
     /// <param name="Agreed">The fields that speak for one customer.</param>
     internal sealed record CandidateView(
-        string CustomerId, string DisplayName, double Probability, double Weight, IReadOnlyList<MatchField> Agreed, IReadOnlyList<FieldWeightView> Fields)
+        string CustomerId, string DisplayName, double Probability, double Weight, IReadOnlyList<MatchField> Agreed, IReadOnlyList<FieldEvidence> Fields)
     {
         public static CandidateView Of(Candidate candidate) => new(
             Ids.Customer.Format(candidate.Id), candidate.DisplayName, Math.Round(candidate.Score.Probability, 6), Math.Round(candidate.Score.Weight, 2),
-            [.. candidate.Agreed], [.. candidate.Score.Fields.Select(FieldWeightView.Of)]);
+            [.. candidate.Agreed], [.. candidate.Score.Fields.Select(FieldEvidence.Of)]);
     }
 }

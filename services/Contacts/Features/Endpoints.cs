@@ -1,3 +1,4 @@
+using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Merges;
@@ -44,6 +45,23 @@ internal static class Endpoints
         mappings.MapGet("/{name}", ImportMappings.One).RequireScope(Scopes.ImportsRead).WithName("readImportMapping").Produces<ImportMappings.MappingView>();
         mappings.MapPut("/{name}", ImportMappings.Put).RequireScope(Scopes.ImportsWrite).WithName("putImportMapping");
         mappings.MapDelete("/{name}", ImportMappings.Delete).RequireScope(Scopes.ImportsWrite).WithName("deleteImportMapping");
+
+        var scans = app.MapGroup("/v1/duplicate-scans").WithTags("duplicates");
+        scans.MapPost("/", ScanDuplicates.Handle).RequireScope(Scopes.MergesWrite).WithName("scanDuplicates");
+        scans.MapGet("/", ScanDuplicates.List).RequireScope(Scopes.MergesRead).WithName("listDuplicateScans").WithQuery(PageRequest.Parameters);
+        scans.MapGet("/{id}", ScanDuplicates.Read).RequireScope(Scopes.MergesRead).WithName("readDuplicateScan");
+
+        var duplicates = app.MapGroup("/v1/duplicates").WithTags("duplicates");
+        duplicates.MapGet("/", ReviewDuplicates.List).RequireScope(Scopes.MergesRead).WithName("listDuplicates").WithQuery(ReviewDuplicates.Parameters);
+        duplicates.MapGet("/{id}", ReviewDuplicates.Read).RequireScope(Scopes.MergesRead).WithName("readDuplicate");
+        duplicates.MapPost("/{id}/accept", ReviewDuplicates.Accept).RequireScope(Scopes.MergesWrite).WithName("acceptDuplicate");
+        duplicates.MapPost("/{id}/reject", ReviewDuplicates.Reject).RequireScope(Scopes.MergesWrite).WithName("rejectDuplicate");
+
+        var blocked = app.MapGroup("/v1/blocked-identifiers").WithTags("duplicates");
+        blocked.MapPost("/", BlockIdentifiers.Handle).RequireScope(Scopes.MergesWrite).WithName("blockIdentifier");
+        blocked.MapGet("/", BlockIdentifiers.List).RequireScope(Scopes.MergesRead).WithName("listBlockedIdentifiers").WithQuery(PageRequest.Parameters);
+        blocked.MapGet("/{id}", BlockIdentifiers.Read).RequireScope(Scopes.MergesRead).WithName("readBlockedIdentifier");
+        blocked.MapDelete("/{id}", BlockIdentifiers.Delete).RequireScope(Scopes.MergesWrite).WithName("unblockIdentifier");
 
         app.MapPost("/v1/merge-previews", PreviewMerge.Handle).RequireScope(Scopes.MergesWrite).WithName("previewMerge").WithTags("merges");
         var merges = app.MapGroup("/v1/merges").WithTags("merges");

@@ -108,8 +108,10 @@ internal sealed class MatchModel
     private readonly double[][] weights;
     private readonly Func<string, double> wordWeight;
 
-    public MatchModel(double[][] m, double[][] u, double matchesPerRecord, long records, TermCounts terms)
+    /// <param name="households">See <see cref="Households"/>.</param>
+    public MatchModel(double[][] m, double[][] u, double matchesPerRecord, long records, TermCounts terms, bool households)
     {
+        Households = households;
         M = m;
         U = u;
         MatchesPerRecord = matchesPerRecord;
@@ -130,14 +132,17 @@ internal sealed class MatchModel
 
     public TermCounts Terms { get; }
 
+    /// <summary>People live together in these records: what agrees in a pair must speak of one person, not only of one household.</summary>
+    public bool Households { get; }
+
     /// <summary>Log2 of the odds that two records picked at random are one customer; falls as the records grow.</summary>
     public double PriorWeight => PriorWeightOf(MatchesPerRecord, Records);
 
     /// <summary>Before anything is known: what linkage studies find on personal data, and few duplicates.</summary>
     public static MatchModel Default(bool organization, long records) =>
-        new(DefaultParameters.M(organization), DefaultParameters.U(organization), DefaultParameters.MatchesPerRecord, records, new());
+        new(DefaultParameters.M(organization), DefaultParameters.U(organization), DefaultParameters.MatchesPerRecord, records, new(), households: true);
 
-    public MatchModel WithPrior(double matchesPerRecord) => new(M, U, matchesPerRecord, Records, Terms);
+    public MatchModel WithPrior(double matchesPerRecord) => new(M, U, matchesPerRecord, Records, Terms, Households);
 
     public ulong Compare(MatchRecord a, MatchRecord b) => Comparison.Compare(a, b, wordWeight);
 
@@ -171,6 +176,12 @@ internal sealed class MatchModel
 
         return sum;
     }
+
+    /// <summary>Of a pair that was compared; 0 of one that <see cref="Households"/> rules out.</summary>
+    public double Probability(MatchRecord a, MatchRecord b, ulong vector) => Admits(vector) ? Probability(Weight(a, b, vector)) : 0;
+
+    /// <summary>The pair may be one customer at all.</summary>
+    public bool Admits(ulong vector) => !Households || SpeaksOfOnePerson(vector);
 
     public double Probability(double weight) => 1 / (1 + double.Exp2(-(weight + PriorWeight)));
 
@@ -211,6 +222,15 @@ internal sealed class MatchModel
         || Comparison.Level(vector, MatchField.Address) >= 5 * Comparison.Places
         || Comparison.Level(vector, MatchField.Email) >= 3
         || Comparison.Level(vector, MatchField.Phone) >= 2
+        || Comparison.Level(vector, MatchField.ExternalId) == 3;
+
+    /// <summary>
+    /// False when the given names differ and neither birth date nor an id speaks for one person: what agrees is what a
+    /// household shares.
+    /// </summary>
+    public static bool SpeaksOfOnePerson(ulong vector) =>
+        Comparison.Level(vector, MatchField.GivenName) != Comparison.Different
+        || Comparison.Level(vector, MatchField.BirthDate) >= 3
         || Comparison.Level(vector, MatchField.ExternalId) == 3;
 
     /// <summary>Every record has n - 1 possible partners, so a pair at random is one customer the more seldom the more records there are.</summary>

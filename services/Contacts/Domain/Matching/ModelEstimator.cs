@@ -7,6 +7,8 @@ namespace Crm.Contacts.Domain.Matching;
 /// expectation-maximisation (Dempster, Laird and Rubin 1977; Winkler 1988, "Using the EM algorithm for weight
 /// computation in the Fellegi-Sunter model of record linkage") over pairs that agree on one field, which is then left
 /// out, for several such fields; the prior by EM over all candidates, every other pair counting as a certain non-match.
+/// Two classes take a household for one person where there are many (Larsen and Rubin 2001, "Iterative automated record
+/// linkage using mixture models"), so pairs that speak of a household only are left out then.
 /// Few matches cannot lead it astray: m is drawn towards the defaults, "different" is capped, weights rise with agreement.
 /// </summary>
 internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int seed = 1)
@@ -23,11 +25,17 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
     /// <summary>A larger share of matches that are unlike in a name or a birth date is a class of something else, such as households.</summary>
     private const double MostDifferent = 0.12;
 
+    /// <summary>Of pairs that share an address, a phone or a mailbox and the family name: more than this share that speaks of no one person are households.</summary>
+    private const double MostOfNoOnePerson = 0.25;
+
+    private const int FewestSharing = 50;
+
     private static readonly MatchField[] Identity = [MatchField.GivenName, MatchField.FamilyName, MatchField.BirthDate, MatchField.OrganizationName];
 
     private readonly bool organization = records.Count > 0 && records[0].Organization;
 
-    public MatchModel Estimate()
+    /// <param name="candidates">The pairs of these records, when they are made already.</param>
+    public MatchModel Estimate(CandidatePairs? candidates = null)
     {
         var terms = new TermCounts();
         foreach (var record in records)
@@ -36,7 +44,7 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
         }
 
         var n = records.Count;
-        var model = new MatchModel(DefaultParameters.M(organization), DefaultParameters.U(organization), DefaultParameters.MatchesPerRecord, n, terms);
+        var model = new MatchModel(DefaultParameters.M(organization), DefaultParameters.U(organization), DefaultParameters.MatchesPerRecord, n, terms, households: true);
         if (n < 2)
         {
             return model;
@@ -44,12 +52,13 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
 
         var atRandom = AtRandom(model);
         var passes = Passes().Select(p => (p.Without, Vectors: OfPass(p.Key, model))).ToList();
-        var candidates = CandidatePairs.Of(records);
+        candidates ??= CandidatePairs.Of(records);
+        var households = FindHouseholds(passes);
         for (var round = 0; round < Rounds; round++)
         {
             var u = EstimateU(atRandom, model);
-            var m = EstimateM(passes, u);
-            model = new(m, u, model.MatchesPerRecord, n, terms);
+            var m = EstimateM(passes, u, households);
+            model = new(m, u, model.MatchesPerRecord, n, terms, households);
             model = model.WithPrior(EstimatePrior(candidates, model));
         }
 
@@ -190,14 +199,30 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
         return u;
     }
 
-    private double[][] EstimateM(List<(uint Without, Dictionary<ulong, int> Vectors)> passes, double[][] u)
+    /// <summary>Whether people live together in these records; where too few share anything to tell, they do.</summary>
+    private static bool FindHouseholds(List<(uint Without, Dictionary<ulong, int> Vectors)> passes)
+    {
+        long sharing = 0, ofNoOne = 0;
+        foreach (var (_, vectors) in passes.Where(p => p.Without is 1u << (int)MatchField.Address or 1u << (int)MatchField.Email or 1u << (int)MatchField.Phone))
+        {
+            foreach (var (vector, count) in vectors.Where(v => Comparison.Level(v.Key, MatchField.FamilyName) >= 3))
+            {
+                sharing += count;
+                ofNoOne += MatchModel.SpeaksOfOnePerson(vector) ? 0 : count;
+            }
+        }
+
+        return sharing < FewestSharing || ofNoOne > MostOfNoOnePerson * sharing;
+    }
+
+    private double[][] EstimateM(List<(uint Without, Dictionary<ulong, int> Vectors)> passes, double[][] u, bool households)
     {
         var defaults = DefaultParameters.M(organization);
         var m = defaults;
         var shares = passes.Select(_ => 0.2).ToArray();
         for (var iteration = 0; iteration < Iterations; iteration++)
         {
-            var model = new MatchModel(m, u, 1, 0, new());
+            var model = new MatchModel(m, u, 1, 0, new(), households);
             var counts = Zero();
             for (var p = 0; p < passes.Count; p++)
             {
@@ -208,7 +233,7 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
                 foreach (var (vector, count) in vectors)
                 {
                     var ratio = odds * double.Exp2(model.Weight(vector, without));
-                    var expected = count * (ratio / (1 + ratio));
+                    var expected = model.Admits(vector) ? count * (ratio / (1 + ratio)) : 0;
                     matches += expected;
                     all += count;
                     Add(ofPass, vector, expected, without);
@@ -315,7 +340,10 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
             candidates.Visit(block, (i, j) =>
             {
                 var vector = model.Compare(records[i], records[j]);
-                weights.Add(model.Weight(records[i], records[j], vector));
+                if (model.Admits(vector))
+                {
+                    weights.Add(model.Weight(records[i], records[j], vector));
+                }
             });
         }
 

@@ -28,7 +28,8 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
         WITH wanted AS (SELECT * FROM unnest(@kinds, @values) AS w (kind, value)),
         shared AS MATERIALIZED (
             SELECT kind, value FROM wanted w
-            WHERE (SELECT count(*) FROM (SELECT 1 FROM customer_identifiers i WHERE i.kind = w.kind AND i.value = w.value LIMIT @limit + 1) AS owners) > @limit),
+            WHERE EXISTS (SELECT 1 FROM blocked_identifiers b WHERE b.kind = w.kind AND b.value = w.value)
+               OR (SELECT count(*) FROM (SELECT 1 FROM customer_identifiers i WHERE i.kind = w.kind AND i.value = w.value LIMIT @limit + 1) AS owners) > @limit),
         hits AS (
             SELECT i.customer_id, 100 AS rank FROM wanted w JOIN customer_identifiers i USING (kind, value)
             WHERE (kind, value) NOT IN (SELECT kind, value FROM shared)

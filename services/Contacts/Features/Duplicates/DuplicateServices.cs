@@ -7,6 +7,9 @@ internal static class DuplicateServices
         builder.Services.AddOptions<DuplicateOptions>().BindConfiguration("Duplicates").ValidateDataAnnotations().ValidateOnStart();
         builder.Services.AddSingleton<MatchModels>();
         builder.Services.AddScoped<DuplicateCheck>();
+        builder.Services.AddScoped<MergeDuplicate>();
+        builder.Services.AddSingleton<DuplicateScanner>();
         builder.Services.AddHostedService<MakeMatchKeys>();
+        builder.Services.AddHostedService<ScanWorker>();
     }
 }

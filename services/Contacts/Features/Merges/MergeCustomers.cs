@@ -32,7 +32,16 @@ internal static class MergeCustomers
     public static async Task<Accepted<MergeView>> Handle(
         Request body, HttpContext http, ContactsDb db, MergeImpact impact, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
     {
-        var hash = PreviewMerge.HashOf(body.Token!);
+        var id = await RunAsync(body.Token!, body.Reason!, http.User.Subject(), db, impact, options.Value, clock, _ => Task.CompletedTask, ct);
+        var view = await db.FindMergeAsync(id, options.Value, clock, ct);
+        return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
+    }
+
+    /// <param name="alongside">What else happens in the merge's transaction, given its id.</param>
+    public static async Task<Guid> RunAsync(
+        string token, string reason, string actor, ContactsDb db, MergeImpact impact, MergeOptions options, TimeProvider clock, Func<Guid, Task> alongside, CancellationToken ct)
+    {
+        var hash = PreviewMerge.HashOf(token);
         var preview = await db.MergePreviews.AsNoTracking().FirstOrDefaultAsync(p => p.TokenHash == hash, ct)
             ?? throw new ProblemException(ProblemCodes.UnknownReference, "There is no such preview.", new FieldError("/token", "unknown_reference"));
         if (preview.MergeId is null)
@@ -40,27 +49,32 @@ internal static class MergeCustomers
             await RequireUnblockedAsync(preview, impact, ct);
         }
 
-        Guid id;
         try
         {
-            id = await db.InTransactionAsync(() => MergeAsync(hash, body.Reason!, http.User.Subject(), db, options.Value, clock.GetUtcNow(), ct), ct);
+            return await db.InTransactionAsync(async () =>
+            {
+                var (id, isNew) = await MergeAsync(hash, reason, actor, db, options, clock.GetUtcNow(), ct);
+                if (isNew)
+                {
+                    await alongside(id);
+                }
+
+                return id;
+            }, ct);
         }
         catch (DbUpdateConcurrencyException)
         {
             throw Outdated("A record changed at this moment; preview again.");
         }
-
-        var view = await db.FindMergeAsync(id, options.Value, clock, ct);
-        return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
     }
 
-    private static async Task<Guid> MergeAsync(byte[] hash, string reason, string actor, ContactsDb db, MergeOptions options, DateTimeOffset now, CancellationToken ct)
+    private static async Task<(Guid Id, bool IsNew)> MergeAsync(byte[] hash, string reason, string actor, ContactsDb db, MergeOptions options, DateTimeOffset now, CancellationToken ct)
     {
         // Of two requests with one token, the second finds it used.
         var preview = (await db.MergePreviews.FromSql($"SELECT * FROM merge_previews WHERE token_hash = {hash} FOR UPDATE").ToListAsync(ct)).Single();
         if (preview.MergeId is { } done)
         {
-            return done;
+            return (done, false);
         }
 
         if (preview.ExpiresAt < now)
@@ -108,7 +122,7 @@ internal static class MergeCustomers
             Ids.Merge.Format(merge.Id), Ids.Customer.Format(survivor.Id), [.. absorbedIds.Select(id => Ids.Customer.Format(id))],
             [.. customers.Values.Select(c => c.Snapshot())], now));
         await db.SaveChangesAsync(ct);
-        return merge.Id;
+        return (merge.Id, true);
     }
 
     private static async Task RequireUnblockedAsync(MergePreview preview, MergeImpact impact, CancellationToken ct)

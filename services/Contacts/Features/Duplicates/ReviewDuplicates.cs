@@ -1,0 +1,130 @@
+using System.ComponentModel.DataAnnotations;
+using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Duplicates;
+using Crm.Contacts.Features.Merges;
+using Crm.Contracts;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
+
+namespace Crm.Contacts.Features.Duplicates;
+
+/// <summary>The queue of pairs that may be one customer, the likeliest first, and what is decided about them.</summary>
+internal static class ReviewDuplicates
+{
+    public static readonly string[] Parameters = ["limit", "cursor", "status", "customer_id"];
+
+    /// <param name="Probability">That both are one customer.</param>
+    /// <param name="Weight">Of the evidence, in bits: the sum of <paramref name="Fields"/>.</param>
+    /// <param name="Fields">Every field that both have, with how far it agreed.</param>
+    public sealed record DuplicateView(
+        string Id, DuplicateStatus Status, double Probability, double Weight, IReadOnlyList<MemberView> Customers, IReadOnlyList<FieldEvidence> Fields,
+        DateTimeOffset FoundAt, DateTimeOffset? DecidedAt, string? DecidedBy, string? Reason, string? MergeId);
+
+    public sealed record MemberView(string CustomerId, string DisplayName);
+
+    public sealed record Acceptance
+    {
+        /// <summary>Whose id goes on; default: the customer who was recorded first.</summary>
+        public string? SurvivorId { get; init; }
+
+        /// <summary>As of a merge preview.</summary>
+        public Dictionary<string, string>? Choices { get; init; }
+
+        [Line(500)]
+        public string? Reason { get; init; }
+    }
+
+    public sealed record Rejection
+    {
+        /// <summary>Why they are two customers.</summary>
+        [Line(500)]
+        public string? Reason { get; init; }
+    }
+
+    /// <summary>Open pairs whose two are there still; with <c>status=rejected</c> or <c>merged</c> what was decided.</summary>
+    public static async Task<Page<DuplicateView>> List(HttpRequest request, ContactsDb db, CancellationToken ct)
+    {
+        var limit = PageRequest.ReadLimit(request);
+        var status = request.Query["status"] is not [{ } word] ? DuplicateStatus.Open
+            : EnumWords<DuplicateStatus>.TryParse(word, out var known) ? known
+            : throw ProblemException.InvalidParameter("status", "open, merged or rejected.");
+        var duplicates = db.Duplicates.AsNoTracking().Where(d => d.Status == status);
+        if (status == DuplicateStatus.Open)
+        {
+            duplicates = duplicates.Where(d => db.Customers.Any(c => c.Id == d.LowId && c.State == CustomerState.Active) && db.Customers.Any(c => c.Id == d.HighId && c.State == CustomerState.Active));
+        }
+
+        if (request.Query["customer_id"] is [{ } text])
+        {
+            var customer = Ids.Customer.TryParse(text, out var id) ? id : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
+            duplicates = duplicates.Where(d => d.LowId == customer || d.HighId == customer);
+        }
+
+        if (request.Query["cursor"] is [{ } cursor])
+        {
+            var last = Ids.Duplicate.TryParse(cursor, out var at) ? await db.Duplicates.AsNoTracking().FirstOrDefaultAsync(d => d.Id == at, ct) : null;
+            var (weight, key) = last is null ? throw ProblemException.InvalidParameter("cursor", "This is not a cursor of this list.") : (last.Weight, last.Id);
+            duplicates = duplicates.Where(d => d.Weight < weight || (d.Weight == weight && d.Id < key));
+        }
+
+        var found = await duplicates.OrderByDescending(d => d.Weight).ThenByDescending(d => d.Id).Take(limit + 1).ToListAsync(ct);
+        var page = await ViewAsync(db, found.Take(limit).ToList(), ct);
+        return new(page, found.Count > limit, found.Count > limit ? page[^1].Id : null);
+    }
+
+    public static async Task<Ok<DuplicateView>> Read(string id, ContactsDb db, CancellationToken ct) => TypedResults.Ok(await ViewAsync(db, await FindAsync(db, id, ct), ct));
+
+    /// <summary>They are two customers: they are never asked about again.</summary>
+    public static async Task<Ok<DuplicateView>> Reject(string id, Rejection body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        var key = (await FindAsync(db, id, ct)).Id;
+        var rejected = await db.InTransactionAsync(async () =>
+        {
+            var duplicate = await db.LockDuplicateAsync(key, ct);
+            if (duplicate.Reject(body.Reason, http.User.Subject(), clock.GetUtcNow()))
+            {
+                db.AuditRow(Duplicate.RecordType, duplicate.Id, null, duplicate);
+                await db.SaveChangesAsync(ct);
+            }
+
+            return duplicate;
+        }, ct);
+        return TypedResults.Ok(await ViewAsync(db, rejected, ct));
+    }
+
+    /// <summary>They are one customer: 202 with the merge, as of <c>POST /v1/merges</c>; again, the same merge.</summary>
+    public static async Task<Accepted<MergeView>> Accept(
+        string id, Acceptance body, HttpContext http, ContactsDb db, MergeDuplicate merges, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
+    {
+        var merge = await merges.RunAsync(await FindAsync(db, id, ct), body, http.User.Subject(), ct);
+        var view = await db.FindMergeAsync(merge, options.Value, clock, ct);
+        return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
+    }
+
+    /// <summary>The row as it is now, nobody else's until the transaction ends.</summary>
+    public static async Task<Duplicate> LockDuplicateAsync(this ContactsDb db, Guid id, CancellationToken ct) =>
+        (await db.Duplicates.FromSql($"SELECT * FROM duplicates WHERE id = {id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("duplicate");
+
+    private static async Task<Duplicate> FindAsync(ContactsDb db, string id, CancellationToken ct) =>
+        Ids.Duplicate.TryParse(id, out var key) && await db.Duplicates.AsNoTracking().FirstOrDefaultAsync(d => d.Id == key, ct) is { } duplicate
+            ? duplicate
+            : throw ProblemException.NotFound("duplicate");
+
+    private static async Task<DuplicateView> ViewAsync(ContactsDb db, Duplicate duplicate, CancellationToken ct) => (await ViewAsync(db, [duplicate], ct))[0];
+
+    private static async Task<List<DuplicateView>> ViewAsync(ContactsDb db, List<Duplicate> duplicates, CancellationToken ct)
+    {
+        var ids = duplicates.SelectMany(d => (Guid[])[d.LowId, d.HighId]).Distinct().ToArray();
+        var names = await db.Customers.Where(c => ids.Contains(c.Id)).Select(c => new { c.Id, c.DisplayName }).ToDictionaryAsync(c => c.Id, c => c.DisplayName, ct);
+        return duplicates.ConvertAll(d => new DuplicateView(
+            Ids.Duplicate.Format(d.Id), d.Status, Math.Round(d.Probability, 6), Math.Round(d.Weight, 2), [Member(d.LowId), Member(d.HighId)], d.Fields,
+            d.FoundAt, d.DecidedAt, d.DecidedBy, d.Reason, Ids.Merge.Format(d.MergeId)));
+
+        MemberView Member(Guid id) => new(Ids.Customer.Format(id), names[id]);
+    }
+}

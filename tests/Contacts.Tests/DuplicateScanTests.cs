@@ -1,0 +1,336 @@
+using System.Net;
+using System.Text.Json.Nodes;
+using Crm.Testing;
+using Npgsql;
+
+namespace Contacts.Tests;
+
+/// <summary>Contacts, and Billing, which is asked before every merge.</summary>
+public class DuplicatesFixture : ServicesFixture
+{
+    protected override IReadOnlyCollection<string> Only => ["contacts", "billing-sync"];
+}
+
+public sealed class MergingFixture : DuplicatesFixture
+{
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string> { ["Duplicates__MergeFrom"] = "0.95" };
+}
+
+/// <summary>Their scans look at every customer, so they have a platform to themselves, and one after the other.</summary>
+public abstract class ScanningTest(DuplicatesFixture fixture)
+{
+    private readonly string _birth = NewBirth();
+
+    protected static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    protected HttpClient Api { get; } = fixture.CreateClient("contacts");
+
+    /// <summary>Recorded without a question, as other systems do.</summary>
+    /// <param name="birth">The test's own date by default; empty for none.</param>
+    protected async Task<string> RecordAsync(string given, string? family, string? birth = null, string? email = null, string? phone = null, string? street = null, string system = "shop")
+    {
+        var id = Guid.NewGuid().ToString("n");
+        birth ??= _birth;
+        var person = new JsonObject { ["kind"] = "person", ["given_name"] = given, ["family_name"] = family, ["external_ids"] = new JsonArray(new JsonObject { ["system"] = system, ["id"] = id }) };
+        if (birth.Length > 0)
+        {
+            person["birth_date"] = birth;
+        }
+
+        if (email is not null)
+        {
+            person["emails"] = new JsonArray(new JsonObject { ["address"] = email });
+        }
+
+        if (phone is not null)
+        {
+            person["phones"] = new JsonArray(new JsonObject { ["number"] = phone });
+        }
+
+        if (street is not null)
+        {
+            person["addresses"] = new JsonArray(new JsonObject { ["lines"] = new JsonArray(street), ["city"] = "Ware", ["postal_code"] = "SG12 9AB" });
+        }
+
+        var answer = await Api.PutAsync($"v1/customers/by-external-id/{system}/{id}", person.ToJsonString(), Ct);
+        Assert.True(answer.Status == HttpStatusCode.Created, answer.ToString());
+        return (string)answer["id"]!;
+    }
+
+    protected async Task<JsonAnswer> ScanAsync(string mode = "changed")
+    {
+        var asked = await Api.PostAsync("v1/duplicate-scans", $$"""{"mode":"{{mode}}"}""", Ct);
+        Assert.Equal(HttpStatusCode.Accepted, asked.Status);
+        return await Eventually.GetAsync(() => Api.CallAsync($"v1/duplicate-scans/{asked["id"]}", Ct), s => (string?)s["status"] is "completed" or "failed", TimeSpan.FromMinutes(1), Ct);
+    }
+
+    /// <summary>Open pairs of this customer.</summary>
+    protected async Task<IReadOnlyList<JsonNode>> OpenAsync(string customer) => (await Api.CallAsync($"v1/duplicates?status=open&customer_id={customer}", Ct)).Data;
+
+    protected async Task PatchAsync(string customer, string json)
+    {
+        var answer = await Api.PatchAsync($"v1/customers/{customer}", json, "*", Ct);
+        Assert.True(answer.Status == HttpStatusCode.OK, answer.ToString());
+    }
+
+    /// <summary>Nobody else's: the same given name and birth date with another family name may be a person who married.</summary>
+    protected static string NewBirth() => new DateOnly(1930, 1, 1).AddDays(Random.Shared.Next(20_000)).ToString("yyyy-MM-dd");
+
+    protected static string NewName() => $"Qu{new string([.. Guid.NewGuid().ToString("n")[..12].Select(c => (char)('a' + (c % 25)))])}";
+}
+
+public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest(fixture), IClassFixture<DuplicatesFixture>
+{
+    private readonly DuplicatesFixture fixture = fixture;
+
+    [Fact]
+    public async Task Two_records_of_one_person_are_found_explained_and_merged_when_somebody_accepts()
+    {
+        var name = NewName();
+        var first = await RecordAsync("Robert", name);
+        var second = await RecordAsync("Bob", name, system: "erp");
+        Assert.Equal("completed", (string?)(await ScanAsync())["status"]);
+
+        var pair = Assert.Single(await OpenAsync(first));
+        Assert.Equal([first, second], pair["customers"]!.AsArray().Select(c => (string?)c!["customer_id"]).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["given_name variant", "family_name exact", "birth_date exact"],
+            pair["fields"]!.AsArray().Select(f => $"{f!["field"]} {f["level"]}"));
+        Assert.Equal((double)pair["weight"]!, pair["fields"]!.AsArray().Sum(f => (double)f!["weight"]!), 1);
+
+        var merge = await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", """{"reason":"Same birth date"}""", Ct);
+        Assert.True(merge.Status == HttpStatusCode.Accepted, merge.ToString());
+        Assert.Equal((first, second, "Same birth date"), ((string?)merge["survivor_id"], (string?)merge["absorbed_ids"]![0], (string?)merge["reason"]));
+        var again = await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct);
+        Assert.Equal((string?)merge["id"], (string?)again["id"]);
+        Assert.Equal((HttpStatusCode)308, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
+
+        var decided = await Api.CallAsync($"v1/duplicates/{pair["id"]}", Ct);
+        Assert.Equal(("merged", "key_test", (string?)merge["id"]), ((string?)decided["status"], (string?)decided["decided_by"], (string?)decided["merge_id"]));
+        Assert.Empty(await OpenAsync(first));
+        Assert.Equal(HttpStatusCode.Conflict, (await Api.PostAsync($"v1/duplicates/{pair["id"]}/reject", "{}", Ct)).Status);
+        Assert.Equal(1, await AuditedAsync("duplicate", (string)pair["id"]!));
+    }
+
+    [Fact]
+    public async Task A_rejected_pair_is_never_asked_about_again_under_whatever_ids_it_goes_on()
+    {
+        var name = NewName();
+        var (father, son, third) = (await RecordAsync("Wilhelm", name), await RecordAsync("Wilhelm", name, system: "erp"), await RecordAsync("Wilhelm", name, system: "web"));
+        await ScanAsync();
+        var pair = Assert.Single(await OpenAsync(father), p => Has(p, son));
+        var rejected = await Api.PostAsync($"v1/duplicates/{pair["id"]}/reject", """{"reason":"Father and son"}""", Ct);
+        Assert.Equal(("rejected", "Father and son"), ((string?)rejected["status"], (string?)rejected["reason"]));
+        Assert.Equal(HttpStatusCode.Conflict, (await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct)).Status);
+
+        await PatchAsync(father, """{"addresses":[{"city":"Ware"}]}""");
+        await ScanAsync();
+        Assert.DoesNotContain(await OpenAsync(father), p => Has(p, son));
+
+        // The father goes on under the third record's id.
+        var same = Assert.Single(await OpenAsync(father), p => Has(p, third));
+        var merge = await Api.PostAsync($"v1/duplicates/{same["id"]}/accept", $$"""{"survivor_id":"{{third}}"}""", Ct);
+        Assert.True(merge.Status == HttpStatusCode.Accepted, merge.ToString());
+        await ScanAsync();
+        Assert.Empty(await OpenAsync(third));
+        await ScanAsync("full");
+        Assert.Empty(await OpenAsync(third));
+        Assert.Contains((await Api.CallAsync($"v1/duplicates?status=rejected&customer_id={son}", Ct)).Data, p => (string?)p["id"] == (string?)pair["id"]);
+    }
+
+    [Fact]
+    public async Task After_the_first_a_scan_looks_only_at_what_is_new_or_changed()
+    {
+        var name = NewName();
+        var known = await RecordAsync("Wilhelmina", name);
+        await ScanAsync();
+        Assert.Equal(0, (int)(await ScanAsync())["records"]!);
+
+        var again = await RecordAsync("Wilhelmine", name, system: "erp");
+        await PatchAsync(known, """{"tier":"gold"}""");
+        var scan = await ScanAsync();
+        Assert.Equal((1, 1), ((int)scan["records"]!, (int)scan["found"]!));
+        Assert.Single(await OpenAsync(again), p => Has(p, known));
+    }
+
+    [Fact]
+    public async Task A_full_scan_and_scans_of_changes_find_the_same()
+    {
+        var name = NewName();
+        var people = new List<string> { await RecordAsync("Wilhelmina", name) };
+        await ScanAsync("full");
+        people.Add(await RecordAsync("Wilhelmine", name, system: "erp"));
+        people.Add(await RecordAsync(name, "Wilhelmina", system: "web"));
+        await RecordAsync("Charles", name, birth: NewBirth());
+        await ScanAsync();
+        var found = await PairsAsync(people[0]);
+        Assert.Equal(2, found.Count);
+        await ScanAsync("full");
+        Assert.Equal(found, await PairsAsync(people[0]));
+    }
+
+    [Fact]
+    public async Task A_pair_that_no_longer_agrees_leaves_the_queue()
+    {
+        var name = NewName();
+        var (a, b) = (await RecordAsync("Wilhelmina", name), await RecordAsync("Wilhelmina", name, system: "erp"));
+        await ScanAsync();
+        Assert.Single(await OpenAsync(a));
+        await PatchAsync(b, $$"""{"given_name":"Otto","family_name":"{{NewName()}}","birth_date":"{{NewBirth()}}"}""");
+        await ScanAsync();
+        Assert.Empty(await OpenAsync(a));
+    }
+
+    [Fact]
+    public async Task A_household_is_not_taken_for_one_person()
+    {
+        var name = NewName();
+        var phone = $"+49{Random.Shared.NextInt64(1_000_000_000, 9_999_999_999)}";
+        var he = await RecordAsync("Otto", name, birth: "", email: $"{name}@example.com", phone: phone, street: "7 Elm Road");
+        await RecordAsync("Charlotte", name, birth: "", email: $"{name}@example.com", phone: phone, street: "7 Elm Road", system: "erp");
+        await RecordAsync("Mathilda", name, birth: NewBirth(), phone: phone, street: "7 Elm Road", system: "web");
+        await ScanAsync();
+        Assert.Empty(await OpenAsync(he));
+        await ScanAsync("full");
+        Assert.Empty(await OpenAsync(he));
+    }
+
+    [Fact]
+    public async Task A_blocked_address_proves_nothing_until_it_is_unblocked()
+    {
+        var (given, email) = (NewName(), $"{NewName()}@example.com");
+        var (a, b) = (await RecordAsync(given, NewName(), email: email), await RecordAsync(given, null, birth: NewBirth(), email: email, system: "erp"));
+        await ScanAsync();
+        Assert.Single(await OpenAsync(a), p => Has(p, b));
+
+        var blocked = await Api.PostAsync("v1/blocked-identifiers", $$"""{"kind":"email","value":"{{email.ToUpperInvariant()}}","reason":"The office"}""", Ct);
+        Assert.Equal((HttpStatusCode.Created, email.ToLowerInvariant()), (blocked.Status, (string?)blocked["value"]));
+        Assert.Equal((string?)blocked["id"], (string?)(await Api.PostAsync("v1/blocked-identifiers", $$"""{"kind":"email","value":"{{email}}","reason":"Again"}""", Ct))["id"]);
+        await ScanAsync();
+        Assert.Empty(await OpenAsync(a));
+        var other = $$$"""{"kind":"person","given_name":"Otto","emails":[{"address":"{{{email}}}"}]}""";
+        Assert.Equal(HttpStatusCode.Created, (await Api.PostAsync("v1/customers", other, Ct)).Status);
+
+        Assert.Equal(HttpStatusCode.NoContent, (await Api.CallAsync(HttpMethod.Delete, $"v1/blocked-identifiers/{blocked["id"]}", ct: Ct)).Status);
+        await ScanAsync();
+        Assert.Single(await OpenAsync(a), p => Has(p, b));
+        Assert.Equal("duplicate_suspected", (await Api.PostAsync("v1/customers", other, Ct)).Code);
+        Assert.Equal(2, await AuditedAsync("blocked_identifier", (string)blocked["id"]!));
+    }
+
+    [Theory]
+    [InlineData("""{"kind":"email","value":"no address","reason":"x"}""", "/value wrong_format")]
+    [InlineData("""{"kind":"phone","value":"12345","reason":"x"}""", "/value wrong_format")]
+    [InlineData("""{"kind":"email","value":"a@example.com"}""", "/reason required")]
+    public async Task What_cannot_be_blocked_is_refused_with_its_place(string body, string error) =>
+        Assert.Contains(error, (await Api.PostAsync("v1/blocked-identifiers", body, Ct)).Errors);
+
+    [Fact]
+    public async Task The_queue_is_walked_page_by_page_the_likeliest_first()
+    {
+        for (var i = 0; i < 3; i++)
+        {
+            var name = NewName();
+            await RecordAsync("Wilhelmina", name);
+            await RecordAsync(i == 0 ? "Wilhelmina" : "Wilhelmine", name, system: "erp");
+        }
+
+        await ScanAsync();
+        var whole = (await Api.CallAsync("v1/duplicates?limit=100", Ct)).Data;
+        Assert.Equal(whole.Select(d => (double)d["weight"]!).OrderDescending(), whole.Select(d => (double)d["weight"]!));
+        var walked = new List<string?>();
+        for (var page = await Api.CallAsync("v1/duplicates?limit=2", Ct); ; page = await Api.CallAsync($"v1/duplicates?limit=2&cursor={page["next_cursor"]}", Ct))
+        {
+            walked.AddRange(page.Data.Select(d => (string?)d["id"]));
+            if (!(bool)page["has_more"]!)
+            {
+                break;
+            }
+        }
+
+        Assert.Equal(whole.Select(d => (string?)d["id"]), walked);
+    }
+
+    [Fact]
+    public async Task Two_who_accept_at_once_make_one_merge()
+    {
+        var name = NewName();
+        var (a, _) = (await RecordAsync("Wilhelmina", name), await RecordAsync("Wilhelmina", name, system: "erp"));
+        await ScanAsync();
+        var pair = Assert.Single(await OpenAsync(a));
+        var answers = await Task.WhenAll(Enumerable.Range(0, 5).Select(_ => Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct)));
+        Assert.All(answers, answer => Assert.Equal(HttpStatusCode.Accepted, answer.Status));
+        Assert.Single(answers.Select(answer => (string?)answer["id"]).Distinct());
+    }
+
+    [Fact]
+    public async Task A_scan_whose_process_was_killed_is_finished_by_the_next_one()
+    {
+        var name = NewName();
+        var (a, _) = (await RecordAsync("Wilhelmina", name), await RecordAsync("Wilhelmina", name, system: "erp"));
+        var asked = await Api.PostAsync("v1/duplicate-scans", """{"mode":"full"}""", Ct);
+        // Killed at any moment of it: this one is held at its first step by a lock on what that deletes.
+        await using (var database = await fixture.DatabaseAsync("contacts"))
+        await using (var connection = await database.OpenConnectionAsync(Ct))
+        await using (var transaction = await connection.BeginTransactionAsync(Ct))
+        {
+            await using var hold = new NpgsqlCommand("LOCK TABLE duplicates IN EXCLUSIVE MODE", connection);
+            await hold.ExecuteNonQueryAsync(Ct);
+            await Eventually.GetAsync(() => Api.CallAsync($"v1/duplicate-scans/{asked["id"]}", Ct), s => (string?)s["status"] != "queued", ct: Ct);
+            await fixture.Platform["contacts"].KillAsync();
+        }
+
+        await fixture.Platform["contacts"].StartAsync(ct: Ct);
+        var scan = await Eventually.GetAsync(() => Api.CallAsync($"v1/duplicate-scans/{asked["id"]}", Ct), s => (string?)s["status"] is "completed" or "failed", TimeSpan.FromMinutes(1), Ct);
+        Assert.Equal("completed", (string?)scan["status"]);
+        Assert.Single(await OpenAsync(a));
+    }
+
+    private static bool Has(JsonNode pair, string customer) => pair["customers"]!.AsArray().Any(c => (string?)c!["customer_id"] == customer);
+
+    private async Task<IReadOnlyList<string?>> PairsAsync(string customer) => [.. (await OpenAsync(customer)).Select(p => (string?)p["id"]).Order(StringComparer.Ordinal)];
+
+    private async Task<long> AuditedAsync(string type, string id)
+    {
+        await using var database = await fixture.DatabaseAsync("contacts");
+        await using var count = database.CreateCommand("SELECT count(*) FROM audit_entry WHERE record_type = $1 AND record_id = $2 AND actor = 'key_test'");
+        count.Parameters.Add(new NpgsqlParameter<string> { TypedValue = type });
+        count.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Parse(id) });
+        return (long)(await count.ExecuteScalarAsync(Ct))!;
+
+        static Guid Parse(string id) =>
+            (Crm.Contracts.Ids.Duplicate.TryParse(id, out var key) || Crm.Contracts.Ids.BlockedIdentifier.TryParse(id, out key)) ? key : throw new ArgumentException(id, nameof(id));
+    }
+}
+
+/// <summary>With a threshold set.</summary>
+public sealed class AutomaticMergeTests(MergingFixture fixture) : ScanningTest(fixture), IClassFixture<MergingFixture>
+{
+    [Fact]
+    public async Task Only_a_pair_in_which_nothing_differs_is_merged_without_being_asked_about()
+    {
+        var (sure, ids, twins) = (NewName(), NewName(), NewName());
+        var (birth, other) = (NewBirth(), NewBirth());
+        var first = await RecordAsync("Wilhelmina", sure, email: $"{sure}@example.com");
+        var second = await RecordAsync("Wilhelmina", sure, email: $"{sure}@example.com", system: "erp");
+        var one = await RecordAsync("Augusta", ids, birth, $"{ids}@example.com");
+        await RecordAsync("Augusta", ids, birth, $"{ids}@example.com");
+        var twin = await RecordAsync("Castor", twins, other, $"{twins}@example.com");
+        await RecordAsync("Pollux", twins, other, $"{twins}@example.com", system: "erp");
+
+        var scan = await ScanAsync("full");
+        Assert.Equal(("completed", 1), ((string?)scan["status"], (int)scan["merged"]!));
+        Assert.Equal((HttpStatusCode)308, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
+        var merge = Assert.Single((await Api.CallAsync($"v1/merges?customer_id={first}", Ct)).Data);
+        Assert.Equal("svc:contacts", (string?)merge["actor"]);
+        Assert.Single(await OpenAsync(one));
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{twin}", Ct)).Status);
+
+        // Undone, it is not done again.
+        await Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two after all"}""", Ct);
+        await PatchAsync(first, """{"phones":[{"number":"+4915112345678"}]}""");
+        Assert.Equal(0, (int)(await ScanAsync("full"))["merged"]!);
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
+        Assert.Empty(await OpenAsync(first));
+    }
+}
