@@ -16,12 +16,10 @@ internal static class OpenApiMerge
 
     private static readonly Dictionary<string, string> TagDescriptions = new(StringComparer.Ordinal)
     {
-        ["blocked-identifiers"] = "E-mail addresses and phone numbers that never count as agreement.",
         ["campaigns"] = "One message to the members of a segment, and what became of it.",
         ["cases"] = "Questions, problems and complaints of customers.",
         ["consents"] = "What a customer allows, by channel and purpose.",
         ["customers"] = "Persons and organizations: the only source of their identity.",
-        ["duplicate-scans"] = "Searches for duplicates among the customers there are.",
         ["duplicates"] = "Pairs of customers who may be one: the review queue, and what was decided.",
         ["interactions"] = "Meetings, calls, letters and messages with a customer.",
         ["invoices"] = "Invoices, upserted by the id of the system that issues them.",
