@@ -33,7 +33,8 @@ public sealed class BusConsumers
 
     /// <summary>
     /// A queue and its consumer. The consumer runs inside a transaction that already holds the inbox row:
-    /// a redelivered message never reaches it, and an exception rolls everything back.
+    /// a redelivered message never reaches it, and an exception rolls everything back. Messages for which it is an
+    /// <see cref="IBatchConsumer{TMessage}"/> are given to it together when they come together.
     /// </summary>
     public void Consume<TConsumer>(string name) where TConsumer : class, IConsumer => Consumers.Add((name, typeof(TConsumer)));
 }
@@ -54,9 +55,14 @@ internal static class Bus
         builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.StopTimeout = TimeSpan.FromSeconds(20));
         builder.Services.AddMassTransit(masstransit =>
         {
+            builder.Services.AddSingleton(typeof(InboxBatches<>));
             foreach (var (_, consumer) in consumers.Consumers)
             {
                 masstransit.AddConsumer(consumer);
+                foreach (var batch in BatchesOf(consumer))
+                {
+                    builder.Services.AddScoped(batch, provider => provider.GetRequiredService(consumer));
+                }
             }
 
             masstransit.UsingRabbitMq((context, bus) =>
@@ -70,8 +76,9 @@ internal static class Bus
                     var queue = $"crm.{service}.{name}";
                     bus.ReceiveEndpoint(queue, endpoint =>
                     {
-                        endpoint.PrefetchCount = options.Prefetch;
-                        endpoint.ConcurrentMessageLimit = options.Concurrency;
+                        var batched = BatchesOf(consumer).Any();
+                        endpoint.PrefetchCount = batched ? 2 * InboxBatches<object>.Most : options.Prefetch;
+                        endpoint.ConcurrentMessageLimit = batched ? InboxBatches<object>.Most : options.Concurrency;
                         endpoint.PublishFaults = false;
                         var deadLetters = context.GetRequiredService<DeadLetters>();
                         endpoint.ConfigureError(e => e.UseFilter(new UnreadFilter(queue, deadLetters)));
@@ -96,6 +103,9 @@ internal static class Bus
             });
         });
     }
+
+    private static IEnumerable<Type> BatchesOf(Type consumer) =>
+        consumer.GetInterfaces().Where(i => i.IsGenericType && i.GetGenericTypeDefinition() == typeof(IBatchConsumer<>));
 
     /// <summary>The exchange of an event is its written name, never its CLR type.</summary>
     private sealed class ExchangeNames : IEntityNameFormatter

@@ -39,7 +39,9 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     /// </summary>
     internal async Task StoreAsync(IReadOnlyCollection<CustomerSnapshot> snapshots, CancellationToken ct)
     {
-        var rows = JsonSerializer.Serialize(snapshots.Select(s => new
+        // Of two versions of one customer the newer: a statement can write a row once.
+        var newest = snapshots.GroupBy(s => s.Id, StringComparer.Ordinal).Select(g => g.MaxBy(s => s.Version)!).ToList();
+        var rows = JsonSerializer.Serialize(newest.Select(s => new
         {
             id = Parse(s.Id),
             s.Version,
@@ -61,8 +63,10 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             updated_at = s.UpdatedAt,
         }), EventJson);
 
-        // Nearly always nobody is merged: one statement, which leaves out the rows that need more.
-        if (snapshots.All(s => s.SurvivorId is null) && await ExecuteAsync($"{UpsertCustomers} AND customers.survivor_id IS NULL", rows, ct) == snapshots.Count)
+        // Nearly always nobody is merged: one statement, which writes nothing where there is more to do.
+        if (newest.TrueForAll(s => s.SurvivorId is null)
+            && (await ExecuteAsync(UpsertUnmerged, rows, ct) == newest.Count
+                || !await Database.SqlQueryRaw<bool>($"SELECT EXISTS ({NewerThanStored}) AS \"Value\"", Json(rows)).SingleAsync(ct)))
         {
             return;
         }
@@ -123,9 +127,15 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 
     private sealed record RootRow([property: Column("id")] Guid Id, [property: Column("root")] Guid Root);
 
-    private const string UpsertCustomers = """
-        INSERT INTO customers
-        SELECT * FROM jsonb_populate_recordset(NULL::customers, @rows) ORDER BY id
+    private const string UpsertCustomers = $"{InsertCustomers} ORDER BY id {OnConflict}";
+
+    private const string UpsertUnmerged = $"{InsertCustomers} WHERE NOT EXISTS ({NewerThanStored} AND c.survivor_id IS NOT NULL) ORDER BY id {OnConflict} AND customers.survivor_id IS NULL";
+
+    private const string NewerThanStored = "SELECT FROM jsonb_populate_recordset(NULL::customers, @rows) AS i JOIN customers c USING (id) WHERE c.version < i.version";
+
+    private const string InsertCustomers = "INSERT INTO customers SELECT * FROM jsonb_populate_recordset(NULL::customers, @rows)";
+
+    private const string OnConflict = """
         ON CONFLICT (id) DO UPDATE SET
             version = excluded.version, kind = excluded.kind, display_name = excluded.display_name,
             given_name = excluded.given_name, family_name = excluded.family_name, primary_email = excluded.primary_email,
@@ -138,7 +148,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 
     internal async Task StoreAsync(IReadOnlyCollection<ConsentRecorded> consents, CancellationToken ct)
     {
-        var rows = JsonSerializer.Serialize(consents.Select(c => new
+        var rows = JsonSerializer.Serialize(consents.GroupBy(c => (c.CustomerId, c.Channel, c.Purpose)).Select(g => g.MaxBy(c => c.Version)!).Select(c => new
         {
             customer_id = Parse(c.CustomerId),
             c.Channel,

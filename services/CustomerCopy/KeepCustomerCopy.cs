@@ -1,6 +1,7 @@
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting;
+using Crm.Hosting.Messaging;
 using MassTransit;
 
 namespace Crm.CustomerCopy;
@@ -10,8 +11,15 @@ namespace Crm.CustomerCopy;
 /// answered with what they moved.
 /// </summary>
 public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service) :
-    IConsumer<CustomerRegistered>, IConsumer<CustomerUpdated>, IConsumer<ConsentRecorded>, IConsumer<CustomersMerged>, IConsumer<MergeUndone>
+    IConsumer<CustomerRegistered>, IConsumer<CustomerUpdated>, IConsumer<ConsentRecorded>, IConsumer<CustomersMerged>, IConsumer<MergeUndone>,
+    IBatchConsumer<CustomerRegistered>, IBatchConsumer<CustomerUpdated>, IBatchConsumer<ConsentRecorded>
 {
+    public Task ConsumeAsync(IReadOnlyList<CustomerRegistered> messages, CancellationToken ct) => db.StoreAsync([.. messages.Select(m => m.Customer)], ct);
+
+    public Task ConsumeAsync(IReadOnlyList<CustomerUpdated> messages, CancellationToken ct) => db.StoreAsync([.. messages.Select(m => m.Customer)], ct);
+
+    public Task ConsumeAsync(IReadOnlyList<ConsentRecorded> messages, CancellationToken ct) => db.StoreAsync(messages, ct);
+
     public Task Consume(ConsumeContext<CustomerRegistered> context) => db.StoreAsync([context.Message.Customer], context.CancellationToken);
 
     public Task Consume(ConsumeContext<CustomerUpdated> context) => db.StoreAsync([context.Message.Customer], context.CancellationToken);
