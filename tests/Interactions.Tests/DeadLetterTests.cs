@@ -28,6 +28,21 @@ public sealed class DeadLetterTests(InteractionsFixture fixture)
         await CountAsync($"SELECT count(*) FROM dead_letter WHERE message_id = '{poison}' AND id <> '{listed}' AND replay_asked_at IS NULL", until: 1);
     }
 
+    [Fact]
+    public async Task Of_many_that_come_together_only_the_poisonous_one_is_listed_and_each_other_counts_once_in_its_newest_version()
+    {
+        var (poison, customers) = (Guid.CreateVersion7(), Enumerable.Range(0, 100).Select(_ => Guid.CreateVersion7()).ToArray());
+        var publishes = customers.SelectMany(id => new[] { 2L, 1L, 3L }.Select(version => (Id: Guid.CreateVersion7(), Event: Registered(Ids.Customer.Format(id), version))))
+            .Append((Id: poison, Event: Registered("no customer id", 1))).ToList();
+        // Every message twice: the second time it is a redelivery.
+        await Task.WhenAll(publishes.Concat(publishes).Select(p => fixture.Bus.PublishAsync(p.Event, p.Id, Ct)));
+
+        var ids = string.Join(',', customers.Select(c => $"'{c}'"));
+        await CountAsync($"SELECT count(*) FROM customers WHERE version = 3 AND id IN ({ids})", until: 100);
+        await CountAsync($"SELECT count(*) FROM inbox WHERE message_id IN ({string.Join(',', publishes.Select(p => $"'{p.Id}'"))})", until: 300);
+        await CountAsync($"SELECT count(*) FROM dead_letter WHERE message_id = '{poison}'", until: 1);
+    }
+
     [Theory]
     [InlineData("not JSON \0 at all")]
     [InlineData("{\"messageType\":[\"urn:message:crm.nobody.reads-this.v1\"],\"message\":{},\"headers\":{}}")]
@@ -43,6 +58,10 @@ public sealed class DeadLetterTests(InteractionsFixture fixture)
         await CountAsync($"SELECT count(*) FROM dead_letter WHERE message_id = '{unreadable}' AND origin = '{Queues.InteractionsTimeline}'", until: 1);
         await CountAsync($"SELECT count(*) FROM inbox WHERE message_id = '{neighbour}'", until: 1);
     }
+
+    private static CustomerRegistered Registered(string id, long version) => new(new(
+        id, version, "person", "Ada", "Ada", null, null, null, null, null, "prospect", "standard", null,
+        new Dictionary<string, System.Text.Json.JsonElement>(), "active", null, DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch));
 
     private static OrderRecorded Order(string customerId) => new(
         Ids.Order.Format(Guid.CreateVersion7()), 1, customerId, DateTimeOffset.UnixEpoch, 1, new Money(100, "USD"), "completed");
