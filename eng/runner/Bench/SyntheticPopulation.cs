@@ -67,7 +67,7 @@ internal sealed class SyntheticPopulation(int seed)
                 Id = NewId(),
                 GivenName = random.NextDouble() < 0.15 ? Typo(one.GivenName!) : random.NextDouble() < 0.04 ? one.GivenName![..1] : one.GivenName,
                 FamilyName = random.NextDouble() < 0.05 ? Pick(family) : random.NextDouble() < 0.15 ? Typo(one.FamilyName!) : one.FamilyName,
-                BirthDate = one.BirthDate is null ? (random.NextDouble() < 0.2 ? NewBirth(1935, 2005) : null) : random.NextDouble() < 0.25 ? null : random.NextDouble() < 0.05 ? WrongDigit(one.BirthDate) : one.BirthDate,
+                BirthDate = one.BirthDate is null ? (random.NextDouble() < 0.2 ? NewBirth(1935, 2005) : null) : random.NextDouble() < 0.25 ? null : random.NextDouble() < 0.05 ? WrongDay(one.BirthDate) : one.BirthDate,
                 Addresses = one.Addresses.Count == 0 || random.NextDouble() < 0.15 ? [] : [moved ? Elsewhere(one.Addresses[0]) : Retyped(one.Addresses[0])],
                 Phones = one.Phones.Count == 0 || random.NextDouble() < 0.3 ? [] : [random.NextDouble() < 0.2 ? NewPhone() : one.Phones[0]],
                 Emails = one.Emails.Count == 0 || random.NextDouble() < 0.3 ? [] : [random.NextDouble() < 0.35 ? NewMail(one.FamilyName!) : one.Emails[0]],
@@ -130,11 +130,8 @@ internal sealed class SyntheticPopulation(int seed)
         };
     }
 
-    private string WrongDigit(string digits)
-    {
-        var at = random.Next(2, 8);
-        return $"{digits[..at]}{(digits[at] - '0' + 1) % 10}{digits[(at + 1)..]}";
-    }
+    /// <summary>Another day of the month, that every month has.</summary>
+    private string WrongDay(string date) => $"{date[..6]}{random.Next(1, 29):00}";
 
     private MatchAddress Elsewhere(MatchAddress address) => address with { Lines = [$"{random.Next(1, 180)} {Pick(streets)}"], PostalCode = random.Next(10000, 18000).ToString(CultureInfo.InvariantCulture) };
 
