@@ -43,7 +43,8 @@ public static class CustomerSnapshotProto
         proto.Lifecycle,
         proto.Tier,
         NullIfEmpty(proto.Department),
-        JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(proto.AttributesJson) ?? [],
+        // Empty for a caller who may not see them.
+        proto.AttributesJson.Length == 0 ? [] : JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(proto.AttributesJson) ?? [],
         proto.State,
         NullIfEmpty(proto.SurvivorId),
         proto.CreatedAt.ToDateTimeOffset(),

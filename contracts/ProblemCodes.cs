@@ -15,6 +15,8 @@ public static class ProblemCodes
     public static readonly ProblemCode Unauthenticated = new("unauthenticated", 401, "No valid credentials");
     public static readonly ProblemCode Forbidden = new("forbidden", 403, "Not allowed");
     public static readonly ProblemCode InsufficientScope = new("insufficient_scope", 403, "The key or token lacks a scope");
+    public static readonly ProblemCode FieldForbidden = new("field_forbidden", 403, "A role of the caller does not reach this field");
+    public static readonly ProblemCode DepartmentForbidden = new("department_forbidden", 403, "The record belongs to another department");
     public static readonly ProblemCode NotFound = new("not_found", 404, "There is no such resource");
     public static readonly ProblemCode MethodNotAllowed = new("method_not_allowed", 405, "The method is not allowed here");
     public static readonly ProblemCode NotAcceptable = new("not_acceptable", 406, "No representation of that type");
@@ -47,7 +49,7 @@ public static class ProblemCodes
 
     public static readonly IReadOnlyList<ProblemCode> All =
     [
-        CustomerMerged, BadRequest, MalformedJson, ValidationFailed, UnknownParameter, InvalidParameter, Unauthenticated, Forbidden, InsufficientScope,
+        CustomerMerged, BadRequest, MalformedJson, ValidationFailed, UnknownParameter, InvalidParameter, Unauthenticated, Forbidden, InsufficientScope, FieldForbidden, DepartmentForbidden,
         NotFound, MethodNotAllowed, NotAcceptable, Timeout, Conflict, AlreadyExists, DuplicateSuspected, ConcurrentChange,
         MergeIntoItself, TwoPayingAccounts, PreviewOutdated, MergeUndoExpired, IdempotencyInProgress, Gone, StaleVersion, BodyTooLarge, UriTooLong, UnsupportedMediaType, Unprocessable, UnknownCustomer,
         UnknownReference, IdempotencyMismatch, PreconditionRequired, RateLimited, HeadersTooLarge, InternalError, BadGateway,

@@ -16,6 +16,7 @@ internal sealed class GatewayDb(DbContextOptions<GatewayDb> options) : CrmDbCont
         {
             key.ToTable("api_key");
             key.Property(k => k.Id).ValueGeneratedNever();
+            key.Property(k => k.RowFilter!).AsJson();
         });
     }
 }

@@ -7,6 +7,7 @@ using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
 using Crm.Hosting.Rpc;
 using Crm.Hosting.Messaging;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -74,7 +75,8 @@ public static class CrmService
         builder.AddCrmTelemetry(service);
         builder.ConfigurePorts();
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(30));
-        builder.Services.ConfigureHttpJsonOptions(o => JsonDefaults.Configure(o.SerializerOptions));
+        builder.Services.AddSingleton(Contracts.Policy.Load(builder.Configuration["Policy:File"]));
+        builder.Services.ConfigureHttpJsonOptions(o => FieldRules.ForCaller(JsonDefaults.Configure(o.SerializerOptions)));
         builder.Services.Configure<RouteHandlerOptions>(o => o.ThrowOnBadRequest = true);
         builder.Services.AddExceptionHandler<ProblemExceptionHandler>();
         builder.Services.AddSingleton<IProblemDetailsWriter, ProblemWriter>();
@@ -117,6 +119,7 @@ public static class CrmService
         app.UseCrmProblems();
         app.UseAuthentication();
         app.UseAuthorization();
+        app.UseRowRules();
         app.Use(QueryParameters.CheckAsync);
         app.Use(Idempotency.HandleAsync);
         app.MapCrmHealth();

@@ -14,7 +14,7 @@ internal sealed record Caller(TokenSubject Subject, int RequestsPerMinute)
 
     /// <summary>Everything that a minted token says, as one text.</summary>
     public string Identity { get; } = string.Join('\n',
-        Subject.Subject, string.Join(' ', Subject.Scopes), string.Join(' ', Subject.Roles), string.Join(' ', Subject.Departments));
+        Subject.Subject, string.Join(' ', Subject.Scopes), string.Join(' ', Subject.Roles), string.Join(' ', Subject.Departments), Subject.Rows?.ToClaim());
 
     public ClaimsPrincipal ToPrincipal() => new(new ClaimsIdentity(
         [
@@ -22,6 +22,7 @@ internal sealed record Caller(TokenSubject Subject, int RequestsPerMinute)
             new Claim(CallerClaims.Scope, string.Join(' ', Subject.Scopes)),
             .. Subject.Roles.Select(r => new Claim(CallerClaims.Roles, r)),
             .. Subject.Departments.Select(d => new Claim(CallerClaims.Departments, d)),
+            .. Subject.Rows is { } rows ? [new Claim(CallerClaims.Rows, rows.ToClaim())] : Array.Empty<Claim>(),
         ],
         Scheme, CallerClaims.Subject, CallerClaims.Roles));
 }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Crm.Contracts;
 using Crm.Gateway.Domain;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Rights;
 using Microsoft.Extensions.Caching.Memory;
 using Microsoft.Extensions.Options;
 using Npgsql;
@@ -13,7 +14,7 @@ namespace Crm.Gateway.Authentication;
 /// replica dies within them; a key in steady use is read again before, and no request waits for it.
 /// While the database cannot be reached a key known before is believed for a minute.
 /// </summary>
-internal sealed partial class KeyDirectory(NpgsqlDataSource dataSource, IOptions<GatewayOptions> options, TimeProvider clock, ILogger<KeyDirectory> logger) : IDisposable
+internal sealed partial class KeyDirectory(NpgsqlDataSource dataSource, Policy policy, IOptions<GatewayOptions> options, TimeProvider clock, ILogger<KeyDirectory> logger) : IDisposable
 {
     private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan Believed = TimeSpan.FromSeconds(5);
@@ -95,7 +96,7 @@ internal sealed partial class KeyDirectory(NpgsqlDataSource dataSource, IOptions
     private async Task<KnownKey?> ReadAsync(byte[] hash)
     {
         await using var command = dataSource.CreateCommand(
-            "SELECT id, scopes, requests_per_minute, expires_at, revoked_at FROM api_key WHERE secret_hash = @hash");
+            "SELECT id, scopes, requests_per_minute, expires_at, revoked_at, roles, departments, row_filter FROM api_key WHERE secret_hash = @hash");
         command.Parameters.AddWithValue("hash", hash);
         await using var reader = await command.ExecuteReaderAsync();
         if (!await reader.ReadAsync())
@@ -107,10 +108,22 @@ internal sealed partial class KeyDirectory(NpgsqlDataSource dataSource, IOptions
         return new KnownKey(
             id,
             new Caller(
-                new TokenSubject(Ids.Key.Format(id), reader.GetFieldValue<string[]>(1), [], []),
+                SubjectOf(reader, id),
                 reader.IsDBNull(2) ? options.Value.RequestsPerMinute : reader.GetInt32(2)),
             reader.IsDBNull(3) ? null : reader.GetFieldValue<DateTimeOffset>(3),
             reader.IsDBNull(4) ? null : reader.GetFieldValue<DateTimeOffset>(4));
+    }
+
+    /// <summary>Roles restrict: of the key's scopes those hold that one of its roles brings too.</summary>
+    private TokenSubject SubjectOf(NpgsqlDataReader reader, Guid id)
+    {
+        var (scopes, roles) = (reader.GetFieldValue<string[]>(1), reader.GetFieldValue<string[]>(5));
+        return new(
+            Ids.Key.Format(id),
+            roles.Length == 0 ? scopes : [.. scopes.Intersect(policy.ScopesOf(roles), StringComparer.Ordinal)],
+            roles,
+            reader.GetFieldValue<string[]>(6),
+            reader.IsDBNull(7) ? null : RowFilter.OfClaim(reader.GetString(7)));
     }
 
     public void Dispose() => _entries.Dispose();

@@ -7,7 +7,7 @@ using Microsoft.IdentityModel.Tokens;
 namespace Crm.Gateway.Authentication;
 
 /// <summary>Access tokens (RFC 9068) of the configured identity providers.</summary>
-internal sealed class OidcTokens(IReadOnlyList<OidcIssuer> issuers, IOptions<GatewayOptions> gateway, TimeProvider clock)
+internal sealed class OidcTokens(IReadOnlyList<OidcIssuer> issuers, Policy policy, IOptions<GatewayOptions> gateway, TimeProvider clock)
 {
     private static readonly TimeSpan Skew = TimeSpan.FromSeconds(30);
     private static readonly string[] Algorithms = [SecurityAlgorithms.RsaSha256, SecurityAlgorithms.EcdsaSha256, SecurityAlgorithms.RsaSsaPssSha256];
@@ -61,10 +61,13 @@ internal sealed class OidcTokens(IReadOnlyList<OidcIssuer> issuers, IOptions<Gat
         return new Caller(SubjectOf(token, subject, issuer.Options), gateway.Value.RequestsPerMinute);
     }
 
-    private static TokenSubject SubjectOf(JsonWebToken token, string subject, OidcIssuerOptions options)
+    private TokenSubject SubjectOf(JsonWebToken token, string subject, OidcIssuerOptions options)
     {
         var roles = Words(token, options.RolesClaim);
-        var scopes = Words(token, "scope").Concat(Words(token, "scp"))
+        // Scopes of the token limit what the roles of the policy bring; a token without any has all of that.
+        var brought = policy.ScopesOf(roles);
+        var named = Scopes.All.Intersect(Words(token, "scope").Concat(Words(token, "scp")), StringComparer.Ordinal).ToList();
+        var scopes = (brought.Count == 0 ? named : named.Count == 0 ? brought : named.Intersect(brought, StringComparer.Ordinal))
             .Concat(roles.Where(options.RoleScopes.ContainsKey).SelectMany(r => options.RoleScopes[r].Split(' ', StringSplitOptions.RemoveEmptyEntries)));
         return new TokenSubject(
             $"{options.Name}:{subject}",

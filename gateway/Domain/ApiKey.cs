@@ -1,4 +1,5 @@
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 
 namespace Crm.Gateway.Domain;
 
@@ -17,6 +18,11 @@ internal sealed class ApiKey
     public string Name { get; private set; } = "";
     public string Hint { get; private set; } = "";
     public List<string> Scopes { get; private set; } = [];
+
+    /// <summary>Of the policy; with none the scopes alone say what the key may do.</summary>
+    public List<string> Roles { get; private set; } = [];
+    public List<string> Departments { get; private set; } = [];
+    public RowFilter? RowFilter { get; private set; }
     public int? RequestsPerMinute { get; private set; }
     public DateTimeOffset? ExpiresAt { get; private set; }
     public string CreatedBy { get; private set; } = "";
@@ -41,6 +47,15 @@ internal sealed class ApiKey
             CreatedAt = now,
             IdempotencyKey = idempotencyKey,
         };
+
+    /// <summary>What restricts a key beyond its scopes; set once.</summary>
+    public ApiKey Restricted(IEnumerable<string> roles, IEnumerable<string> departments, RowFilter? rows)
+    {
+        Roles = [.. roles.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        Departments = [.. departments.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        RowFilter = rows;
+        return this;
+    }
 
     /// <summary>For ever; the first revocation stands.</summary>
     public void Revoke(DateTimeOffset now) => RevokedAt ??= now;

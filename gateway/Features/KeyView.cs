@@ -1,4 +1,5 @@
 using Crm.Gateway.Domain;
+using Crm.Hosting.Rights;
 
 namespace Crm.Gateway.Features;
 
@@ -13,6 +14,9 @@ public record KeyView(
     string Hint,
     string Status,
     IReadOnlyList<string> Scopes,
+    IReadOnlyList<string> Roles,
+    IReadOnlyList<string> Departments,
+    RowFilter? RowFilter,
     int? RequestsPerMinute,
     DateTimeOffset? ExpiresAt,
     string CreatedBy,
@@ -21,7 +25,8 @@ public record KeyView(
     DateTimeOffset? RevokedAt)
 {
     internal static KeyView Of(ApiKey key, DateTimeOffset now) => new(
-        key.PublicId, key.Name, key.Hint, StatusOf(key, now), key.Scopes, key.RequestsPerMinute, key.ExpiresAt, key.CreatedBy, key.CreatedAt, key.LastUsedAt, key.RevokedAt);
+        key.PublicId, key.Name, key.Hint, StatusOf(key, now), key.Scopes, key.Roles, key.Departments, key.RowFilter,
+        key.RequestsPerMinute, key.ExpiresAt, key.CreatedBy, key.CreatedAt, key.LastUsedAt, key.RevokedAt);
 
     internal static string StatusOf(ApiKey key, DateTimeOffset now) => key.RevokedAt is not null ? "revoked" : key.ExpiresAt <= now ? "expired" : "active";
 }
@@ -34,6 +39,9 @@ public sealed record CreatedKey(
     string Hint,
     string Status,
     IReadOnlyList<string> Scopes,
+    IReadOnlyList<string> Roles,
+    IReadOnlyList<string> Departments,
+    RowFilter? RowFilter,
     int? RequestsPerMinute,
     DateTimeOffset? ExpiresAt,
     string CreatedBy,

@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using Crm.Contracts;
 using Crm.Gateway.Authentication;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Rpc;
 using Crm.Hosting.Web;
 using Google.Protobuf.WellKnownTypes;
@@ -188,14 +189,14 @@ public sealed record CustomerOk(
     DateTimeOffset AsOf,
     string Id,
     string Kind,
-    string DisplayName,
-    string? GivenName,
-    string? FamilyName,
-    string? Name,
-    IReadOnlyList<OverviewEmail> Emails,
-    IReadOnlyList<OverviewPhone> Phones,
-    IReadOnlyList<OverviewAddress> Addresses,
-    string? BirthDate,
+    [property: FieldGroup(FieldGroups.Names)] string DisplayName,
+    [property: FieldGroup(FieldGroups.Names)] string? GivenName,
+    [property: FieldGroup(FieldGroups.Names)] string? FamilyName,
+    [property: FieldGroup(FieldGroups.Names)] string? Name,
+    [property: FieldGroup(FieldGroups.ContactDetails)] IReadOnlyList<OverviewEmail> Emails,
+    [property: FieldGroup(FieldGroups.ContactDetails)] IReadOnlyList<OverviewPhone> Phones,
+    [property: FieldGroup(FieldGroups.ContactDetails)] IReadOnlyList<OverviewAddress> Addresses,
+    [property: FieldGroup(FieldGroups.Identity)] string? BirthDate,
     string? Locale,
     string? TimeZone,
     string Lifecycle,
@@ -203,7 +204,7 @@ public sealed record CustomerOk(
     string? Department,
     string Tier,
     IReadOnlyList<OverviewExternalId> ExternalIds,
-    IReadOnlyDictionary<string, JsonElement> Attributes,
+    [property: FieldGroup(FieldGroups.CustomFields)] IReadOnlyDictionary<string, JsonElement> Attributes,
     string State,
     IReadOnlyList<string> MergedFrom,
     long Version,
@@ -224,13 +225,15 @@ public sealed record CustomerOk(
     }
 }
 
-public sealed record OverviewEmail(string Address, string Type, bool Primary);
+public sealed record OverviewEmail([property: FieldGroup(FieldGroups.ContactDetails)] string Address, string Type, bool Primary);
 
-public sealed record OverviewPhone(string Number, string Type, bool Primary);
+public sealed record OverviewPhone([property: FieldGroup(FieldGroups.ContactDetails)] string Number, string Type, bool Primary);
 
-public sealed record OverviewAddress(IReadOnlyList<string> Lines, string? City, string? Region, string? PostalCode, string? Country, string Type, bool Primary);
+public sealed record OverviewAddress(
+    [property: FieldGroup(FieldGroups.ContactDetails)] IReadOnlyList<string> Lines, [property: FieldGroup(FieldGroups.ContactDetails)] string? City, string? Region, [property: FieldGroup(FieldGroups.ContactDetails)] string? PostalCode,
+    string? Country, string Type, bool Primary);
 
-public sealed record OverviewSource(string Type, string? ReferrerId, string? Detail);
+public sealed record OverviewSource(string Type, string? ReferrerId, [property: FieldGroup(FieldGroups.Notes)] string? Detail);
 
 public sealed record OverviewExternalId(string System, string Id);
 
@@ -283,7 +286,8 @@ public sealed record BillingForbidden(string Reason) : BillingPart;
 
 /// <param name="ByCurrency">Minor units of each currency.</param>
 public sealed record BillingOk(
-    DateTimeOffset AsOf, long Orders, DateTimeOffset? FirstPurchaseAt, DateTimeOffset? LastPurchaseAt, IReadOnlyList<OverviewCurrencyAccount> ByCurrency) : BillingPart
+    DateTimeOffset AsOf, long Orders, DateTimeOffset? FirstPurchaseAt, DateTimeOffset? LastPurchaseAt,
+    [property: FieldGroup(FieldGroups.Finance)] IReadOnlyList<OverviewCurrencyAccount> ByCurrency) : BillingPart
 {
     internal static BillingOk Of(Billing.CustomerOverview o) => new(
         o.AsOf.ToDateTimeOffset(), o.Orders, o.FirstPurchaseAt.OrNull(), o.LastPurchaseAt.OrNull(),
@@ -308,7 +312,7 @@ public sealed record SupportOk(DateTimeOffset AsOf, int OpenCases, int OpenCompl
         [.. o.Recent.Select(c => new OverviewCase(c.Id, c.Type, c.Subject, c.Priority, c.Queue.OrNull(), c.Status, c.OpenedAt.OrNull()))]);
 }
 
-public sealed record OverviewCase(string Id, string Type, string Subject, string Priority, string? Queue, string Status, DateTimeOffset? OpenedAt);
+public sealed record OverviewCase(string Id, string Type, [property: FieldGroup(FieldGroups.Notes)] string Subject, string Priority, string? Queue, string Status, DateTimeOffset? OpenedAt);
 
 internal static class ProtoValues
 {

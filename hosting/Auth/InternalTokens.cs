@@ -1,3 +1,4 @@
+using Crm.Hosting.Rights;
 using System.Security.Cryptography;
 using Microsoft.Extensions.Options;
 using Microsoft.IdentityModel.JsonWebTokens;
@@ -7,7 +8,10 @@ namespace Crm.Hosting.Auth;
 
 /// <summary>Who a token speaks for.</summary>
 /// <param name="Subject">A key or user id; <c>svc:&lt;service&gt;</c> for a service on its own behalf.</param>
-public sealed record TokenSubject(string Subject, IReadOnlyCollection<string> Scopes, IReadOnlyCollection<string> Roles, IReadOnlyCollection<string> Departments);
+/// <param name="Roles">Of the policy; none: not restricted by any.</param>
+/// <param name="Rows">Whose rows it sees; null: all.</param>
+public sealed record TokenSubject(
+    string Subject, IReadOnlyCollection<string> Scopes, IReadOnlyCollection<string> Roles, IReadOnlyCollection<string> Departments, RowFilter? Rows = null);
 
 /// <summary>Mints the short-lived tokens that services trust, signed with this process's mounted key.</summary>
 public sealed class InternalTokens : IDisposable
@@ -67,6 +71,18 @@ public sealed class InternalTokens : IDisposable
     {
         var now = _clock.GetUtcNow();
         var expires = now + Lifetime;
+        var claims = new Dictionary<string, object>
+        {
+            [CallerClaims.Subject] = subject.Subject,
+            [CallerClaims.Scope] = string.Join(' ', subject.Scopes),
+            [CallerClaims.Roles] = subject.Roles.ToArray(),
+            [CallerClaims.Departments] = subject.Departments.ToArray(),
+        };
+        if (subject.Rows is { } rows)
+        {
+            claims[CallerClaims.Rows] = rows.ToClaim();
+        }
+
         var token = _handler.CreateToken(new SecurityTokenDescriptor
         {
             Issuer = IssuerOf(_service),
@@ -75,13 +91,7 @@ public sealed class InternalTokens : IDisposable
             NotBefore = now.UtcDateTime,
             Expires = expires.UtcDateTime,
             SigningCredentials = _credentials,
-            Claims = new Dictionary<string, object>
-            {
-                [CallerClaims.Subject] = subject.Subject,
-                [CallerClaims.Scope] = string.Join(' ', subject.Scopes),
-                [CallerClaims.Roles] = subject.Roles.ToArray(),
-                [CallerClaims.Departments] = subject.Departments.ToArray(),
-            },
+            Claims = claims,
         });
         return (token, expires);
     }
@@ -97,4 +107,5 @@ public static class CallerClaims
     public const string Scope = "scope";
     public const string Roles = "roles";
     public const string Departments = "departments";
+    public const string Rows = "rows";
 }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
+using Crm.Hosting.Rights;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
 
@@ -25,6 +26,17 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
     internal const int Partitions = 64;
 
     private const string OutboxSequenceKey = "outbox_aggregate_id_aggregate_seq_key";
+
+#pragma warning disable CA1822 // Members of the context are read anew for each query, static ones once for all.
+    /// <summary>For query filters: whose rows the caller at hand sees (<see cref="RowFilter"/>); work of the service's own sees all.</summary>
+    protected bool AllRows => CallerRights.Current.Rows is null;
+
+    /// <inheritdoc cref="AllRows"/>
+    protected List<string> RowDepartments => CallerRights.Current.Rows?.Departments ?? [];
+
+    /// <inheritdoc cref="AllRows"/>
+    protected string? RowAttributes => CallerRights.Current.Rows?.Attributes;
+#pragma warning restore CA1822
 
     internal DbSet<OutboxMessage> Outbox => Set<OutboxMessage>();
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.IO.Compression;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Grpc.AspNetCore.Server;
 using Grpc.Core;
@@ -23,6 +24,7 @@ public static class GrpcServer
     public static void AddCrmGrpc(this IServiceCollection services) => services.AddGrpc(grpc =>
     {
         grpc.Interceptors.Add<GrpcErrors>();
+        grpc.Interceptors.Add<GrpcFieldRules>();
         // Its catch-all route would turn a wrong content type of POST /v1/… into a 404; HandleAsync answers instead.
         grpc.IgnoreUnknownServices = true;
         grpc.MaxReceiveMessageSize = MessageLimit;

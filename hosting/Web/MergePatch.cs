@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Crm.Hosting.Rights;
 using Microsoft.AspNetCore.Http;
 
 namespace Crm.Hosting.Web;
@@ -28,8 +29,10 @@ public static class MergePatch
     }
 
     /// <summary>The value with the patch applied: members of the patch replace, null removes, objects are merged.</summary>
+    /// <exception cref="ProblemException">400; 403 <c>field_forbidden</c> for members that the caller may not write.</exception>
     public static T Apply<T>(T value, JsonObject patch)
     {
+        FieldRules.RequireWritable<T>(patch);
         var target = JsonSerializer.SerializeToNode(value, JsonDefaults.Options)!.AsObject();
         Merge(target, patch);
         try

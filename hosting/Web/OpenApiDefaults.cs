@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
+using Crm.Hosting.Rights;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.OpenApi;
@@ -16,6 +17,9 @@ public static class OpenApiDefaults
 {
     /// <summary>Extension on an operation: the scope that it needs.</summary>
     public const string ScopeExtension = "x-required-scope";
+
+    /// <summary>Extension on an object: the field group of each member that has one.</summary>
+    public const string FieldGroupsExtension = "x-field-groups";
 
     public static void AddCrmOpenApi(this IServiceCollection services) => services.AddOpenApi("v1", openApi =>
     {
@@ -54,6 +58,26 @@ public static class OpenApiDefaults
         else if (required)
         {
             schema.Type &= ~JsonSchemaType.Null;
+        }
+
+        // Who may not read a group of fields gets an answer without them.
+        var groups = new JsonObject();
+        foreach (var member in context.JsonTypeInfo.Properties)
+        {
+            if (FieldRules.GroupOf(member) is { } group)
+            {
+                groups[member.Name] = group;
+                if (member.AttributeProvider?.IsDefined(typeof(RequiredAttribute), inherit: true) is not true)
+                {
+                    schema.Required?.Remove(member.Name);
+                }
+            }
+        }
+
+        if (groups.Count > 0)
+        {
+            schema.Extensions ??= new Dictionary<string, IOpenApiExtension>(StringComparer.Ordinal);
+            schema.Extensions[FieldGroupsExtension] = new JsonNodeExtension(groups);
         }
 
         if (schema is { Items: null, Type: { } kind } && kind.HasFlag(JsonSchemaType.Array))

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Http;
 using Microsoft.EntityFrameworkCore;
@@ -12,10 +13,10 @@ namespace Crm.Hosting.Web;
 /// <summary>Every error answer of the platform is written here, whoever noticed the error.</summary>
 public static class Problems
 {
-    public static readonly JsonSerializerOptions Json = new(JsonDefaults.Options)
+    public static readonly JsonSerializerOptions Json = FieldRules.ForCaller(new(JsonDefaults.Options)
     {
         DefaultIgnoreCondition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingNull,
-    };
+    });
 
     public static Problem Create(HttpContext http, ProblemCode code, string? detail = null, IReadOnlyList<FieldError>? errors = null, IDictionary<string, object?>? extensions = null) => new(
         $"/problems/{code.Code}",
@@ -46,6 +47,9 @@ public static class Problems
         ProblemException problem => problem,
         RuleViolationException rule => new(ProblemCodes.Conflict, rule.Message),
         BadHttpRequestException bad => DescribeBadRequest(bad),
+        // Somebody else's record that the caller's rows do not show; only the database knows that its key is taken.
+        DbUpdateException { InnerException: PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } } when CallerRights.Current.Rows is not null =>
+            new(ProblemCodes.AlreadyExists, "The external id is taken."),
         DbUpdateConcurrencyException => new(ProblemCodes.ConcurrentChange, "The record was changed by somebody else; read it again."),
         _ when Messaging.Transient.Is(exception) => new(ProblemCodes.Unavailable, "A part of the platform cannot be reached; try again.") { RetryAfter = 1 },
         NpgsqlException { SqlState: PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CannotConnectNow or PostgresErrorCodes.TooManyConnections } =>
@@ -72,6 +76,11 @@ public static class Problems
     /// <summary>The reader's complaint with the place where it stopped.</summary>
     public static ProblemException DescribeJson(JsonException exception)
     {
+        if (exception is FieldForbiddenException)
+        {
+            return FieldRules.Forbidden(new FieldError(JsonPaths.ToPointer(exception.Path), ProblemCodes.FieldForbidden.Code));
+        }
+
         if (exception.Path is null or "$" && exception.LineNumber is null)
         {
             return new(ProblemCodes.MalformedJson, "The body is not valid JSON.", new FieldError("", "malformed_json"));

@@ -52,12 +52,14 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
     {
         base.OnModelCreating(modelBuilder);
         Map<Product>(modelBuilder, "products");
-        Map<Order>(modelBuilder, "orders").Property(o => o.Lines).AsJson();
-        Map<Invoice>(modelBuilder, "invoices");
-        Map<Payment>(modelBuilder, "payments");
+        KeepToRows(Map<Order>(modelBuilder, "orders"));
+        modelBuilder.Entity<Order>().Property(o => o.Lines).AsJson();
+        KeepToRows(Map<Invoice>(modelBuilder, "invoices"));
+        KeepToRows(Map<Payment>(modelBuilder, "payments"));
         modelBuilder.Entity<BillingAccount>(account =>
         {
             account.ToTable("billing_accounts");
+            KeepToRows(account);
             account.Property(a => a.Id).ValueGeneratedNever();
             account.Property(a => a.Version).IsConcurrencyToken();
         });

@@ -52,6 +52,7 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
         modelBuilder.Entity<Message>(message =>
         {
             message.ToTable("messages");
+            KeepToRows(message);
             message.Property(m => m.Id).ValueGeneratedNever();
             message.Property(m => m.Status).IsConcurrencyToken();
         });

@@ -62,6 +62,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             customer.Property(c => c.Attributes).AsJson();
             customer.Property(c => c.Layers!).AsJson();
             customer.Property(c => c.OwnExternalIds!).AsJson();
+            customer.HasQueryFilter(c => AllRows || RowDepartments.Contains(c.Department!) || EF.Functions.JsonContains(c.Attributes, RowAttributes!));
             customer.HasMany(c => c.Identifiers).WithOne().HasForeignKey(i => i.CustomerId);
             customer.HasMany(c => c.ExternalIds).WithOne().HasForeignKey(e => e.CustomerId);
         });

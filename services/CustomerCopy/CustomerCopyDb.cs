@@ -3,6 +3,7 @@ using System.Text.Json;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
 using NpgsqlTypes;
@@ -172,6 +173,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
         modelBuilder.Entity<Customer>(customer =>
         {
             customer.ToTable("customers");
+            customer.HasQueryFilter(c => AllRows || RowDepartments.Contains(c.Department!) || EF.Functions.JsonContains(c.Attributes, RowAttributes!));
             customer.Property(c => c.Id).ValueGeneratedNever();
         });
         modelBuilder.Entity<CustomerConsent>(consent =>
@@ -180,6 +182,10 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             consent.HasKey(c => new { c.CustomerId, c.Channel, c.Purpose });
         });
     }
+
+    /// <summary>A caller with a row filter sees of these rows those of its customers.</summary>
+    protected void KeepToRows<T>(EntityTypeBuilder<T> rows) where T : class =>
+        rows.HasQueryFilter(r => AllRows || Set<Customer>().Any(c => c.Id == EF.Property<Guid>(r, "CustomerId")));
 
     private static readonly JsonSerializerOptions EventJson = new(JsonSerializerDefaults.Web);
 

@@ -1,5 +1,6 @@
 using Crm.Contracts;
 using Crm.Contracts.Contacts.V1;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Grpc.Core;
 using Microsoft.AspNetCore.Http;
@@ -81,11 +82,15 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
             : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
     }
 
-    private async Task<Guid?> HoldAsync(Guid id, CancellationToken ct) => await db.Database
-        .SqlQuery<Guid?>($"SELECT CASE WHEN EXISTS (SELECT 1 FROM customers WHERE id = {id}) THEN hold_customer({id}) END AS \"Value\"").SingleAsync(ct);
+    private async Task<Guid?> HoldAsync(Guid id, CancellationToken ct) => await SeenAsync(await db.Database
+        .SqlQuery<Guid?>($"SELECT CASE WHEN EXISTS (SELECT 1 FROM customers WHERE id = {id}) THEN hold_customer({id}) END AS \"Value\"").SingleAsync(ct), ct);
 
-    private async Task<Guid?> RootAsync(Guid id, CancellationToken ct) => await db.Database
-        .SqlQuery<Guid?>($"SELECT customer_root(id) AS \"Value\" FROM customers WHERE id = {id}").SingleOrDefaultAsync(ct);
+    private async Task<Guid?> RootAsync(Guid id, CancellationToken ct) => await SeenAsync(await db.Database
+        .SqlQuery<Guid?>($"SELECT customer_root(id) AS \"Value\" FROM customers WHERE id = {id}").SingleOrDefaultAsync(ct), ct);
+
+    /// <summary>Null when the caller has a row filter and the customer is outside.</summary>
+    private async Task<Guid?> SeenAsync(Guid? root, CancellationToken ct) =>
+        root is null || CallerRights.Current.Rows is null || await db.Customers.AnyAsync(c => c.Id == root, ct) ? root : null;
 
     private async Task<bool> FetchAsync(Guid id, CancellationToken ct)
     {

@@ -56,6 +56,7 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
         modelBuilder.Entity<Interaction>(interaction =>
         {
             interaction.ToTable("interactions");
+            KeepToRows(interaction);
             interaction.Property(i => i.Id).ValueGeneratedNever();
             interaction.Property(i => i.Version).IsConcurrencyToken();
             interaction.Property(i => i.Participants).AsJson();
@@ -63,6 +64,7 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
         modelBuilder.Entity<TimelineEntry>(entry =>
         {
             entry.ToTable("timeline");
+            KeepToRows(entry);
             entry.HasKey(e => new { e.Type, e.Id });
         });
     }

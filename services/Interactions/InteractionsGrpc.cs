@@ -32,7 +32,7 @@ internal sealed class InteractionsGrpc(InteractionsDb db, CustomerDirectory cust
             At = Timestamp.FromDateTimeOffset(e.At),
             Type = e.Type.ToWord(),
             Id = e.PublicId,
-            Summary = e.Summary,
+            Summary = e.SummaryForCaller,
             Service = e.Service,
         }));
         return overview;

@@ -38,6 +38,7 @@ internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerC
         modelBuilder.Entity<Case>(c =>
         {
             c.ToTable("cases");
+            KeepToRows(c);
             c.Property(x => x.Id).ValueGeneratedNever();
             c.Property(x => x.Version).IsConcurrencyToken();
             c.HasMany(x => x.Messages).WithOne().HasForeignKey(m => m.CaseId);

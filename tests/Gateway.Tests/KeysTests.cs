@@ -2,6 +2,7 @@ using System.Net.Http.Json;
 using System.Text.Json;
 using Crm.Contracts;
 using Crm.Runner;
+using Microsoft.IdentityModel.JsonWebTokens;
 
 namespace Gateway.Tests;
 
@@ -123,6 +124,63 @@ public sealed class KeysTests(GatewayFixture gateway)
         var problem = await (await client.PostAsJsonAsync("v1/keys", new { name = "child", scopes = (string[])["customers:read", "billing:read"] })).ProblemAsync(400, "validation_failed");
         var error = Assert.Single(problem.GetProperty("errors").EnumerateArray());
         Assert.Equal(("/scopes/1", "scope_not_held"), (error.GetProperty("pointer").GetString(), error.GetProperty("code").GetString()));
+    }
+
+    [Fact]
+    public async Task A_key_with_roles_departments_and_a_row_filter_says_so_to_the_services()
+    {
+        using var admin = gateway.Admin();
+        var created = await (await admin.PostAsJsonAsync("v1/keys", new
+        {
+            name = "acme", scopes = (string[])["customers:read", "cases:read"], roles = (string[])["partner"], departments = (string[])["sales"], row_filter = new { attribute = "distributor", equals = "acme" },
+        })).OkAsync(201);
+        Assert.Equal("acme", created.GetProperty("row_filter").GetProperty("equals").GetString());
+        Assert.Equal("partner", created.GetProperty("roles")[0].GetString());
+        using var client = gateway.Client(created.GetProperty("key").GetString());
+        var echo = await (await client.GetAsync("v1/customers")).EchoAsync();
+        var minted = new JsonWebToken(echo.Headers["Authorization"]["Bearer ".Length..]);
+        Assert.Equal(["partner"], minted.Claims.Where(c => c.Type == "roles").Select(c => c.Value));
+        Assert.Equal(["sales"], minted.Claims.Where(c => c.Type == "departments").Select(c => c.Value));
+        Assert.Equal("""{"attribute":"distributor","equals":"acme","departments":null}""", minted.Claims.Single(c => c.Type == "rows").Value);
+    }
+
+    [Theory]
+    [InlineData("""{"name":"x","scopes":["customers:read"],"roles":["chief"]}""", "/roles/0")]
+    [InlineData("""{"name":"x","scopes":["billing:write"],"roles":["sales"]}""", "/scopes/0")]
+    [InlineData("""{"name":"x","scopes":["customers:read"],"departments":["Sales Team"]}""", "/departments/0")]
+    [InlineData("""{"name":"x","scopes":["customers:read"],"row_filter":{}}""", "/row_filter")]
+    [InlineData("""{"name":"x","scopes":["customers:read"],"row_filter":{"attribute":"distributor"}}""", "/row_filter")]
+    [InlineData("""{"name":"x","scopes":["customers:read"],"row_filter":{"attribute":"distributor","equals":"acme","departments":["sales"]}}""", "/row_filter")]
+    [InlineData("""{"name":"x","scopes":["customers:read"],"row_filter":{"attribute":"Distri Butor","equals":"acme"}}""", "/row_filter/attribute")]
+    public async Task A_restriction_that_means_nothing_is_refused(string body, string pointer)
+    {
+        using var admin = gateway.Admin();
+        using var content = new StringContent(body, System.Text.Encoding.UTF8, "application/json");
+        var problem = await (await admin.PostAsync("v1/keys", content)).ProblemAsync(400, "validation_failed");
+        Assert.Contains(pointer, problem.GetProperty("errors").EnumerateArray().Select(e => e.GetProperty("pointer").GetString()));
+    }
+
+    [Fact]
+    public async Task A_restricted_key_cannot_make_one_that_sees_more()
+    {
+        using var admin = gateway.Admin();
+        var created = await (await admin.PostAsJsonAsync("v1/keys", new
+        {
+            name = "chief of acme", scopes = (string[])["keys:admin", "customers:read"], departments = (string[])["sales"], row_filter = new { departments = (string[])["sales"] },
+        })).OkAsync(201);
+        using var client = gateway.Client(created.GetProperty("key").GetString());
+        // Keys are not what a row filter speaks of.
+        await (await client.PostAsJsonAsync("v1/keys", new { name = "child", scopes = (string[])["customers:read"] })).ProblemAsync(403, "forbidden");
+
+        var bound = await (await admin.PostAsJsonAsync("v1/keys", new { name = "chief of sales", scopes = (string[])["keys:admin", "customers:read"], departments = (string[])["sales"] })).OkAsync(201);
+        using var chief = gateway.Client(bound.GetProperty("key").GetString());
+        foreach (var departments in (string[][])[[], ["service"]])
+        {
+            var problem = await (await chief.PostAsJsonAsync("v1/keys", new { name = "child", scopes = (string[])["customers:read"], departments })).ProblemAsync(400, "validation_failed");
+            Assert.StartsWith("/departments", problem.GetProperty("errors")[0].GetProperty("pointer").GetString(), StringComparison.Ordinal);
+        }
+
+        await (await chief.PostAsJsonAsync("v1/keys", new { name = "child", scopes = (string[])["customers:read"], departments = (string[])["sales"] })).OkAsync(201);
     }
 
     [Fact]

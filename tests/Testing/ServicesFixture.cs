@@ -41,17 +41,25 @@ public abstract class ServicesFixture : PlatformFixture
     }
 
     /// <summary>A token as the gateway mints it for a caller with these scopes.</summary>
-    public string Token(params IReadOnlyCollection<string> scopes) => _tokens!.Mint(new TokenSubject("key_test", scopes, [], [])).Token;
+    public string Token(params IReadOnlyCollection<string> scopes) => Token(new TokenSubject("key_test", scopes, [], []));
+
+    public string Token(TokenSubject subject) => _tokens!.Mint(subject).Token;
+
+    /// <summary>A client of one service's HTTP port for this caller.</summary>
+    public HttpClient CreateClient(string service, TokenSubject subject) => CreateClient(service, () => Token(subject));
 
     /// <summary>A client of one service's HTTP port, with these scopes; all of them when none is named.</summary>
     public HttpClient CreateClient(string service, params IReadOnlyCollection<string> scopes)
     {
         IReadOnlyCollection<string> granted = scopes.Count == 0 ? Scopes.All : scopes;
-        return new HttpClient(new FreshToken(() => Token(granted)) { InnerHandler = new SocketsHttpHandler { UseProxy = false, AllowAutoRedirect = false } })
+        return CreateClient(service, () => Token(granted));
+    }
+
+    private HttpClient CreateClient(string service, Func<string> token) =>
+        new(new FreshToken(token) { InnerHandler = new SocketsHttpHandler { UseProxy = false, AllowAutoRedirect = false } })
         {
             BaseAddress = Platform[service].HttpAddress,
         };
-    }
 
     /// <summary>A connection to a service's own database, to look at what is there.</summary>
     public async Task<NpgsqlDataSource> DatabaseAsync(string service) => NpgsqlDataSource.Create(await Platform.ConnectionStringAsync(service));

@@ -1,3 +1,5 @@
+using Crm.Contracts;
+using Crm.Hosting.Rights;
 using System.ComponentModel.DataAnnotations;
 using Crm.Hosting.Web;
 
@@ -59,6 +61,7 @@ public sealed record BillingAccountInput
 {
     /// <summary>The customer's id with the provider.</summary>
     [Line(200)]
+    [FieldGroup(FieldGroups.Finance)]
     public string? ProviderCustomerId { get; init; }
 
     [Required]

@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Domain;
@@ -87,6 +88,7 @@ public sealed record InvoiceInput : IValidatableObject
     public DateTimeOffset? DueAt { get; init; }
 
     [Required]
+    [FieldGroup(FieldGroups.Finance)]
     public MoneyInput? Total { get; init; }
 
     [Required]

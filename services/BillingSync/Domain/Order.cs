@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Domain;
@@ -67,7 +68,7 @@ internal sealed class Order : BillingRecord
 }
 
 /// <param name="Quantity">May be fractional: 0.5 kg.</param>
-public sealed record OrderLine(string Sku, string? Description, decimal Quantity, Money? UnitPrice);
+public sealed record OrderLine(string Sku, string? Description, decimal Quantity, [property: FieldGroup(FieldGroups.Finance)] Money? UnitPrice);
 
 /// <summary>An order as its source knows it.</summary>
 public sealed record OrderInput : IValidatableObject
@@ -84,6 +85,7 @@ public sealed record OrderInput : IValidatableObject
 
     /// <summary>What was charged; the lines may or may not add up to it.</summary>
     [Required]
+    [FieldGroup(FieldGroups.Finance)]
     public MoneyInput? Total { get; init; }
 
     [Required]
@@ -126,6 +128,7 @@ public sealed record OrderLineInput : IValidatableObject
     public decimal? Quantity { get; init; }
 
     /// <summary>In the currency of the total; below zero for a discount.</summary>
+    [FieldGroup(FieldGroups.Finance)]
     public MoneyInput? UnitPrice { get; init; }
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)

@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Domain;
@@ -80,6 +81,7 @@ public sealed record PaymentInput : IValidatableObject
     public DateTimeOffset? PaidAt { get; init; }
 
     [Required]
+    [FieldGroup(FieldGroups.Finance)]
     public MoneyInput? Amount { get; init; }
 
     /// <summary>Such as <c>card</c>.</summary>

@@ -1,6 +1,7 @@
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.CustomerCopy;
+using Crm.Hosting.Rights;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
@@ -29,11 +30,11 @@ internal static class ReadAccount
     /// <param name="FirstPurchaseAt">Of orders that are not cancelled; so is the last.</param>
     public sealed record Account(
         string CustomerId,
-        Money? Balance,
-        Money? Overdue,
+        [property: FieldGroup(FieldGroups.Finance)] Money? Balance,
+        [property: FieldGroup(FieldGroups.Finance)] Money? Overdue,
         long Orders,
-        Money? Revenue,
-        IReadOnlyList<CurrencyAccount> ByCurrency,
+        [property: FieldGroup(FieldGroups.Finance)] Money? Revenue,
+        [property: FieldGroup(FieldGroups.Finance)] IReadOnlyList<CurrencyAccount> ByCurrency,
         DateTimeOffset? FirstPurchaseAt,
         DateTimeOffset? LastPurchaseAt,
         DateTimeOffset AsOf);

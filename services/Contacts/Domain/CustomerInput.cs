@@ -5,6 +5,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.RegularExpressions;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 
 namespace Crm.Contacts.Domain;
@@ -17,24 +18,31 @@ public sealed record CustomerInput : IValidatableObject
 
     /// <summary>A person's; a person has at least one of the two names.</summary>
     [Line(200)]
+    [FieldGroup(FieldGroups.Names)]
     public string? GivenName { get; init; }
 
     [Line(200)]
+    [FieldGroup(FieldGroups.Names)]
     public string? FamilyName { get; init; }
 
     /// <summary>An organisation's.</summary>
     [Line(400)]
+    [FieldGroup(FieldGroups.Names)]
     public string? Name { get; init; }
 
     [AtMost(20)]
+    [FieldGroup(FieldGroups.ContactDetails)]
     public List<Email>? Emails { get; init; }
 
     [AtMost(20)]
+    [FieldGroup(FieldGroups.ContactDetails)]
     public List<Phone>? Phones { get; init; }
 
     [AtMost(20)]
+    [FieldGroup(FieldGroups.ContactDetails)]
     public List<Address>? Addresses { get; init; }
 
+    [FieldGroup(FieldGroups.Identity)]
     public DateOnly? BirthDate { get; init; }
 
     /// <summary>BCP 47, such as <c>en-GB</c>.</summary>
@@ -63,6 +71,7 @@ public sealed record CustomerInput : IValidatableObject
 
     /// <summary>Custom fields: text, numbers and booleans by name.</summary>
     [AtMost(100)]
+    [FieldGroup(FieldGroups.CustomFields)]
     public Dictionary<string, JsonElement>? Attributes { get; init; }
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
@@ -169,6 +178,7 @@ public sealed record CustomerInput : IValidatableObject
 public sealed partial record Email : IValidatableObject
 {
     [Required]
+    [FieldGroup(FieldGroups.ContactDetails)]
     public string Address { get; init; } = null!;
 
     public ContactPointType? Type { get; init; }
@@ -202,6 +212,7 @@ public sealed partial record Phone : IValidatableObject
 {
     /// <summary>E.164, such as <c>+442079460000</c>; blanks, dots, dashes and brackets are taken out.</summary>
     [Required]
+    [FieldGroup(FieldGroups.ContactDetails)]
     public string Number { get; init; } = null!;
 
     public ContactPointType? Type { get; init; }
@@ -229,15 +240,18 @@ public sealed partial record Phone : IValidatableObject
 public sealed record Address : IValidatableObject
 {
     [AtMost(8)]
+    [FieldGroup(FieldGroups.ContactDetails)]
     public List<string>? Lines { get; init; }
 
     [Line(200)]
+    [FieldGroup(FieldGroups.ContactDetails)]
     public string? City { get; init; }
 
     [Line(200)]
     public string? Region { get; init; }
 
     [Line(32)]
+    [FieldGroup(FieldGroups.ContactDetails)]
     public string? PostalCode { get; init; }
 
     /// <summary>ISO 3166-1 alpha-2.</summary>
@@ -276,6 +290,7 @@ public sealed record Source : IValidatableObject
     public string? ReferrerId { get; init; }
 
     [Line(200)]
+    [FieldGroup(FieldGroups.Notes)]
     public string? Detail { get; init; }
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)

@@ -4,6 +4,7 @@ using Crm.Contacts.Domain.Matching;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 
@@ -81,7 +82,7 @@ internal static class CreateCustomer
 
     /// <param name="Agreed">The fields that speak for one customer.</param>
     internal sealed record CandidateView(
-        string CustomerId, string DisplayName, double Probability, double Weight, IReadOnlyList<MatchField> Agreed, IReadOnlyList<FieldEvidence> Fields)
+        string CustomerId, [property: FieldGroup(FieldGroups.Names)] string DisplayName, double Probability, double Weight, IReadOnlyList<MatchField> Agreed, IReadOnlyList<FieldEvidence> Fields)
     {
         public static CandidateView Of(Candidate candidate) => new(
             Ids.Customer.Format(candidate.Id), candidate.DisplayName, Math.Round(candidate.Score.Probability, 6), Math.Round(candidate.Score.Weight, 2),

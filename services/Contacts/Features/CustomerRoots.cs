@@ -23,9 +23,12 @@ internal static class CustomerRoots
     public static async Task<Guid> FindRootAsync(this ContactsDb db, string id, CancellationToken ct)
     {
         var root = (Ids.Customer.TryParse(id, out var key) ? await db.RootOfAsync(key, ct) : null) ?? throw ProblemException.NotFound("customer");
-        return await db.Customers.AnyAsync(c => c.Id == root && c.State == CustomerState.Removed, ct)
-            ? throw new ProblemException(ProblemCodes.Gone, "The import that made this customer was undone.")
-            : root;
+        return await db.Customers.Where(c => c.Id == root).Select(c => (CustomerState?)c.State).FirstOrDefaultAsync(ct) switch
+        {
+            null => throw ProblemException.NotFound("customer"),
+            CustomerState.Removed => throw new ProblemException(ProblemCodes.Gone, "The import that made this customer was undone."),
+            _ => root,
+        };
     }
 
     /// <summary>Null when there is no such customer.</summary>

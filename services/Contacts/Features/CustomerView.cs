@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 
 namespace Crm.Contacts.Features;
 
@@ -9,14 +10,14 @@ namespace Crm.Contacts.Features;
 public sealed record CustomerView(
     string Id,
     CustomerKind Kind,
-    string? GivenName,
-    string? FamilyName,
-    string? Name,
-    string DisplayName,
-    IReadOnlyList<Email> Emails,
-    IReadOnlyList<Phone> Phones,
-    IReadOnlyList<Address> Addresses,
-    DateOnly? BirthDate,
+    [property: FieldGroup(FieldGroups.Names)] string? GivenName,
+    [property: FieldGroup(FieldGroups.Names)] string? FamilyName,
+    [property: FieldGroup(FieldGroups.Names)] string? Name,
+    [property: FieldGroup(FieldGroups.Names)] string DisplayName,
+    [property: FieldGroup(FieldGroups.ContactDetails)] IReadOnlyList<Email> Emails,
+    [property: FieldGroup(FieldGroups.ContactDetails)] IReadOnlyList<Phone> Phones,
+    [property: FieldGroup(FieldGroups.ContactDetails)] IReadOnlyList<Address> Addresses,
+    [property: FieldGroup(FieldGroups.Identity)] DateOnly? BirthDate,
     string? Locale,
     string? TimeZone,
     Lifecycle Lifecycle,
@@ -24,7 +25,7 @@ public sealed record CustomerView(
     string? Department,
     Tier Tier,
     IReadOnlyList<ExternalIdInput> ExternalIds,
-    IReadOnlyDictionary<string, JsonElement> Attributes,
+    [property: FieldGroup(FieldGroups.CustomFields)] IReadOnlyDictionary<string, JsonElement> Attributes,
     CustomerState State,
     IReadOnlyList<string> MergedFrom,
     long Version,

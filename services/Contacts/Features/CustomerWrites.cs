@@ -18,7 +18,9 @@ internal static class CustomerWrites
         {
             if (await db.ExternalIds.Where(e => e.System == wanted.System && e.Value == wanted.Id).Select(e => (Guid?)e.CustomerId).FirstOrDefaultAsync(ct) is { } owner)
             {
-                throw AlreadyExists(owner, $"/external_ids/{index}");
+                throw await db.Customers.AnyAsync(c => c.Id == owner, ct)
+                    ? AlreadyExists(owner, $"/external_ids/{index}")
+                    : new ProblemException(ProblemCodes.AlreadyExists, "The external id belongs to another customer.", new FieldError($"/external_ids/{index}", "already_exists"));
             }
         }
     }
@@ -56,7 +58,7 @@ internal static class CustomerWrites
 
     public static Customer Register(this ContactsDb db, CustomerInput input, DateTimeOffset now)
     {
-        var customer = Customer.Register(input, now);
+        var customer = Customer.Register(input.InRows(), now);
         db.Customers.Add(customer);
         db.Audit("created", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(null, customer.ToInput()));
         db.Publish(customer, new CustomerRegistered(customer.Snapshot()));
@@ -66,8 +68,9 @@ internal static class CustomerWrites
     /// <summary>False when the new state is the old one.</summary>
     public static bool Change(this ContactsDb db, Customer customer, CustomerInput input, DateTimeOffset now)
     {
+        OwnershipRules.RequireDepartment(customer);
         var before = customer.ToInput();
-        var changed = customer.Change(input, now);
+        var changed = customer.Change(input.InRows(), now);
         if (changed.Count == 0)
         {
             return false;

@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -8,7 +9,8 @@ namespace Crm.Contacts.Features;
 
 /// <summary>
 /// Customers, newest first, filtered exactly and paged by keyset; or with <c>q</c> the best hundred by
-/// name prefix, name with a typo, e-mail address, phone number and external id, ranked and unpaged.
+/// name prefix, name with a typo, e-mail address, phone number and external id, ranked and unpaged. Nobody finds by a
+/// field that the own roles hide.
 /// </summary>
 internal static class ListCustomers
 {
@@ -35,12 +37,14 @@ internal static class ListCustomers
         IQueryable<Customer> customers = db.Customers.Living();
         if (request.Query["email"] is [{ } email])
         {
+            CallerRights.Current.RequireRead(FieldGroups.ContactDetails, "email");
             var value = Email.Normalize(email).ToLowerInvariant();
             customers = customers.Where(c => c.Identifiers.Any(i => i.Kind == CustomerIdentifier.Email && i.Value == value));
         }
 
         if (request.Query["phone"] is [{ } phone])
         {
+            CallerRights.Current.RequireRead(FieldGroups.ContactDetails, "phone");
             // A plus sign that was not encoded arrives as a blank.
             var value = Phone.Normalize(phone.StartsWith(' ') ? $"+{phone[1..]}" : phone);
             customers = customers.Where(c => c.Identifiers.Any(i => i.Kind == CustomerIdentifier.Phone && i.Value == value));
@@ -83,29 +87,38 @@ internal static class ListCustomers
             throw ProblemException.InvalidParameter("q", "At most 200 characters.");
         }
 
+        CallerRights.Current.RequireRead(FieldGroups.Names, "q");
+        var byContact = CallerRights.Current.Read(FieldGroups.ContactDetails) == FieldAccess.Allow;
         var limit = PageRequest.ReadLimit(request, BestMatches);
         var name = TextFolding.Fold(q);
         var escaped = name.Replace(@"\", @"\\", StringComparison.Ordinal).Replace("%", @"\%", StringComparison.Ordinal).Replace("_", @"\_", StringComparison.Ordinal);
         var (prefix, word) = ($"{escaped}%", $"% {escaped}%");
         var (email, phone) = (q.ToLowerInvariant(), Phone.Normalize(q));
+        var rows = CallerRights.Current.Rows;
+        var (all, departments, attributes) = (rows is null, rows?.Departments?.ToArray() ?? [], rows?.Attributes);
         var ids = await db.InTransactionAsync(async () =>
         {
             await db.Database.ExecuteSqlAsync($"SET LOCAL pg_trgm.word_similarity_threshold = 0.4", ct);
             return await db.Database.SqlQuery<Guid>($"""
                 SELECT id AS "Value" FROM (
-                    SELECT customer_id AS id, 10.0 AS score FROM customer_identifiers WHERE kind = 'email' AND value = {email}
+                    SELECT * FROM (
+                    SELECT customer_id AS id, 10.0 AS score FROM customer_identifiers WHERE {byContact} AND kind = 'email' AND value = {email}
                     UNION ALL
-                    SELECT customer_id, 10.0 FROM customer_identifiers WHERE kind = 'phone' AND value = {phone}
+                    SELECT customer_id, 10.0 FROM customer_identifiers WHERE {byContact} AND kind = 'phone' AND value = {phone}
                     UNION ALL
                     (SELECT customer_id, 10.0 FROM external_ids WHERE external_id = {q} LIMIT {BestMatches})
                     UNION ALL
                     (SELECT id, 2 + similarity(search_name, {name}) FROM customers
                      WHERE (search_name LIKE {prefix} OR search_name LIKE {word}) AND state <> 'merged'
+                       AND ({all} OR department = ANY ({departments}) OR attributes @> {attributes}::jsonb)
                      LIMIT 1000)
                     UNION ALL
                     (SELECT id, word_similarity({name}, search_name) + similarity(search_name, {name}) / 2 FROM customers
                      WHERE {name} <% search_name AND state <> 'merged'
+                       AND ({all} OR department = ANY ({departments}) OR attributes @> {attributes}::jsonb)
                      ORDER BY 2 DESC LIMIT {BestMatches})
+                    ) AS found
+                    WHERE {all} OR EXISTS (SELECT 1 FROM customers c WHERE c.id = found.id AND (c.department = ANY ({departments}) OR c.attributes @> {attributes}::jsonb))
                 ) AS hits
                 GROUP BY id ORDER BY max(score) DESC, id LIMIT {limit}
                 """).ToListAsync(ct);

@@ -5,6 +5,7 @@ using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -35,15 +36,18 @@ internal static class RecordConsent
 
         /// <summary>The words that the person saw, or their version.</summary>
         [Prose(4000)]
-        public string? Wording { get; init; }
+        [FieldGroup(FieldGroups.ConsentProof)]
+    public string? Wording { get; init; }
 
         /// <summary>Which version of the words it was, such as <c>newsletter-2026-03</c>.</summary>
         [Line(100)]
-        public string? WordingVersion { get; init; }
+        [FieldGroup(FieldGroups.ConsentProof)]
+    public string? WordingVersion { get; init; }
 
         /// <summary>The person's address on the network when it was said.</summary>
         [Line(45)]
-        public string? Ip { get; init; }
+        [FieldGroup(FieldGroups.ConsentProof)]
+    public string? Ip { get; init; }
 
         /// <summary>
         /// With state <c>pending</c> and channel <c>email</c>: the person gets a mail and the consent is granted by a
@@ -158,8 +162,9 @@ internal static class RecordConsent
 
 /// <summary>One statement of the ledger.</summary>
 public sealed record ConsentView(
-    string Id, ConsentChannel Channel, string Purpose, ConsentState State, LegalBasis LegalBasis, string Source, string? Wording,
-    string? WordingVersion, string? Ip, ConsentEvidence? Evidence, DateTimeOffset At, string Actor, DateTimeOffset RecordedAt)
+    string Id, ConsentChannel Channel, string Purpose, ConsentState State, LegalBasis LegalBasis, string Source,
+    [property: FieldGroup(FieldGroups.ConsentProof)] string? Wording, [property: FieldGroup(FieldGroups.ConsentProof)] string? WordingVersion,
+    [property: FieldGroup(FieldGroups.ConsentProof)] string? Ip, [property: FieldGroup(FieldGroups.ConsentProof)] ConsentEvidence? Evidence, DateTimeOffset At, string Actor, DateTimeOffset RecordedAt)
 {
     internal static ConsentView Of(Consent consent) => new(
         Ids.Consent.Format(consent.Id), consent.Channel, consent.Purpose, consent.State, consent.LegalBasis, consent.Source, consent.Wording,

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -19,7 +20,8 @@ internal static class UpsertCustomer
         var matchOnEmail = http.Request.Query["match_on"].ToString() switch
         {
             "" => false,
-            "email" => true,
+            "email" when CallerRights.Current.MayWrite(FieldGroups.ContactDetails) => true,
+            "email" => throw FieldRules.Forbidden("match_on", FieldGroups.ContactDetails),
             _ => throw ProblemException.InvalidParameter("match_on", "email, or nothing."),
         };
         var own = new ExternalIdInput { System = source, Id = externalId };
@@ -64,7 +66,7 @@ internal static class UpsertCustomer
             ? Email.Normalize(text).ToLowerInvariant()
             : throw ProblemException.Invalid(new FieldError("/emails/0/address", "required", "match_on=email needs an e-mail address."));
         await db.LockAsync([$"email {address}"], ct);
-        var owners = await db.Identifiers.Where(i => i.Kind == CustomerIdentifier.Email && i.Value == address).Select(i => i.CustomerId).Take(2).ToListAsync(ct);
+        var owners = await db.Identifiers.Where(i => i.Kind == CustomerIdentifier.Email && i.Value == address && db.Customers.Any(c => c.Id == i.CustomerId)).Select(i => i.CustomerId).Take(2).ToListAsync(ct);
         return owners switch
         {
             [] => null,

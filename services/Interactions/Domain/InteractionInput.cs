@@ -1,3 +1,5 @@
+using Crm.Contracts;
+using Crm.Hosting.Rights;
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
 using Crm.Hosting.Web;
@@ -35,12 +37,15 @@ public sealed record InteractionInput : IValidatableObject
 
     /// <summary>Who else took part: e-mail addresses or names.</summary>
     [AtMost(100)]
+    [FieldGroup(FieldGroups.ContactDetails)]
     public List<string>? Participants { get; init; }
 
     [Line(500)]
+    [FieldGroup(FieldGroups.Notes)]
     public string? Subject { get; init; }
 
     [Prose(100_000)]
+    [FieldGroup(FieldGroups.Notes)]
     public string? Body { get; init; }
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)

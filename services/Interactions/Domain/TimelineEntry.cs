@@ -2,6 +2,7 @@ using System.Globalization;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 
 namespace Crm.Interactions.Domain;
 
@@ -30,6 +31,14 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
         TimelineType.Case => "support",
         TimelineType.Message => "campaigns",
         _ => throw new InvalidOperationException($"{Type} belongs to no service."),
+    };
+
+    /// <summary>The line as the caller may read it: without the rights to what it tells, only what kind of thing happened.</summary>
+    public string SummaryForCaller => Type switch
+    {
+        TimelineType.Order or TimelineType.Invoice or TimelineType.Payment => Readable(FieldGroups.Finance),
+        TimelineType.Interaction or TimelineType.Case => Readable(FieldGroups.Notes),
+        _ => Summary,
     };
 
     public static TimelineEntry Of(Interaction interaction) => new(
@@ -75,6 +84,8 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
     };
 
     private static Guid Parse(IdKind kind, string id) => kind.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not an id with {kind.Prefix}_.");
+
+    private string Readable(string group) => CallerRights.Current.Read(group) == FieldAccess.Allow ? Summary : Type.ToWord();
 
     private static string Parts(params IEnumerable<string?> parts) => string.Join(", ", parts.Where(p => !string.IsNullOrEmpty(p)));
 

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Interactions.Domain;
 
 namespace Crm.Interactions.Features;
@@ -14,9 +15,9 @@ public sealed record InteractionView(
     DateTimeOffset? EndedAt,
     string? TimeZone,
     string? Employee,
-    IReadOnlyList<string> Participants,
-    string? Subject,
-    string? Body,
+    [property: FieldGroup(FieldGroups.ContactDetails)] IReadOnlyList<string> Participants,
+    [property: FieldGroup(FieldGroups.Notes)] string? Subject,
+    [property: FieldGroup(FieldGroups.Notes)] string? Body,
     ExternalId? ExternalId,
     string RecordedBy,
     long Version,

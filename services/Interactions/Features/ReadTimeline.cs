@@ -86,5 +86,5 @@ internal static class ReadTimeline
 /// <param name="Service">Where the record with this id lives.</param>
 public sealed record TimelineView(DateTimeOffset At, TimelineType Type, string Id, string Summary, string Service)
 {
-    internal static TimelineView Of(TimelineEntry entry) => new(entry.At, entry.Type, entry.PublicId, entry.Summary, entry.Service);
+    internal static TimelineView Of(TimelineEntry entry) => new(entry.At, entry.Type, entry.PublicId, entry.SummaryForCaller, entry.Service);
 }

@@ -1,5 +1,6 @@
 using Crm.CustomerCopy;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Crm.Interactions.Domain;
 
@@ -29,7 +30,7 @@ internal static class UpsertInteraction
                 return (logged, UpsertResult.Created);
             }
 
-            if (!existing.Change(customerId, body, clock.GetUtcNow()))
+            if (!existing.Change(customerId, FieldRules.Keep(existing.ToInput(), body), clock.GetUtcNow()))
             {
                 return (existing, UpsertResult.Unchanged);
             }

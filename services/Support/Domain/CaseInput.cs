@@ -1,3 +1,5 @@
+using Crm.Contracts;
+using Crm.Hosting.Rights;
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
 using Crm.Hosting.Web;
@@ -14,9 +16,11 @@ public sealed record CaseInput
     public CaseType? Type { get; init; }
 
     [Required, Line(500)]
+    [FieldGroup(FieldGroups.Notes)]
     public string? Subject { get; init; }
 
     [Prose(20_000)]
+    [FieldGroup(FieldGroups.Notes)]
     public string? Description { get; init; }
 
     /// <summary>Default <c>normal</c>, of a complaint <c>high</c>.</summary>

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Support.Domain;
 
 namespace Crm.Support.Features;
@@ -9,13 +10,13 @@ public record CaseView(
     string Id,
     string CustomerId,
     CaseType Type,
-    string Subject,
-    string? Description,
+    [property: FieldGroup(FieldGroups.Notes)] string Subject,
+    [property: FieldGroup(FieldGroups.Notes)] string? Description,
     CasePriority Priority,
     string Queue,
     CaseStatus Status,
     string? Assignee,
-    string? Resolution,
+    [property: FieldGroup(FieldGroups.Notes)] string? Resolution,
     ExternalId? ExternalId,
     long Version,
     DateTimeOffset OpenedAt,
@@ -63,7 +64,7 @@ public sealed record WholeCaseView : CaseView
 
 /// <summary>One message of a case.</summary>
 /// <param name="Actor">The key or user that recorded it.</param>
-public sealed record MessageView(string Id, string CaseId, MessageDirection Direction, string Body, string? Author, DateTimeOffset At, string Actor)
+public sealed record MessageView(string Id, string CaseId, MessageDirection Direction, [property: FieldGroup(FieldGroups.Notes)] string Body, [property: FieldGroup(FieldGroups.ContactDetails)] string? Author, DateTimeOffset At, string Actor)
 {
     internal static MessageView Of(CaseMessage message) => new(
         Ids.CaseMessage.Format(message.Id), Ids.Case.Format(message.CaseId), message.Direction, message.Body, message.Author, message.At, message.Actor);
@@ -72,7 +73,7 @@ public sealed record MessageView(string Id, string CaseId, MessageDirection Dire
 /// <summary>One thing that happened to a case.</summary>
 /// <param name="Status">The case's, once it had happened.</param>
 /// <param name="Detail">The names of the changed fields, the direction of the message, the assignee, the resolution or the reason.</param>
-public sealed record HistoryView(DateTimeOffset At, string Actor, CaseChange Change, CaseStatus Status, string? Detail, long Version)
+public sealed record HistoryView(DateTimeOffset At, string Actor, CaseChange Change, CaseStatus Status, [property: FieldGroup(FieldGroups.Notes)] string? Detail, long Version)
 {
     internal static HistoryView Of(CaseHistoryEntry entry) => new(entry.At, entry.Actor, entry.Change, entry.Status, entry.Detail, entry.Version);
 }

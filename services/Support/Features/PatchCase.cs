@@ -1,3 +1,5 @@
+using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Crm.Support.Domain;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -8,7 +10,8 @@ namespace Crm.Support.Features;
 internal static class PatchCase
 {
     /// <summary>What may be patched; the customer stays.</summary>
-    public sealed record Patchable(CaseType? Type, string? Subject, string? Description, CasePriority? Priority, string? Queue);
+    public sealed record Patchable(
+        CaseType? Type, [property: FieldGroup(FieldGroups.Notes)] string? Subject, [property: FieldGroup(FieldGroups.Notes)] string? Description, CasePriority? Priority, string? Queue);
 
     public static async Task<Ok<CaseView>> Handle(
         string id, HttpContext http, SupportDb db, Validation validation, TimeProvider clock, CancellationToken ct)

@@ -1,3 +1,5 @@
+using Crm.Contracts;
+using Crm.Hosting.Rights;
 using System.ComponentModel.DataAnnotations;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -10,7 +12,8 @@ internal static class ReopenCase
     public sealed record Request
     {
         [Required, Prose(20_000)]
-        public string? Reason { get; init; }
+        [FieldGroup(FieldGroups.Notes)]
+    public string? Reason { get; init; }
     }
 
     public static async Task<Ok<CaseView>> Handle(string id, Request body, HttpContext http, SupportDb db, TimeProvider clock, CancellationToken ct) =>

@@ -1,3 +1,5 @@
+using Crm.Contracts;
+using Crm.Hosting.Rights;
 using System.ComponentModel.DataAnnotations;
 using Crm.Hosting.Web;
 using Crm.Support.Domain;
@@ -15,11 +17,13 @@ internal static class ReplyToCase
         public MessageDirection? Direction { get; init; }
 
         [Required, Prose(20_000)]
-        public string? Body { get; init; }
+        [FieldGroup(FieldGroups.Notes)]
+    public string? Body { get; init; }
 
         /// <summary>Who wrote it: a name or an e-mail address.</summary>
         [Line(254)]
-        public string? Author { get; init; }
+        [FieldGroup(FieldGroups.ContactDetails)]
+    public string? Author { get; init; }
     }
 
     /// <param name="CaseStatus">The case's, now that the message is there.</param>

@@ -1,3 +1,5 @@
+using Crm.Contracts;
+using Crm.Hosting.Rights;
 using System.ComponentModel.DataAnnotations;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -11,7 +13,8 @@ internal static class SolveCase
     {
         /// <summary>What was done about it.</summary>
         [Required, Prose(20_000)]
-        public string? Resolution { get; init; }
+        [FieldGroup(FieldGroups.Notes)]
+    public string? Resolution { get; init; }
     }
 
     public static async Task<Ok<CaseView>> Handle(string id, Request body, HttpContext http, SupportDb db, TimeProvider clock, CancellationToken ct) =>

@@ -1,4 +1,5 @@
 using Crm.CustomerCopy;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Crm.Support.Domain;
 
@@ -28,7 +29,7 @@ internal static class UpsertCase
                 return (opened, UpsertResult.Created);
             }
 
-            if (!existing.Change(customerId, body, http.Now(clock)))
+            if (!existing.Change(customerId, FieldRules.Keep(existing.ToInput(), body), http.Now(clock)))
             {
                 return (existing, UpsertResult.Unchanged);
             }

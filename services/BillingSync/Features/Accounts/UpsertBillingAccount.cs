@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.CustomerCopy;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -44,7 +45,7 @@ internal static class UpsertBillingAccount
 
 /// <summary>Where a customer pays.</summary>
 public sealed record BillingAccountView(
-    string CustomerId, string Source, string? ProviderCustomerId, Subscription Subscription, long Version, DateTimeOffset CreatedAt, DateTimeOffset UpdatedAt)
+    string CustomerId, string Source, [property: FieldGroup(FieldGroups.Finance)] string? ProviderCustomerId, Subscription Subscription, long Version, DateTimeOffset CreatedAt, DateTimeOffset UpdatedAt)
 {
     /// <summary>What an upsert did; only there.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]

@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 
 namespace Crm.BillingSync.Features.Invoices;
 
@@ -13,7 +14,7 @@ public sealed record InvoiceView(
     string Number,
     DateTimeOffset IssuedAt,
     DateTimeOffset? DueAt,
-    Money Total,
+    [property: FieldGroup(FieldGroups.Finance)] Money Total,
     InvoiceStatus Status,
     long Version,
     DateTimeOffset CreatedAt,

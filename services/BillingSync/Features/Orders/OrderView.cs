@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 
 namespace Crm.BillingSync.Features.Orders;
 
@@ -11,7 +12,7 @@ public sealed record OrderView(
     string CustomerId,
     DateTimeOffset PlacedAt,
     IReadOnlyList<OrderLine> Lines,
-    Money Total,
+    [property: FieldGroup(FieldGroups.Finance)] Money Total,
     OrderStatus Status,
     long Version,
     DateTimeOffset CreatedAt,

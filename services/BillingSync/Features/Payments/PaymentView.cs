@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 
 namespace Crm.BillingSync.Features.Payments;
 
@@ -11,7 +12,7 @@ public sealed record PaymentView(
     string CustomerId,
     string? InvoiceId,
     DateTimeOffset PaidAt,
-    Money Amount,
+    [property: FieldGroup(FieldGroups.Finance)] Money Amount,
     string Method,
     PaymentStatus Status,
     long Version,

@@ -1,3 +1,4 @@
+using Crm.Contracts;
 using Crm.Hosting.Web;
 
 namespace Crm.Campaigns.Domain.Segments;
@@ -75,6 +76,14 @@ internal sealed record Fact(string Name, FactType Type, IReadOnlyList<string>? W
     };
 
     public IReadOnlyList<Operator> AllowedOperators => Operators[Type];
+
+    /// <summary>The field group whose values a question about it tells; null when everybody may ask.</summary>
+    public string? Group => Type switch
+    {
+        FactType.Attribute => FieldGroups.CustomFields,
+        FactType.Money => FieldGroups.Finance,
+        _ => Name == "email" ? FieldGroups.ContactDetails : null,
+    };
 
     public static Fact? Find(string name)
     {

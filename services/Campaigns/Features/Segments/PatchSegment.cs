@@ -22,7 +22,8 @@ internal static class PatchSegment
         };
         var input = MergePatch.Apply(current, patch);
         await validation.EnsureValidAsync(input, ct);
-        segment.Change(input.Name!, input.AsOf, input.Definition!.Value, clock.GetUtcNow());
+        _ = input.Definition!.Value.ReadForCaller();
+        segment.Change(input.Name!, input.AsOf, input.Definition.Value, clock.GetUtcNow());
         db.AuditRow("segment", segment.Id, customerId: null, segment);
         try
         {

@@ -3,6 +3,7 @@ using System.ComponentModel.DataAnnotations.Schema;
 using System.Text.Json;
 using Crm.Campaigns.Domain.Segments;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -59,7 +60,7 @@ public sealed record SegmentView(
 }
 
 /// <summary>A customer in a segment.</summary>
-public sealed record MemberView(string CustomerId, string DisplayName)
+public sealed record MemberView(string CustomerId, [property: FieldGroup(FieldGroups.Names)] string DisplayName)
 {
     internal static MemberView Of(MemberRow row) => new(Ids.Customer.Format(row.Id), row.DisplayName);
 }
@@ -68,15 +69,34 @@ internal sealed record MemberRow([property: Column("id")] Guid Id, [property: Co
 
 internal static class SegmentQueries
 {
+    /// <exception cref="ProblemException">
+    /// 400 when it is wrong; 403 <c>field_forbidden</c> when it asks for what the caller may not see: the count of members would tell.
+    /// </exception>
+    public static Condition ReadForCaller(this JsonElement definition)
+    {
+        var condition = SegmentDefinition.Parse(definition);
+        return condition.HiddenGroup() is { } group ? throw FieldRules.Forbidden("/definition", group) : condition;
+    }
+
+    /// <summary>A field group that the definition asks about and the caller may not see.</summary>
+    public static string? HiddenGroup(this Condition condition) => condition switch
+    {
+        All all => all.Conditions.Select(HiddenGroup).FirstOrDefault(g => g is not null),
+        Any any => any.Conditions.Select(HiddenGroup).FirstOrDefault(g => g is not null),
+        Not not => not.Condition.HiddenGroup(),
+        Comparison { Fact.Group: { } group } when CallerRights.Current.Read(group) != FieldAccess.Allow => group,
+        _ => null,
+    };
+
     public static async Task<long> CountMembersAsync(this CampaignsDb db, JsonElement definition, string? asOf, TimeProvider clock, CancellationToken ct)
     {
-        var members = SegmentSql.Compile(SegmentDefinition.Parse(definition), AsOf.Day(asOf, clock.GetUtcNow()));
+        var members = SegmentSql.Compile(definition.ReadForCaller(), AsOf.Day(asOf, clock.GetUtcNow()));
         return await db.Database.SqlQueryRaw<long>(members.CountSql, [.. members.Parameters]).SingleAsync(ct);
     }
 
     public static Task<Page<MemberView>> ListMembersAsync(this CampaignsDb db, JsonElement definition, string? asOf, PageRequest page, TimeProvider clock, CancellationToken ct)
     {
-        var members = SegmentSql.Compile(SegmentDefinition.Parse(definition), AsOf.Day(asOf, clock.GetUtcNow()), page: true);
+        var members = SegmentSql.Compile(definition.ReadForCaller(), AsOf.Day(asOf, clock.GetUtcNow()), page: true);
         return db.Database.SqlQueryRaw<MemberRow>(members.Sql, [.. members.Parameters]).ToPageAsync(page, m => m.Id, Ids.Customer, MemberView.Of, ct);
     }
 

@@ -5,6 +5,7 @@ using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -23,6 +24,7 @@ internal static class BlockIdentifiers
         public IdentifierKind? Kind { get; init; }
 
         [Required]
+        [FieldGroup(FieldGroups.ContactDetails)]
         public string? Value { get; init; }
 
         /// <summary>Whose it is, or why it proves nothing.</summary>
@@ -34,7 +36,7 @@ internal static class BlockIdentifiers
             : new Phone { Number = Value! }.Validate(validationContext).Select(r => new ValidationResult(r.ErrorMessage, [nameof(Value)]));
     }
 
-    public sealed record BlockedIdentifierView(string Id, IdentifierKind Kind, string Value, string Reason, string Actor, DateTimeOffset CreatedAt)
+    public sealed record BlockedIdentifierView(string Id, IdentifierKind Kind, [property: FieldGroup(FieldGroups.ContactDetails)] string Value, string Reason, string Actor, DateTimeOffset CreatedAt)
     {
         internal static BlockedIdentifierView Of(BlockedIdentifier blocked) => new(Ids.BlockedIdentifier.Format(blocked.Id), blocked.Kind, blocked.Value, blocked.Reason, blocked.Actor, blocked.CreatedAt);
     }

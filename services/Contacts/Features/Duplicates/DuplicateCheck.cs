@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Matching;
+using Crm.Hosting.Rights;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 using Npgsql;
@@ -75,6 +76,14 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
                 found.Add((MatchRows.Read(reader), reader.GetString(MatchRows.Width)));
                 shared = reader.GetFieldValue<string[]>(MatchRows.Width + 1);
             }
+        }
+
+        if (CallerRights.Current.Rows is not null)
+        {
+            // Whom the caller does not see is no hint for it.
+            var ids = found.ConvertAll(f => f.Fields.Id);
+            var seen = await db.Customers.Where(c => ids.Contains(c.Id)).Select(c => c.Id).ToListAsync(ct);
+            found.RemoveAll(f => !seen.Contains(f.Fields.Id));
         }
 
         var proveNothing = shared.Select(MatchRecord.Identifier).ToHashSet(StringComparer.Ordinal);

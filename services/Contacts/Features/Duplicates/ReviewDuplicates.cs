@@ -6,6 +6,7 @@ using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -25,7 +26,7 @@ internal static class ReviewDuplicates
         string Id, DuplicateStatus Status, double Probability, double Weight, IReadOnlyList<MemberView> Customers, IReadOnlyList<FieldEvidence> Fields,
         DateTimeOffset FoundAt, DateTimeOffset? DecidedAt, string? DecidedBy, string? Reason, string? MergeId);
 
-    public sealed record MemberView(string CustomerId, string DisplayName);
+    public sealed record MemberView(string CustomerId, [property: FieldGroup(FieldGroups.Names)] string DisplayName);
 
     public sealed record Acceptance
     {

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -30,6 +31,11 @@ internal static class ReadHistory
                 throw ProblemException.InvalidParameter("field", "The name of a field, such as family_name.");
             }
 
+            if (FieldRules.GroupOf<CustomerInput>(field) is { } group)
+            {
+                CallerRights.Current.RequireRead(group, "field");
+            }
+
             // As AuditChanges writes it; inside a value the quotes would be escaped.
             var member = $"\"{field}\":{{\"old\":";
             entries = entries.Where(e => e.Value!.Changes.Contains(member));
@@ -39,7 +45,7 @@ internal static class ReadHistory
     }
 }
 
-/// <summary>One change: what the fields were before and after it.</summary>
+/// <summary>One change: what the fields that the caller may see were before and after it.</summary>
 /// <param name="Actor">The key or user, or <c>svc:…</c> for the platform's own work.</param>
 /// <param name="Action"><c>created</c>, <c>updated</c>, …</param>
 /// <param name="Changes">Null when the values were erased; that there was a change stays.</param>
@@ -47,9 +53,14 @@ public sealed record HistoryEntry(string Id, DateTimeOffset At, string Actor, st
 {
     internal static HistoryEntry Of(AuditEntry entry) => new(
         Ids.History.Format(entry.Id), entry.At, entry.Actor, entry.TraceId, entry.Action,
-        entry.Value is { } value
-            ? [.. JsonNode.Parse(value.Changes)!.AsObject().Select(c => new FieldChange(c.Key, c.Value!["old"], c.Value["new"]))]
-            : null);
+        entry.Value is { } value ? Shown(JsonNode.Parse(value.Changes)!.AsObject()) : null);
+
+    private static List<FieldChange> Shown(JsonObject changes)
+    {
+        JsonObject Side(string side) => FieldRules.Show<CustomerInput>(new(changes.Select(c => KeyValuePair.Create(c.Key, c.Value![side]?.DeepClone()))));
+        var (old, now) = (Side("old"), Side("new"));
+        return [.. old.Select(c => new FieldChange(c.Key, c.Value?.DeepClone(), now[c.Key]?.DeepClone()))];
+    }
 }
 
 public sealed record FieldChange(string Field, JsonNode? Old, JsonNode? New);

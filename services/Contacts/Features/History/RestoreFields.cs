@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -46,6 +47,7 @@ internal static class RestoreFields
             throw ProblemException.Invalid([.. unknown.Select(f => new FieldError($"/fields/{f.index}", "unknown_value", "This change did not touch such a field."))]);
         }
 
+        FieldRules.RequireWritable<CustomerInput>(new((fields ?? [.. changes.Select(c => c.Key)]).Distinct(StringComparer.Ordinal).Select(f => KeyValuePair.Create(f, (JsonNode?)null))));
         var state = JsonSerializer.SerializeToNode(current, JsonDefaults.Options)!.AsObject();
         foreach (var field in fields ?? [.. changes.Select(c => c.Key)])
         {

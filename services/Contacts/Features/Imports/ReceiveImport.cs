@@ -3,6 +3,7 @@ using Crm.Contacts.Domain.Imports;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -27,6 +28,9 @@ internal static class ReceiveImport
 
     public static async Task<Accepted<ImportView>> Handle(HttpRequest request, ContactsDb db, ImportSignal signal, TimeProvider clock, CancellationToken ct)
     {
+        // What a file has is known only when its rows are read, and then nobody is asked any more.
+        CallerRights.Current.RequireWrite(FieldGroups.All);
+        OwnershipRules.RequireAllDepartments();
         var format = request.ContentType?.Split(';')[0].Trim().ToLowerInvariant() switch
         {
             "text/csv" => ImportFormat.Csv,

@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain.Imports;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -15,6 +16,8 @@ internal static class UndoImport
 {
     public static async Task<Accepted<ImportView>> Handle(string id, HttpContext http, ContactsDb db, ImportSignal signal, TimeProvider clock, CancellationToken ct)
     {
+        CallerRights.Current.RequireWrite(FieldGroups.All);
+        OwnershipRules.RequireAllDepartments();
         var key = (await db.FindImportAsync(id, ct)).Id;
         var import = await db.InTransactionAsync(async () =>
         {

@@ -90,6 +90,11 @@ internal static class MergeCustomers
             throw Outdated($"{Ids.Customer.Format(changed.Id)} changed since the preview; preview again.");
         }
 
+        foreach (var member in customers.Values)
+        {
+            OwnershipRules.RequireDepartment(member);
+        }
+
         var survivor = customers[preview.SurvivorId];
         var absorbed = customers.Values.Where(c => c.Id != survivor.Id).OrderBy(c => c.Id).ToList();
         var absorbedIds = absorbed.ConvertAll(c => c.Id);

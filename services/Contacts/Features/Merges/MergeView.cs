@@ -47,7 +47,7 @@ public sealed record MergeView(
         merge.Missing.Count > 0 ? (long)(now - (merge.UndoAskedAt ?? merge.MergedAt)).TotalSeconds : null,
         [.. merge.Receipts.Where(r => r.StayedCounts.Count > 0).OrderBy(r => r.Service, StringComparer.Ordinal).Select(r => new StayedView(r.Service, r.StayedCounts, r.Stayed))],
         merge.KeptEdits ?? [],
-        merge.Manifest.RootElement);
+        ManifestFields.Shown(merge.Manifest.RootElement));
 }
 
 public sealed record MergeUndoView(string Reason, string Actor, DateTimeOffset AskedAt, DateTimeOffset? UndoneAt);

@@ -101,7 +101,7 @@ internal static class PreviewMerge
         await db.Database.ExecuteSqlAsync($"DELETE FROM merge_previews WHERE expires_at < {now - Lifetime} AND merge_id IS NULL", ct);
         db.MergePreviews.Add(preview);
         await db.SaveChangesAsync(ct);
-        return TypedResults.Created((string?)null, new Response(token, preview.ExpiresAt, manifest));
+        return TypedResults.Created((string?)null, new Response(token, preview.ExpiresAt, manifest with { Fields = manifest.Fields.Shown() }));
     }
 
     public static byte[] HashOf(string token) => SHA256.HashData(Encoding.UTF8.GetBytes(token));

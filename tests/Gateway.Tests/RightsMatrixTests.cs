@@ -1,0 +1,422 @@
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Crm.Contracts;
+using Crm.Testing;
+
+namespace Gateway.Tests;
+
+/// <summary>
+/// Every role × operation, and every role × field × representation, as they are meant to be. An operation or a member of
+/// an answer that is new must be entered here before anybody relies on it.
+/// </summary>
+[Collection(WholePlatform.Name)]
+public sealed class RightsMatrixTests(PlatformFixture fixture)
+{
+    private static readonly string[] Roles = ["manager", "sales", "support", "marketing", "accounting", "analyst", "auditor", "partner"];
+
+    /// <summary>x: may be called, -: 403; last, after two blanks, whether a key with a row filter may.</summary>
+    private const string Operations = """
+        listBillingAccounts               x x x - x x x x  x
+        listInvoices                      x x x - x x x x  x
+        listOrders                        x x x - x x x x  x
+        listPayments                      x x x - x x x x  x
+        listProducts                      x x x - x x x x  x
+        readAccount                       x x x - x x x x  x
+        readInvoice                       x x x - x x x x  x
+        readInvoiceByExternalId           x x x - x x x x  x
+        readOrder                         x x x - x x x x  x
+        readOrderByExternalId             x x x - x x x x  x
+        readPayment                       x x x - x x x x  x
+        readPaymentByExternalId           x x x - x x x x  x
+        readProduct                       x x x - x x x x  x
+        readProductByExternalId           x x x - x x x x  x
+        createInvoice                     x - - - x - - -  x
+        createOrder                       x - - - x - - -  x
+        createPayment                     x - - - x - - -  x
+        upsertBillingAccount              x - - - x - - -  x
+        upsertInvoice                     x - - - x - - -  x
+        upsertOrder                       x - - - x - - -  x
+        upsertPayment                     x - - - x - - -  x
+        upsertProduct                     x - - - x - - -  -
+        listCampaignMessages              x x - x - x x -  -
+        listCampaigns                     x x - x - x x -  -
+        readCampaign                      x x - x - x x -  -
+        readCampaignResults               x x - x - x x -  -
+        createCampaign                    x - - x - - - -  -
+        launchCampaign                    x - - x - - - -  -
+        patchCampaign                     x - - x - - - -  -
+        listCaseMessages                  x x x - - x x x  x
+        listCases                         x x x - - x x x  x
+        readCase                          x x x - - x x x  x
+        readCaseByExternalId              x x x - - x x x  x
+        assignCase                        x - x - - - - x  x
+        openCase                          x - x - - - - x  x
+        patchCase                         x - x - - - - x  x
+        reopenCase                        x - x - - - - x  x
+        replyToCase                       x - x - - - - x  x
+        solveCase                         x - x - - - - x  x
+        upsertCase                        x - x - - - - x  x
+        readConsents                      x x x x - - x x  x
+        recordConsent                     x x - x - - - -  x
+        listCustomers                     x x x x x x x x  x
+        readCustomer                      x x x x x x x x  x
+        readCustomerByExternalId          x x x x x x x x  x
+        readCustomerOverview              x x x x x x x x  x
+        readHistory                       x x x x x x x x  x
+        createCustomer                    x x x - - - - x  x
+        patchCustomer                     x x x - - - - x  x
+        restoreFields                     x x x - - - - x  x
+        upsertCustomer                    x x x - - - - x  x
+        listImportMappings                x - - - - - x -  -
+        listImportResults                 x - - - - - x -  -
+        listImports                       x - - - - - x -  -
+        readImport                        x - - - - - x -  -
+        readImportMapping                 x - - - - - x -  -
+        createImport                      x - - - - - - -  -
+        deleteImportMapping               x - - - - - - -  -
+        putImportMapping                  x - - - - - - -  -
+        undoImport                        x - - - - - - -  -
+        listInteractions                  x x x - x x x x  x
+        readInteraction                   x x x - x x x x  x
+        readInteractionByExternalId       x x x - x x x x  x
+        readTimeline                      x x x - x x x x  x
+        logInteraction                    x x x - - - - x  x
+        patchInteraction                  x x x - - - - x  x
+        upsertInteraction                 x x x - - - - x  x
+        createKey                         - - - - - - - -  -
+        listKeys                          - - - - - - - -  -
+        readKey                           - - - - - - - -  -
+        revokeKey                         - - - - - - - -  -
+        listMerges                        x - - - - - x -  -
+        readMerge                         x - - - - - x -  -
+        listBlockedIdentifiers            x - - - - - x -  -
+        blockIdentifier                   x - - - - - - -  -
+        readBlockedIdentifier             x - - - - - x -  -
+        unblockIdentifier                 x - - - - - - -  -
+        listDuplicateScans                x - - - - - x -  -
+        scanDuplicates                    x - - - - - - -  -
+        readDuplicateScan                 x - - - - - x -  -
+        listDuplicates                    x - - - - - x -  -
+        readDuplicate                     x - - - - - x -  -
+        acceptDuplicate                   x - - - - - - -  -
+        rejectDuplicate                   x - - - - - - -  -
+        mergeCustomers                    x - - - - - - -  -
+        previewMerge                      x - - - - - - -  -
+        undoMerge                         x - - - - - - -  -
+        listSegmentMembers                x x - x - x x -  -
+        listSegments                      x x - x - x x -  -
+        previewSegment                    x x - x - x x -  -
+        readSegment                       x x - x - x x -  -
+        createSegment                     x - - x - - - -  -
+        deleteSegment                     x - - x - - - -  -
+        patchSegment                      x - - x - - - -  -
+        """;
+
+    /// <summary>A: as it is; M: masked; D: left out; -: 403.</summary>
+    private const string Fields = """
+        customer            given_name                A A A A A M A A
+        customer            display_name              A A A A A M A A
+        customer            emails/0/address          A A A M A M A A
+        customer            phones/0/number           A A A M A M A A
+        customer            addresses/0/lines/0       A A A M A M A A
+        customer            addresses/0/postal_code   A A A M A M A A
+        customer            birth_date                A D A D D D A D
+        customer            attributes/shoe           A A D A D A A D
+        customer            tier                      A A A A A A A A
+        list                data/0/emails/0/address   A A A M A M A A
+        list                data/0/birth_date         A D A D D D A D
+        overview            customer/emails/0/address A A A M A M A A
+        overview            customer/phones/0/number  A A A M A M A A
+        overview            customer/birth_date       A D A D D D A D
+        overview            customer/attributes/shoe  A A D A D A A D
+        overview            billing/by_currency       A A D D A A A D
+        overview            support/recent/0/subject  A A A D D M A A
+        interaction         subject                   A A A - D M A A
+        interaction         body                      A A A - D M A A
+        interaction         participants/0            A A A - A M A A
+        interactions        data/0/body               A A A - D M A A
+        timeline            data/0/type               A A A - A A A A
+        case                description               A A A - - M A A
+        case                messages/0/body           A A A - - M A A
+        case                messages/0/author         A A A - - M A A
+        case                history/1/detail          A A A - - M A A
+        cases               data/0/subject            A A A - - M A A
+        order               total/amount_minor        A A D - A A A D
+        order               lines/0/unit_price        A A D - A A A D
+        order               lines/0/sku               A A A - A A A A
+        orders              data/0/total              A A D - A A A D
+        invoice             total                     A A D - A A A D
+        payment             amount                    A A D - A A A D
+        account             by_currency               A A D - A A A D
+        account             balance                   A A D - A A A D
+        account             orders                    A A A - A A A A
+        consents            history/0/ip              A D D A - - A D
+        consents            history/0/state           A A A A - - A A
+        """;
+
+    /// <summary>Texts and amounts that every role may see: they tell nothing of a person, or only whom something belongs to.</summary>
+    private static readonly string[] Free =
+    [
+        // What things are and where they stand.
+        "*.channel", "*.code", "*.currency", "*.kind", "*.lifecycle", "*.priority", "*.purpose", "*.queue", "*.service", "*.state", "*.status", "*.system", "*.tier", "*.type",
+        "*.department", "*.locale", "*.time_zone", "*.country", "*.region", "*.merged_from", "*.sku", "*.source", "*.token_sha256",
+        // Our own people and keys.
+        "*.actor", "*.assignee", "*.created_by", "*.employee", "*.recorded_by", "CreateKeyRequest.*", "CreatedKey.*", "KeyView.*", "RowFilter.*",
+        // The API's own.
+        "*.next_cursor", "*.token", "Problem.*", "FieldError.*", "ReadProblemsEntry.*",
+        // Written as far as the caller may read it (TimelineEntry.SummaryForCaller, HistoryEntry, ManifestFields).
+        "*.summary", "FieldChange.*", "HistoryEntry.action", "PreviewMergeManifest.fields", "FieldOrigin.from", "KeptEdit.fields", "RestoreFieldsRequest.fields",
+        // What the company writes itself.
+        "CampaignInput.name", "CampaignView.name", "TemplateInput.*", "OverviewMessage.campaign_name", "Segment*", "PreviewSegmentRequest.as_of", "Product*",
+        "OrderLine*.description", "Invoice*.number", "Payment*.method", "Merge*.reason", "UndoMergeRequest.reason", "*Forbidden.reason", "*Unavailable.reason",
+        "PreviewMergeRequest.choices", "MergeView.missing", "ReceiptView.counts", "StayedView.counts", "RowCountView.table",
+        "*.decided_by", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
+        // Imports: how columns are called and what went wrong, never a value.
+        "Import*", "ReadImportsResultView.undo_reason",
+    ];
+
+    [Fact]
+    public async Task Every_role_may_call_what_the_matrix_says_and_an_operation_that_is_not_in_it_fails()
+    {
+        var matrix = Rows(Operations).ToDictionary(r => r[0], r => r[1..]);
+        using var document = JsonDocument.Parse(await File.ReadAllTextAsync(OpenApiTests.DocumentFile));
+        var operations = document.RootElement.GetProperty("paths").EnumerateObject()
+            .SelectMany(p => p.Value.EnumerateObject().Select(o => (Path: p.Name, Method: o.Name, Operation: o.Value)))
+            .Where(o => o.Operation.GetProperty("security").GetArrayLength() > 0)
+            .ToDictionary(o => o.Operation.GetProperty("operationId").GetString()!);
+        Assert.Equal(matrix.Keys.Order(StringComparer.Ordinal), operations.Keys.Order(StringComparer.Ordinal));
+
+        for (var i = 0; i < Roles.Length; i++)
+        {
+            using var caller = await InRoleAsync(Roles[i]);
+            foreach (var (id, (path, method, operation)) in operations)
+            {
+                var code = await CodeAsync(caller, path, method, operation);
+                Assert.True((code == "insufficient_scope") == (matrix[id][i] == "-"), $"{Roles[i]} {id}: {code ?? "allowed"}, not {matrix[id][i]}");
+            }
+        }
+
+        using var partner = await CreateAsync(new { name = "rows", scopes = Scopes.All, row_filter = new { attribute = "distributor", equals = "acme" } });
+        foreach (var (id, (path, method, operation)) in operations)
+        {
+            var code = await CodeAsync(partner, path, method, operation);
+            Assert.True((code == "forbidden") == (matrix[id][Roles.Length] == "-"), $"row filter {id}: {code ?? "allowed"}, not {matrix[id][Roles.Length]}");
+        }
+    }
+
+    [Fact]
+    public async Task Every_role_sees_of_every_representation_what_the_matrix_says()
+    {
+        using var admin = fixture.Platform.CreateClient("admin");
+        var paths = await FillAsync(admin);
+        var real = new Dictionary<string, JsonNode>();
+        foreach (var (name, path) in paths)
+        {
+            real[name] = (await ReadAsync(admin, path))!;
+        }
+
+        for (var i = 0; i < Roles.Length; i++)
+        {
+            using var caller = await InRoleAsync(Roles[i]);
+            var seen = new Dictionary<string, JsonNode?>();
+            foreach (var (name, path) in paths)
+            {
+                seen[name] = await ReadAsync(caller, path);
+            }
+
+            foreach (var row in Rows(Fields))
+            {
+                var (expected, found) = (At(real[row[0]], row[1]), seen[row[0]] is { } answer ? At(answer, row[1]) : null);
+                Assert.True(expected is not null, $"{row[0]} {row[1]} is not there at all.");
+                var got = seen[row[0]] is null ? "-" : found is null ? "D" : JsonNode.DeepEquals(expected, found) ? "A" : $"{found}".Contains("•••", StringComparison.Ordinal) ? "M" : $"{found}";
+                Assert.True(got == row[2 + i], $"{Roles[i]} {row[0]} {row[1]}: {got}, not {row[2 + i]}");
+            }
+
+            // Nowhere in any of the answers is the address of somebody whose address the role does not see.
+            Assert.True(Roles[i] is not ("marketing" or "analyst") || !seen.Values.Any(v => v?.ToJsonString().Contains("ada.matrix@", StringComparison.Ordinal) is true), Roles[i]);
+        }
+    }
+
+    [Fact]
+    public async Task Every_member_of_the_api_has_a_field_group_or_is_declared_free()
+    {
+        using var document = JsonDocument.Parse(await File.ReadAllTextAsync(OpenApiTests.DocumentFile));
+        var schemas = document.RootElement.GetProperty("components").GetProperty("schemas");
+        var members = schemas.EnumerateObject()
+            .SelectMany(s => s.Value.TryGetProperty("properties", out var properties) ? properties.EnumerateObject().Select(p => (Schema: s, Member: p)) : [])
+            .Where(m => m.Member.Name != "id" && !m.Member.Name.EndsWith("_id", StringComparison.Ordinal) && !m.Member.Name.EndsWith("_ids", StringComparison.Ordinal) && MayTell(m.Member.Value))
+            .Where(m => !(m.Schema.Value.TryGetProperty("x-field-groups", out var groups) && groups.TryGetProperty(m.Member.Name, out _)))
+            .Select(m => $"{m.Schema.Name}.{m.Member.Name}").ToList();
+        var patterns = Free.ToDictionary(f => f, f => new Regex($"^{Regex.Escape(f).Replace("\\*", ".*", StringComparison.Ordinal)}$", RegexOptions.None, TimeSpan.FromSeconds(1)));
+        Assert.Equal([], members.Where(m => !patterns.Values.Any(p => p.IsMatch(m))));
+        Assert.Equal([], Free.Where(f => !members.Exists(patterns[f].IsMatch)));
+    }
+
+    /// <summary>Text that is neither a word of a list nor an instant, whatever an object holds, and money.</summary>
+    private static bool MayTell(JsonElement schema)
+    {
+        if (schema.TryGetProperty("$ref", out var reference))
+        {
+            return reference.GetString()!.Contains("/Money", StringComparison.Ordinal);
+        }
+
+        foreach (var choice in (string[])["oneOf", "anyOf", "allOf"])
+        {
+            if (schema.TryGetProperty(choice, out var several))
+            {
+                return several.EnumerateArray().Any(MayTell);
+            }
+        }
+
+        var types = schema.TryGetProperty("type", out var type) ? type.ToString() : "object";
+        return types.Contains("string", StringComparison.Ordinal) ? !schema.TryGetProperty("enum", out _) && !(schema.TryGetProperty("format", out var format) && format.GetString() == "date-time")
+            : types.Contains("array", StringComparison.Ordinal) ? MayTell(schema.GetProperty("items"))
+            : types.Contains("object", StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_key_with_a_row_filter_sees_in_every_service_the_rows_of_its_customers_and_no_others()
+    {
+        using var admin = fixture.Platform.CreateClient("admin");
+        var distributor = $"d-{Guid.NewGuid():n}";
+        using var partner = await CreateAsync(new { name = distributor, scopes = Scopes.All.Except([Scopes.KeysAdmin]), row_filter = new { attribute = "distributor", equals = distributor }, requests_per_minute = 100_000 });
+        var own = await FillAsync(partner);
+        var other = await FillAsync(admin);
+        string OwnerIn(JsonNode row) => row["customer_id"]?.GetValue<string>() ?? row["id"]!.GetValue<string>();
+        var ownId = own["customer"].Split('/')[^1];
+        var otherId = other["customer"].Split('/')[^1];
+
+        foreach (var (name, path) in own)
+        {
+            var answer = await ReadAsync(partner, path);
+            Assert.True(answer is not null, name);
+        }
+
+        foreach (var list in (string[])["customers", "interactions", "cases", "orders", "invoices", "payments"])
+        {
+            var rows = (await ReadAsync(partner, $"v1/{list}?limit=100"))!["data"]!.AsArray();
+            Assert.Equal([ownId], rows.Select(r => OwnerIn(r!)).Distinct());
+        }
+
+        foreach (var (name, path) in other.Where(o => o.Key != "list"))
+        {
+            using var answer = await partner.GetAsync(path);
+            if (path.Contains("?customer_id=", StringComparison.Ordinal))
+            {
+                Assert.Empty(JsonNode.Parse(await answer.Content.ReadAsStringAsync())!["data"]!.AsArray());
+            }
+            else
+            {
+                Assert.True((int)answer.StatusCode == 404, $"{name}: {(int)answer.StatusCode}");
+            }
+        }
+
+        foreach (var (path, json) in new[]
+        {
+            ("v1/interactions", $$"""{"customer_id":"{{otherId}}","channel":"call","direction":"inbound","started_at":"2026-01-02T03:04:05Z"}"""),
+            ("v1/cases", $$"""{"customer_id":"{{otherId}}","type":"question","subject":"Where is it"}"""),
+            ("v1/payments", $$$"""{"customer_id":"{{{otherId}}}","paid_at":"2026-01-02T03:04:05Z","amount":{"amount_minor":390,"currency":"USD"},"method":"card","status":"succeeded"}"""),
+        })
+        {
+            using var content = new StringContent(json, System.Text.Encoding.UTF8, "application/json");
+            await (await partner.PostAsync(path, content)).ProblemAsync(422, "unknown_customer");
+        }
+
+        using var solve = new StringContent("""{"resolution":"Done"}""", System.Text.Encoding.UTF8, "application/json");
+        await (await partner.PostAsync($"{other["case"]}/solve", solve)).ProblemAsync(404, "not_found");
+    }
+
+    private static IEnumerable<string[]> Rows(string table) =>
+        table.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(r => r.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+
+    private Task<HttpClient> InRoleAsync(string role) =>
+        CreateAsync(new { name = role, roles = (string[])[role], scopes = Policy.Load(null).ScopesOf([role]), requests_per_minute = 100_000 });
+
+    private async Task<HttpClient> CreateAsync(object key)
+    {
+        using var admin = fixture.Platform.CreateClient("admin");
+        var created = await (await admin.PostAsJsonAsync("v1/keys", key)).OkAsync(201);
+        var client = fixture.Platform.CreateClient(null);
+        client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", created.GetProperty("key").GetString());
+        return client;
+    }
+
+    /// <summary>The code of the 403; null when the request was refused for something else, or not at all.</summary>
+    private static async Task<string?> CodeAsync(HttpClient caller, string path, string method, JsonElement operation)
+    {
+        var address = path[1..].Replace("{", "", StringComparison.Ordinal).Replace("}", "", StringComparison.Ordinal);
+        using var request = new HttpRequestMessage(HttpMethod.Parse(method), address);
+        if (operation.TryGetProperty("requestBody", out var body))
+        {
+            // Of another type it would be refused before anybody asks who it is.
+            request.Content = new StringContent("{}", System.Text.Encoding.UTF8, body.GetProperty("content").EnumerateObject().First().Name);
+        }
+
+        using var answer = await caller.SendAsync(request);
+        return (int)answer.StatusCode == 403 ? JsonNode.Parse(await answer.Content.ReadAsStringAsync())!["code"]!.GetValue<string>() : null;
+    }
+
+    /// <summary>One of everything, and where it is read.</summary>
+    private static async Task<Dictionary<string, string>> FillAsync(HttpClient admin)
+    {
+        async Task<string> PostAsync(string path, string json)
+        {
+            using var content = new StringContent(json, System.Text.Encoding.UTF8, "application/json");
+            using var answer = await admin.PostAsync(path, content);
+            var text = await answer.Content.ReadAsStringAsync();
+            Assert.True((int)answer.StatusCode == 201, text);
+            return JsonNode.Parse(text)!["id"]?.GetValue<string>() ?? "";
+        }
+
+        var customer = await PostAsync("v1/customers?allow_duplicate=true&reason=another+one", """
+            {"kind":"person","given_name":"Ada","family_name":"Matrix","birth_date":"1815-12-10","emails":[{"address":"ada.matrix@example.com"}],
+             "phones":[{"number":"+442079460123"}],"addresses":[{"lines":["12 St James's Sq"],"postal_code":"SW1Y 4JH","country":"GB"}],"attributes":{"shoe":38}}
+            """);
+        await PostAsync($"v1/customers/{customer}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form","wording":"Yes","ip":"192.0.2.7"}""");
+        var interaction = await PostAsync("v1/interactions", $$"""{"customer_id":"{{customer}}","channel":"call","direction":"inbound","started_at":"2026-01-02T03:04:05Z","subject":"Returns","body":"She wants it back","participants":["ada.matrix@example.com"]}""");
+        var it = await PostAsync("v1/cases", $$"""{"customer_id":"{{customer}}","type":"question","subject":"Where is it","description":"She asks where it is"}""");
+        await PostAsync($"v1/cases/{it}/messages", """{"direction":"inbound","body":"Where is it?","author":"ada.matrix@example.com"}""");
+        var order = await PostAsync("v1/orders", $$$"""{"customer_id":"{{{customer}}}","placed_at":"2026-01-02T03:04:05Z","lines":[{"sku":"CD-1","quantity":2,"unit_price":{"amount_minor":1195,"currency":"USD"}}],"total":{"amount_minor":2390,"currency":"USD"},"status":"completed"}""");
+        var invoice = await PostAsync("v1/invoices", $$$"""{"customer_id":"{{{customer}}}","number":"R-17","issued_at":"2026-01-02T03:04:05Z","total":{"amount_minor":2390,"currency":"USD"},"status":"open"}""");
+        var payment = await PostAsync("v1/payments", $$$"""{"customer_id":"{{{customer}}}","paid_at":"2026-01-02T03:04:05Z","amount":{"amount_minor":390,"currency":"USD"},"method":"card","status":"succeeded"}""");
+        var start = DateTime.UtcNow;
+        while ((await ReadAsync(admin, $"v1/customers/{customer}/timeline"))!["data"]!.AsArray().Count < 5)
+        {
+            Assert.True(DateTime.UtcNow - start < TimeSpan.FromSeconds(40), "The timeline is not full.");
+            await Task.Delay(200);
+        }
+
+        return new()
+        {
+            ["customer"] = $"v1/customers/{customer}",
+            ["list"] = "v1/customers?limit=1",
+            ["overview"] = $"v1/customers/{customer}/overview",
+            ["consents"] = $"v1/customers/{customer}/consents",
+            ["interaction"] = $"v1/interactions/{interaction}",
+            ["interactions"] = $"v1/interactions?customer_id={customer}",
+            ["timeline"] = $"v1/customers/{customer}/timeline?type=order",
+            ["case"] = $"v1/cases/{it}",
+            ["cases"] = $"v1/cases?customer_id={customer}",
+            ["order"] = $"v1/orders/{order}",
+            ["orders"] = $"v1/orders?customer_id={customer}",
+            ["invoice"] = $"v1/invoices/{invoice}",
+            ["payment"] = $"v1/payments/{payment}",
+            ["account"] = $"v1/customers/{customer}/account",
+        };
+    }
+
+    /// <summary>Null: 403.</summary>
+    private static async Task<JsonNode?> ReadAsync(HttpClient caller, string path)
+    {
+        using var answer = await caller.GetAsync(path);
+        var text = await answer.Content.ReadAsStringAsync();
+        Assert.True((int)answer.StatusCode is 200 or 403, text);
+        return (int)answer.StatusCode == 200 ? JsonNode.Parse(text) : null;
+    }
+
+    private static JsonNode? At(JsonNode node, string path) => path.Split('/').Aggregate<string, JsonNode?>(node, (at, step) =>
+        at is JsonArray list ? list.ElementAtOrDefault(int.Parse(step, System.Globalization.CultureInfo.InvariantCulture)) : at?[step]);
+}

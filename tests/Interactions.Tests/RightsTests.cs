@@ -1,0 +1,43 @@
+using System.Net;
+using Crm.Contracts;
+using Crm.Hosting.Auth;
+using Crm.Testing;
+
+namespace Interactions.Tests;
+
+public sealed class RightsTests(InteractionsFixture fixture)
+{
+    private static readonly CancellationToken Ct = TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task Who_may_not_write_notes_replaces_an_interaction_without_losing_them()
+    {
+        var customer = await fixture.CustomerAsync();
+        var path = $"/v1/interactions/by-external-id/phone/{Guid.NewGuid():n}";
+        string Body(string channel, string more) => $$"""{"customer_id":"{{customer}}","channel":"{{channel}}","direction":"inbound","started_at":"2026-03-01T10:00:00Z"{{more}}}""";
+        await fixture.Api.PutAsync(path, Body("call", ""","subject":"Wrong size","body":"She wants it back","participants":["bob@corp.example"]"""), Ct);
+        using var accounting = fixture.CreateClient("interactions", new TokenSubject("key_role", [Scopes.InteractionsRead, Scopes.InteractionsWrite], ["accounting"], []));
+
+        var refused = await accounting.PutAsync(path, Body("meeting", ""","body":"Nothing" """), Ct);
+        Assert.Equal((HttpStatusCode.Forbidden, "field_forbidden"), (refused.Status, refused.Code));
+        Assert.Equal(["/body field_forbidden"], refused.Errors);
+        var replaced = await accounting.PutAsync(path, Body("meeting", ""), Ct);
+        Assert.True(replaced.Status == HttpStatusCode.OK, $"{replaced}");
+        Assert.Null(replaced["body"]);
+        var whole = await fixture.Api.CallAsync(path, Ct);
+        Assert.Equal(
+            ("meeting", "Wrong size", "She wants it back", """["bob@corp.example"]"""),
+            ((string?)whole["channel"], (string?)whole["subject"], (string?)whole["body"], whole["participants"]!.ToJsonString()));
+    }
+
+    [Fact]
+    public async Task A_timeline_tells_what_happened_and_to_whom_may_not_know_not_what_was_said_or_paid()
+    {
+        var customer = await fixture.CustomerAsync();
+        await fixture.Api.PostAsync("/v1/interactions", $$"""{"customer_id":"{{customer}}","channel":"call","direction":"inbound","started_at":"2026-03-01T10:00:00Z","subject":"Wrong size"}""", Ct);
+        using var analyst = fixture.CreateClient("interactions", new TokenSubject("key_role", [Scopes.InteractionsRead], ["analyst"], []));
+        async Task<string?> SummaryAsync(HttpClient caller) => (string?)(await caller.CallAsync($"/v1/customers/{customer}/timeline", Ct)).Data[0]["summary"];
+        Assert.Equal("call, inbound: Wrong size", await SummaryAsync(fixture.Api));
+        Assert.Equal("interaction", await SummaryAsync(analyst));
+    }
+}
