@@ -81,7 +81,9 @@ public static class FieldRules
         new(ProblemCodes.FieldForbidden, "The caller's roles do not reach these fields; see errors.", errors);
 
     internal static string? GroupOf(JsonPropertyInfo property) =>
-        property.AttributeProvider?.GetCustomAttributes(typeof(FieldGroupAttribute), inherit: true) is [FieldGroupAttribute { Group: var group }, ..] ? group : null;
+        property.AttributeProvider?.GetCustomAttributes(typeof(FieldGroupAttribute), inherit: true) is [FieldGroupAttribute { Group: var group }, ..]
+            ? group
+            : FieldGroups.ByName.GetValueOrDefault(property.Name);
 
     private static void Restrict(JsonTypeInfo type)
     {
