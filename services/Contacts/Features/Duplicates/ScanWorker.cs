@@ -35,7 +35,7 @@ internal sealed partial class ScanWorker(NpgsqlDataSource dataSource, DuplicateS
         while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
-    /// <summary>One scan; false when there is nothing to do that is not done by another replica.</summary>
+    /// <summary>One scan; false when there is nothing to do that is not done by another replica, or it failed and has to wait.</summary>
     private async Task<bool> StepAsync(CancellationToken ct)
     {
         await using var connection = await dataSource.OpenConnectionAsync(ct);
@@ -62,14 +62,14 @@ internal sealed partial class ScanWorker(NpgsqlDataSource dataSource, DuplicateS
         {
             var (found, merged) = await scanner.RunAsync(id, full, ct);
             LogFinished(Contracts.Ids.DuplicateScan.Format(id), found, merged);
+            return true;
         }
         catch (Exception exception) when (!ct.IsCancellationRequested)
         {
             LogFailed(exception, Contracts.Ids.DuplicateScan.Format(id));
             await scanner.FailedAsync(id, giveUp: attempts + 1 >= MostAttempts, ct);
+            return false;
         }
-
-        return true;
     }
 
     [LoggerMessage(LogLevel.Information, "Scan {Id} is completed: {Found} pairs, {Merged} merged")]
