@@ -286,6 +286,24 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         Assert.Single(await OpenAsync(a));
     }
 
+    [Fact]
+    public async Task While_one_replica_scans_the_others_wait()
+    {
+        string path;
+        await using (var database = await fixture.DatabaseAsync("contacts"))
+        await using (var connection = await database.OpenConnectionAsync(Ct))
+        await using (var transaction = await connection.BeginTransactionAsync(Ct))
+        {
+            await using var turn = new NpgsqlCommand("SELECT pg_try_advisory_xact_lock(hashtextextended('duplicate scan', 0))", connection);
+            await Eventually.GetAsync(async () => (bool)(await turn.ExecuteScalarAsync(Ct))!, mine => mine, ct: Ct);
+            path = $"v1/duplicate-scans/{(await Api.PostAsync("v1/duplicate-scans", """{"mode":"full"}""", Ct))["id"]}";
+            await Task.Delay(TimeSpan.FromSeconds(3), Ct);
+            Assert.Equal("queued", (string?)(await Api.CallAsync(path, Ct))["status"]);
+        }
+
+        await Eventually.GetAsync(() => Api.CallAsync(path, Ct), s => (string?)s["status"] == "completed", ct: Ct);
+    }
+
     private static bool Has(JsonNode pair, string customer) => pair["customers"]!.AsArray().Any(c => (string?)c!["customer_id"] == customer);
 
     private async Task<IReadOnlyList<string?>> PairsAsync(string customer) => [.. (await OpenAsync(customer)).Select(p => (string?)p["id"]).Order(StringComparer.Ordinal)];
