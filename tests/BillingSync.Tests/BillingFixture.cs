@@ -60,7 +60,7 @@ public sealed class BillingFixture : ServicesFixture
     /// <summary>A new customer of Contacts; BillingSync may not have heard of them yet.</summary>
     public async Task<string> CreateCustomerAsync()
     {
-        var customer = await Contacts.SendJsonAsync(HttpMethod.Post, "/v1/customers", $$"""{"kind":"person","given_name":"Test {{Guid.NewGuid():n}}"}""", HttpStatusCode.Created);
+        var customer = await Contacts.SendJsonAsync(HttpMethod.Post, "/v1/customers", $$"""{"kind":"person","given_name":"Test {{Guid.NewGuid():n}}","source":{"type":"enquiry"} }""", HttpStatusCode.Created);
         return (string)customer["id"]!;
     }
 

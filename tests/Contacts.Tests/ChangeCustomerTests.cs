@@ -46,7 +46,7 @@ public sealed class ChangeCustomerTests(ContactsFixture fixture) : ContactsTest(
     [Fact]
     public async Task A_patch_that_would_make_the_record_invalid_is_refused()
     {
-        var customer = await CreateAsync("""{"kind":"person","given_name":"Only"}""");
+        var customer = await CreateAsync("""{"kind":"person","given_name":"Only","source":{"type":"enquiry"}}""");
         var (response, problem) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{customer["id"]}", """{"given_name":null}""", ("If-Match", "*"));
         AssertProblem(response, problem, 400, "validation_failed", "/given_name");
         var (unknown, body) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{customer["id"]}", """{"version":7}""", ("If-Match", "*"));
@@ -57,7 +57,7 @@ public sealed class ChangeCustomerTests(ContactsFixture fixture) : ContactsTest(
     public async Task An_upsert_says_created_then_unchanged_then_updated()
     {
         var path = $"/v1/customers/by-external-id/shop/{Unique()}";
-        var (first, created) = await SendAsync(HttpMethod.Put, path, """{"kind":"person","given_name":"Una","lifecycle":"enquiry"}""");
+        var (first, created) = await SendAsync(HttpMethod.Put, path, """{"kind":"person","given_name":"Una","lifecycle":"enquiry","source":{"type":"enquiry"}}""");
         Assert.Equal((HttpStatusCode.Created, "created"), (first.StatusCode, (string?)created["result"]));
         var (_, unchanged) = await SendAsync(HttpMethod.Put, path, """{"kind":"person","given_name":"Una"}""");
         Assert.Equal("unchanged", (string?)unchanged["result"]);
@@ -72,7 +72,7 @@ public sealed class ChangeCustomerTests(ContactsFixture fixture) : ContactsTest(
     public async Task Parallel_upserts_of_one_external_id_make_one_row()
     {
         var path = $"/v1/customers/by-external-id/shop/{Unique()}";
-        var answers = await Task.WhenAll(Enumerable.Range(0, 30).Select(_ => SendAsync(HttpMethod.Put, path, """{"kind":"person","given_name":"Par"}""")));
+        var answers = await Task.WhenAll(Enumerable.Range(0, 30).Select(_ => SendAsync(HttpMethod.Put, path, """{"kind":"person","given_name":"Par","source":{"type":"enquiry"}}""")));
         Assert.Single(answers.Select(a => (string?)a.Body["id"]).Distinct());
         Assert.Single(answers, a => (string?)a.Body["result"] == "created");
     }

@@ -49,7 +49,7 @@ public abstract class ContactsTest(ContactsFixture fixture)
     }
 
     protected Task<JsonNode> CreatePersonAsync(string given = "Ada", string family = "Byron", string? email = null) =>
-        CreateAsync($$$"""{"kind":"person","given_name":"{{{given}}}","family_name":"{{{family}}}","emails":[{"address":"{{{email ?? NewEmail()}}}"}]}""");
+        CreateAsync($$$"""{"kind":"person","given_name":"{{{given}}}","family_name":"{{{family}}}","emails":[{"address":"{{{email ?? NewEmail()}}}"}],"source":{"type":"enquiry"}}""");
 
     protected static void AssertProblem(HttpResponseMessage response, JsonNode body, int status, string code, string? pointer = null)
     {

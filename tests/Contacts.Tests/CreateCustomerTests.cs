@@ -27,7 +27,7 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
     [Fact]
     public async Task Of_fifty_identical_creates_at_once_one_makes_a_row_and_the_others_name_it()
     {
-        var body = $$$"""{"kind":"person","given_name":"Fifty","emails":[{"address":"{{{NewEmail()}}}"}]}""";
+        var body = $$$"""{"kind":"person","given_name":"Fifty","emails":[{"address":"{{{NewEmail()}}}"}],"source":{"type":"enquiry"}}""";
         var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => SendAsync(HttpMethod.Post, "/v1/customers", body)));
         var created = Assert.Single(answers, a => a.Response.StatusCode == HttpStatusCode.Created);
         Assert.All(answers.Where(a => a.Response.StatusCode != HttpStatusCode.Created), a =>
@@ -42,7 +42,7 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
     {
         var email = NewEmail();
         await CreatePersonAsync("Father", "Smith", email);
-        var same = $$$"""{"kind":"person","given_name":"Son","emails":[{"address":"{{{email.ToUpperInvariant()}}}"}]}""";
+        var same = $$$"""{"kind":"person","given_name":"Son","emails":[{"address":"{{{email.ToUpperInvariant()}}}"}],"source":{"type":"enquiry"}}""";
         var (refused, problem) = await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true", same);
         AssertProblem(refused, problem, 400, "invalid_parameter", "reason");
         var (forced, _) = await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=they+share+a+mailbox", same);
@@ -53,7 +53,7 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
     public async Task A_create_with_a_taken_external_id_names_the_record_that_has_it()
     {
         var id = Unique();
-        var body = $$$"""{"kind":"organization","name":"Acme","external_ids":[{"system":"erp","id":"{{{id}}}"}]}""";
+        var body = $$$"""{"kind":"organization","name":"Acme","external_ids":[{"system":"erp","id":"{{{id}}}"}],"source":{"type":"enquiry"}}""";
         var first = await CreateAsync(body);
         var (response, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", body);
         AssertProblem(response, problem, 409, "already_exists", "/external_ids/0");
@@ -64,7 +64,7 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
     public async Task Fifty_requests_under_one_idempotency_key_make_one_row_and_get_fifty_equal_answers()
     {
         var key = Unique();
-        var body = $$$"""{"kind":"person","given_name":"Once","emails":[{"address":"{{{NewEmail()}}}"}]}""";
+        var body = $$$"""{"kind":"person","given_name":"Once","emails":[{"address":"{{{NewEmail()}}}"}],"source":{"type":"enquiry"}}""";
         var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => SendAsync(HttpMethod.Post, "/v1/customers", body, ("Idempotency-Key", key))));
         Assert.All(answers, a => Assert.Equal(HttpStatusCode.Created, a.Response.StatusCode));
         Assert.Single(answers.Select(a => a.Body.ToJsonString()).Distinct());

@@ -12,7 +12,7 @@ public sealed class FindCustomerTests(ContactsFixture fixture) : ContactsTest(fi
         var expected = new HashSet<string>();
         for (var i = 0; i < 30; i++)
         {
-            expected.Add((string)(await CreateAsync($$"""{"kind":"person","given_name":"P{{i}}","department":"{{department}}"}"""))["id"]!);
+            expected.Add((string)(await CreateAsync($$"""{"kind":"person","given_name":"P{{i}}","department":"{{department}}","source":{"type":"enquiry"} }"""))["id"]!);
         }
 
         var seen = new List<string>();
@@ -23,7 +23,7 @@ public sealed class FindCustomerTests(ContactsFixture fixture) : ContactsTest(fi
             seen.AddRange(page["data"]!.AsArray().Select(c => (string)c!["id"]!));
             cursor = (string?)page["next_cursor"];
             Assert.Equal(cursor is not null, (bool)page["has_more"]!);
-            await CreateAsync($$"""{"kind":"person","given_name":"Late","department":"{{department}}"}""");
+            await CreateAsync($$"""{"kind":"person","given_name":"Late","department":"{{department}}","source":{"type":"enquiry"} }""");
         }
         while (cursor is not null);
         Assert.Equal(seen.Count, seen.Distinct().Count());
@@ -53,7 +53,7 @@ public sealed class FindCustomerTests(ContactsFixture fixture) : ContactsTest(fi
         var phone = $"+4420{Random.Shared.Next(10_000_000, 99_999_999)}";
         var customer = await CreateAsync($$"""
             {"kind":"person","given_name":"Zoë","family_name":"{{family}}","emails":[{"address":"{{email}}"}],"phones":[{"number":"{{phone}}"}],
-             "external_ids":[{"system":"shop","id":"{{external}}"}]}
+             "external_ids":[{"system":"shop","id":"{{external}}"}],"source":{"type":"enquiry"} }
             """);
         foreach (var q in new[] { "zoe quack", family[..8].ToUpperInvariant(), family.Replace("ck", "k", StringComparison.Ordinal), email.ToUpperInvariant(), phone, external })
         {
@@ -68,7 +68,7 @@ public sealed class FindCustomerTests(ContactsFixture fixture) : ContactsTest(fi
     {
         var email = NewEmail();
         var phone = $"+4420{Random.Shared.Next(10_000_000, 99_999_999)}";
-        var customer = await CreateAsync($$"""{"kind":"person","given_name":"Ex","emails":[{"address":"{{email}}"}],"phones":[{"number":"{{phone}}"}]}""");
+        var customer = await CreateAsync($$"""{"kind":"person","given_name":"Ex","emails":[{"address":"{{email}}"}],"phones":[{"number":"{{phone}}"}],"source":{"type":"enquiry"} }""");
         foreach (var query in new[] { $"email={email}", $"phone={Uri.EscapeDataString(phone)}" })
         {
             var (_, found) = await SendAsync(HttpMethod.Get, $"/v1/customers?{query}");

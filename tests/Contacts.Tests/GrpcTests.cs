@@ -12,7 +12,7 @@ public sealed class GrpcTests(ContactsFixture fixture) : ContactsTest(fixture)
         var phone = $"+4420{Random.Shared.Next(10_000_000, 99_999_999)}";
         var customer = await CreateAsync($$"""
             {"kind":"person","given_name":"Re","family_name":"Solve","emails":[{"address":"{{email}}"}],"phones":[{"number":"{{phone}}"}],
-             "external_ids":[{"system":"shop","id":"{{external}}"}]}
+             "external_ids":[{"system":"shop","id":"{{external}}"}],"source":{"type":"enquiry"} }
             """);
         var requests = new[]
         {

@@ -78,7 +78,7 @@ public sealed class WholePlatformTests(PlatformFixture fixture)
     public async Task A_service_that_hangs_or_is_away_leaves_its_part_and_the_rest_is_answered()
     {
         using var client = fixture.Platform.CreateClient();
-        var created = await (await client.PostAsJsonAsync("v1/customers", new { kind = "person", given_name = "Ada", family_name = "Byron", emails = new[] { new { address = "ada.overview@example.com" } } })).OkAsync(201);
+        var created = await (await client.PostAsJsonAsync("v1/customers", new { kind = "person", given_name = "Ada", family_name = "Byron", emails = new[] { new { address = "ada.overview@example.com" } }, source = new { type = "enquiry" } })).OkAsync(201);
         var path = $"v1/customers/{created.GetProperty("id").GetString()}/overview";
         await UntilAsync(client, path, o => Parts.All(p => Status(o, p) == "ok"));
 

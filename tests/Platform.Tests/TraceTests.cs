@@ -11,7 +11,7 @@ public sealed class TraceTests(TracedPlatform fixture)
         var ct = TestContext.Current.CancellationToken;
         using var partner = fixture.Platform.CreateClient();
         var (trace, caller) = (Guid.NewGuid().ToString("n"), Guid.NewGuid().ToString("n")[..16]);
-        using var request = new HttpRequestMessage(HttpMethod.Post, "v1/customers") { Content = JsonContent.Create(new { kind = "person", given_name = "Traced" }) };
+        using var request = new HttpRequestMessage(HttpMethod.Post, "v1/customers") { Content = JsonContent.Create(new { kind = "person", given_name = "Traced", source = new { type = "enquiry" } }) };
         request.Headers.Add("traceparent", $"00-{trace}-{caller}-01");
         using var response = await partner.SendAsync(request, ct);
         Assert.Equal(201, (int)response.StatusCode);

@@ -3,6 +3,7 @@ using Crm.Contacts.Domain.Merges;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
+using Crm.Hosting.Web;
 
 namespace Crm.Contacts.Domain;
 
@@ -114,8 +115,14 @@ internal sealed class Customer : IAggregate
     public List<CustomerIdentifier> Identifiers { get; private set; } = [];
     public List<ExternalId> ExternalIds { get; private set; } = [];
 
+    /// <exception cref="ProblemException">422 when the input does not say how the customer was won.</exception>
     public static Customer Register(CustomerInput input, DateTimeOffset now)
     {
+        if (input.Source is null)
+        {
+            throw new ProblemException(ProblemCodes.Unprocessable, "Say how the customer was won: a new customer has a source.", new FieldError("/source", "required"));
+        }
+
         var customer = new Customer { Id = Guid.CreateVersion7(now), CreatedAt = now };
         customer.Take(input);
         customer.Version = 1;

@@ -56,7 +56,7 @@ public sealed record CustomerInput : IValidatableObject
     /// <summary>Default <c>prospect</c>.</summary>
     public Lifecycle? Lifecycle { get; init; }
 
-    /// <summary>How the customer was won.</summary>
+    /// <summary>How the customer was won; a new customer has one.</summary>
     public Source? Source { get; init; }
 
     /// <summary>The department that owns the record.</summary>

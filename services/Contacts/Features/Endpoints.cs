@@ -2,6 +2,7 @@ using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Merges;
+using Crm.Contacts.Features.Reports;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
@@ -62,6 +63,8 @@ internal static class Endpoints
         blocked.MapGet("/", BlockIdentifiers.List).RequireScope(Scopes.MergesRead).WithName("listBlockedIdentifiers").WithQuery(PageRequest.Parameters);
         blocked.MapGet("/{id}", BlockIdentifiers.Read).RequireScope(Scopes.MergesRead).WithName("readBlockedIdentifier");
         blocked.MapDelete("/{id}", BlockIdentifiers.Delete).RequireScope(Scopes.MergesWrite).WithName("unblockIdentifier");
+        app.MapGet("/v1/reports/acquisition-sources", ReportAcquisitionSources.Handle).RequireScope(Scopes.CustomersRead).WithName("reportAcquisitionSources").WithTags("reports")
+            .WithQuery(ReportAcquisitionSources.Parameters);
 
         app.MapPost("/v1/merge-previews", PreviewMerge.Handle).RequireScope(Scopes.MergesWrite).WithName("previewMerge").WithTags("merges");
         var merges = app.MapGroup("/v1/merges").WithTags("merges");

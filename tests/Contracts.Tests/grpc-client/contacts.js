@@ -45,13 +45,13 @@ const ada = await send('POST', '/v1/customers', {
   kind: 'person', given_name: 'Ada', family_name: 'Byron', birth_date: '1815-12-10', locale: 'en-GB', time_zone: 'Europe/London',
   emails: [{ address: 'ada@example.com', type: 'work', primary: true }], phones: [{ number: '+442079460000', type: 'mobile' }],
   addresses: [{ lines: ["12 St James's Sq"], city: 'London', postal_code: 'SW1Y 4JH', country: 'GB' }],
-  external_ids: [{ system: 'shop', id: '4711' }], attributes: { newsletter_topic: 'maths' },
+  external_ids: [{ system: 'shop', id: '4711' }], attributes: { newsletter_topic: 'maths' }, source: { type: 'enquiry' },
 });
 const twin = await send('POST', '/v1/customers?allow_duplicate=true&reason=twins', {
-  kind: 'person', given_name: 'Zoë', family_name: 'Łoś', emails: [{ address: 'shared@example.com', type: 'work', primary: true }],
+  kind: 'person', given_name: 'Zoë', family_name: 'Łoś', emails: [{ address: 'shared@example.com', type: 'work', primary: true }], source: { type: 'enquiry' },
 });
 await send('POST', '/v1/customers?allow_duplicate=true&reason=twins', {
-  kind: 'person', given_name: 'Ida', family_name: 'Łoś', emails: [{ address: 'shared@example.com', type: 'work', primary: true }],
+  kind: 'person', given_name: 'Ida', family_name: 'Łoś', emails: [{ address: 'shared@example.com', type: 'work', primary: true }], source: { type: 'enquiry' },
 });
 await send('POST', `/v1/customers/${ada.id}/consents`, {
   channel: 'email', purpose: 'marketing', state: 'granted', legal_basis: 'consent', source: 'form', wording: 'Yes, write to me.', at: '2026-01-02T03:04:05Z',
@@ -61,7 +61,7 @@ let next = 0;
 await Promise.all(Array.from({ length: 8 }, async () => {
   while (next < 600) {
     const i = next++;
-    await send('PUT', `/v1/customers/by-external-id/load/${i}`, { kind: 'organization', name: `Organization ${i}` });
+    await send('PUT', `/v1/customers/by-external-id/load/${i}`, { kind: 'organization', name: `Organization ${i}`, source: { type: 'import' } });
   }
 }));
 
