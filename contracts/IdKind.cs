@@ -35,6 +35,10 @@ public sealed class IdKind(string prefix)
     [return: NotNullIfNotNull(nameof(id))]
     public string? Format(Guid? id) => id is { } value ? Format(value) : null;
 
+    /// <summary>For what an event of another service says.</summary>
+    /// <exception cref="FormatException">It is not such an id.</exception>
+    public Guid Parse(string text) => TryParse(text, out var id) ? id : throw new FormatException($"'{text}' is not an id of kind {Prefix}.");
+
     /// <summary>False for anything that <see cref="Format(Guid)"/> would not write, upper case included.</summary>
     public bool TryParse([NotNullWhen(true)] string? text, out Guid id)
     {

@@ -15,6 +15,8 @@ public static class Ids
     /// <summary>An entry of a record's history.</summary>
     public static readonly IdKind History = new("his");
 
+    public static readonly IdKind LifecycleChange = new("lif");
+
     public static readonly IdKind Interaction = new("int");
 
     public static readonly IdKind Segment = new("seg");

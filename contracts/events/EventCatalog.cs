@@ -28,7 +28,7 @@ public static class EventCatalog
         Route<CustomersMerged>("customer.merged", Queues.CustomerCopies),
         Route<MergeUndone>("customer.unmerged", Queues.CustomerCopies),
         Route<InteractionLogged>("interaction.logged", [Queues.CampaignsCustomerFacts]),
-        Route<OrderRecorded>("order.recorded", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts]),
+        Route<OrderRecorded>("order.recorded", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts, Queues.ContactsOrders]),
         Route<InvoiceRecorded>("invoice.recorded", [Queues.InteractionsTimeline]),
         Route<PaymentRecorded>("payment.recorded", [Queues.InteractionsTimeline]),
         Route<CaseChanged>("case.changed", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts]),
@@ -73,6 +73,9 @@ public static class Queues
     public const string CampaignsCustomerFacts = "crm.campaigns.customer-facts";
     public const string CampaignsConsentMails = "crm.campaigns.consent-mails";
     public const string ContactsConsentStatements = "crm.contacts.consent-statements";
+
+    /// <summary>Orders, which move the lifecycle.</summary>
+    public const string ContactsOrders = "crm.contacts.orders";
 
     /// <summary>What the services did for a merge or its undo.</summary>
     public const string ContactsMergeReceipts = "crm.contacts.merge-receipts";

@@ -10,12 +10,15 @@ namespace Crm.Hosting.Audit;
 
 public static class AuditTrail
 {
+    /// <summary>Who changes something: the caller of the present request, or the service itself.</summary>
+    public static string Actor(this CrmDbContext db) =>
+        db.GetService<IHttpContextAccessor>().HttpContext?.User.Subject() ?? $"svc:{db.GetService<ServiceName>().Value}";
+
     /// <summary>Adds an entry for the caller of the present request, or for the service itself; saved with the change.</summary>
     /// <param name="action">What happened, in the past tense: <c>created</c>, <c>updated</c>, <c>revoked</c>.</param>
     /// <param name="changes">See <see cref="AuditChanges.Between"/>.</param>
     public static void Audit(this CrmDbContext db, string action, string recordType, Guid recordId, Guid? customerId, JsonObject changes) => db.Add(db.Compose(
-        action, recordType, recordId, customerId, changes,
-        db.GetService<IHttpContextAccessor>().HttpContext?.User.Subject() ?? $"svc:{db.GetService<ServiceName>().Value}"));
+        action, recordType, recordId, customerId, changes, db.Actor()));
 
     /// <summary>Many entries at once inside the transaction at hand, for work that a service does for somebody who asked for it earlier.</summary>
     public static async Task AuditAsync(

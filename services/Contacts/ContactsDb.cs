@@ -22,6 +22,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<Consent> Consents => Set<Consent>();
     public DbSet<CurrentConsent> CurrentConsents => Set<CurrentConsent>();
     public DbSet<ConsentConfirmation> ConsentConfirmations => Set<ConsentConfirmation>();
+    public DbSet<LifecycleChange> LifecycleChanges => Set<LifecycleChange>();
+    public DbSet<PlacedOrder> PlacedOrders => Set<PlacedOrder>();
     public DbSet<Import> Imports => Set<Import>();
     public DbSet<SavedMapping> ImportMappings => Set<SavedMapping>();
     public DbSet<Merge> Merges => Set<Merge>();
@@ -33,6 +35,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<CustomerKind>();
         configurationBuilder.EnumAsWord<CustomerState>();
         configurationBuilder.EnumAsWord<Lifecycle>();
+        configurationBuilder.EnumAsWord<LifecycleCause>();
         configurationBuilder.EnumAsWord<SourceType>();
         configurationBuilder.EnumAsWord<Tier>();
         configurationBuilder.EnumAsWord<ConsentChannel>();
@@ -65,6 +68,17 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             customer.HasQueryFilter(c => AllRows || RowDepartments.Contains(c.Department!) || EF.Functions.JsonContains(c.Attributes, RowAttributes!));
             customer.HasMany(c => c.Identifiers).WithOne().HasForeignKey(i => i.CustomerId);
             customer.HasMany(c => c.ExternalIds).WithOne().HasForeignKey(e => e.CustomerId);
+            customer.HasMany(c => c.LifecycleChanges).WithOne().HasForeignKey(l => l.CustomerId);
+        });
+        modelBuilder.Entity<LifecycleChange>(change =>
+        {
+            change.ToTable("lifecycle_changes");
+            change.Property(l => l.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<PlacedOrder>(order =>
+        {
+            order.ToTable("placed_orders");
+            order.Property(o => o.Id).ValueGeneratedNever();
         });
         modelBuilder.Entity<CustomerIdentifier>(identifier =>
         {

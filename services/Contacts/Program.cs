@@ -3,6 +3,7 @@ using Crm.Contacts.Consumers;
 using Crm.Contacts.Features;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Imports;
+using Crm.Contacts.Features.Lifecycles;
 using Crm.Contacts.Features.Merges;
 using Crm.Hosting;
 
@@ -11,9 +12,11 @@ builder.AddCrmService<ContactsDb>("contacts", bus =>
 {
     bus.Consume<EnterConsentStatements>("consent-statements");
     bus.Consume<CollectMergeReceipts>("merge-receipts");
+    bus.Consume<FollowOrders>("orders");
 });
 builder.AddMerges();
 builder.AddDuplicates();
+builder.AddLifecycle();
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();
 builder.Services.AddSingleton<ImportSignal>();

@@ -7,4 +7,6 @@ namespace Contacts.Tests;
 public sealed class ContactsFixture : ServicesFixture
 {
     protected override IReadOnlyCollection<string> Only => ["contacts"];
+
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string> { ["Lifecycle__SweepSeconds"] = "1" };
 }

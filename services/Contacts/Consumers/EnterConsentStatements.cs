@@ -19,7 +19,7 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
     {
         var (stated, ct) = (context.Message, context.CancellationToken);
         var pending = stated.ConfirmsId is null ? null : await FindPendingAsync(stated, ct);
-        if ((stated.ConfirmsId is not null && pending is null) || await HoldCustomerAsync(Key(Ids.Customer, stated.CustomerId), ct) is not { } customerId)
+        if ((stated.ConfirmsId is not null && pending is null) || await HoldCustomerAsync(Ids.Customer.Parse(stated.CustomerId), ct) is not { } customerId)
         {
             return;
         }
@@ -50,7 +50,7 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
     /// <summary>The statement that is confirmed; null when it was confirmed before, or too late.</summary>
     private async Task<Consent?> FindPendingAsync(ConsentStated stated, CancellationToken ct)
     {
-        var key = Key(Ids.Consent, stated.ConfirmsId!);
+        var key = Ids.Consent.Parse(stated.ConfirmsId!);
         var found = await db.ConsentConfirmations.FromSql($"SELECT * FROM consent_confirmations WHERE consent_id = {key} FOR UPDATE").ToListAsync(ct);
         return found is [var confirmation] && confirmation.Confirm(stated.At)
             ? await db.Consents.AsNoTracking().FirstAsync(c => c.Id == key, ct)
@@ -63,6 +63,4 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
         var root = await db.HoldRootAsync(id, ct);
         return await db.Customers.AnyAsync(c => c.Id == root && c.State == CustomerState.Active, ct) ? root : null;
     }
-
-    private static Guid Key(IdKind kind, string id) => kind.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not an id of kind {kind.Prefix}.");
 }

@@ -115,8 +115,11 @@ internal sealed class Customer : IAggregate
     public List<CustomerIdentifier> Identifiers { get; private set; } = [];
     public List<ExternalId> ExternalIds { get; private set; } = [];
 
+    /// <summary>Not read with the customer: new steps only.</summary>
+    public List<LifecycleChange> LifecycleChanges { get; private set; } = [];
+
     /// <exception cref="ProblemException">422 when the input does not say how the customer was won.</exception>
-    public static Customer Register(CustomerInput input, DateTimeOffset now)
+    public static Customer Register(CustomerInput input, string actor, DateTimeOffset now)
     {
         if (input.Source is null)
         {
@@ -127,11 +130,12 @@ internal sealed class Customer : IAggregate
         customer.Take(input);
         customer.Version = 1;
         customer.UpdatedAt = now;
+        customer.LifecycleChanges.Add(LifecycleChange.To(customer, from: null, LifecycleCause.Created, actor, now));
         return customer;
     }
 
     /// <summary>Takes the new state whole; the names of the API fields that changed, none when nothing did.</summary>
-    public IReadOnlyList<string> Change(CustomerInput input, DateTimeOffset now)
+    public IReadOnlyList<string> Change(CustomerInput input, string actor, DateTimeOffset now)
     {
         var before = ToInput();
         var after = input.Normalized();
@@ -140,11 +144,39 @@ internal sealed class Customer : IAggregate
         {
             Layers = Layers?.Add(EditLayer.Between(before, after, now));
             Take(after);
-            Version++;
-            UpdatedAt = now;
+            Advance(now);
+            if (before.Lifecycle != Lifecycle)
+            {
+                LifecycleChanges.Add(LifecycleChange.To(this, before.Lifecycle, LifecycleCause.Edited, actor, now));
+            }
         }
 
         return changed;
+    }
+
+    /// <summary>A rule found that the lifecycle is another one; false when it is this one already.</summary>
+    public bool Move(Lifecycle to, DateTimeOffset now)
+    {
+        if (Lifecycle == to)
+        {
+            return false;
+        }
+
+        Lifecycle = to;
+        Advance(now);
+        return true;
+    }
+
+    /// <summary>After a merge or its undo, which have advanced the version: what the steps of all members come to.</summary>
+    public void SettleLifecycle(Lifecycle held) => Lifecycle = held;
+
+    /// <summary>At a merge somebody chose whose lifecycle goes on; <paramref name="held"/> would have.</summary>
+    public void KeepChosenLifecycle(Lifecycle held, Guid mergeId, string actor, DateTimeOffset now)
+    {
+        if (Lifecycle != held)
+        {
+            LifecycleChanges.Add(LifecycleChange.To(this, held, LifecycleCause.Merge, actor, now, mergeId: mergeId));
+        }
     }
 
     /// <summary>Its import was undone: only the id and what was counted by it stay.</summary>

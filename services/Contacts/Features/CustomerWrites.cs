@@ -58,7 +58,7 @@ internal static class CustomerWrites
 
     public static Customer Register(this ContactsDb db, CustomerInput input, DateTimeOffset now)
     {
-        var customer = Customer.Register(input.InRows(), now);
+        var customer = Customer.Register(input.InRows(), db.Actor(), now);
         db.Customers.Add(customer);
         db.Audit("created", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(null, customer.ToInput()));
         db.Publish(customer, new CustomerRegistered(customer.Snapshot()));
@@ -70,7 +70,7 @@ internal static class CustomerWrites
     {
         OwnershipRules.RequireDepartment(customer);
         var before = customer.ToInput();
-        var changed = customer.Change(input.InRows(), now);
+        var changed = customer.Change(input.InRows(), db.Actor(), now);
         if (changed.Count == 0)
         {
             return false;

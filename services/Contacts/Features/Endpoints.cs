@@ -1,6 +1,7 @@
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
+using Crm.Contacts.Features.Lifecycles;
 using Crm.Contacts.Features.Merges;
 using Crm.Contacts.Features.Reports;
 using Crm.Contracts;
@@ -28,6 +29,8 @@ internal static class Endpoints
         var history = customers.MapGroup("/{id}/history").WithTags("history");
         history.MapGet("/", ReadHistory.Handle).RequireScope(Scopes.CustomersRead).WithName("readHistory").WithQuery([.. PageRequest.Parameters, "field"]);
         history.MapPost("/{entry}/restore", RestoreFields.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreFields").Produces<CustomerView>();
+
+        customers.MapGet("/{id}/lifecycle", ReadLifecycle.Handle).RequireScope(Scopes.CustomersRead).WithName("readLifecycle").WithTags("lifecycle").WithQuery(PageRequest.Parameters);
 
         var consents = customers.MapGroup("/{id}/consents").WithTags("consents");
         consents.MapPost("/", RecordConsent.Handle).RequireScope(Scopes.ConsentsWrite).WithName("recordConsent");

@@ -219,14 +219,14 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
 
                 if (existing is null)
                 {
-                    row.Customer = Customer.Register(input, now);
+                    row.Customer = Customer.Register(input, Import.Actor, now);
                     row.Outcome = ImportOutcome.Created;
                     row.Audit = Import.DryRun ? null : AuditChanges.Between(null, row.Customer.ToInput());
                 }
                 else
                 {
                     row.Customer = existing;
-                    var changed = existing.Change(input, now);
+                    var changed = existing.Change(input, Import.Actor, now);
                     row.Outcome = changed.Count > 0 ? ImportOutcome.Updated : ImportOutcome.Unchanged;
                     row.Changed = changed;
                     row.Audit = changed.Count > 0 && !Import.DryRun ? AuditChanges.Between(before, existing.ToInput()) : null;
@@ -337,6 +337,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
         {
             await db.PublishAsync(events, ct);
             await db.CopyAsync(created, ct);
+            await db.CopyAsync([.. created.SelectMany(c => c.LifecycleChanges)], ct);
             await db.CopyAsync("customer_identifiers", IdentifierColumns, created.SelectMany(c => c.Identifiers.Select(i => (object?[])[i.Kind, i.Value, c.Id])), ct);
             await db.CopyAsync("external_ids", ExternalIdColumns, created.SelectMany(c => c.ExternalIds.Select(e => (object?[])[e.System, e.Value, c.Id])), ct);
         }
@@ -386,7 +387,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
                 audit.Add(("removed", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(was, customer.ToInput())));
             }
             else if (outcome == UndoOutcome.Restored
-                && customer.Change(JsonSerializer.Deserialize<CustomerInput>(one.Before!, JsonDefaults.Options)!, now) is { Count: > 0 } changed)
+                && customer.Change(JsonSerializer.Deserialize<CustomerInput>(one.Before!, JsonDefaults.Options)!, Import.UndoAskedBy!, now) is { Count: > 0 } changed)
             {
                 db.Publish(customer, new CustomerUpdated(customer.Snapshot(), changed));
                 audit.Add(("restored", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(was, customer.ToInput())));

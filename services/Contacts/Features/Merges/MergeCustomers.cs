@@ -1,5 +1,6 @@
 using System.ComponentModel.DataAnnotations;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
@@ -102,7 +103,17 @@ internal static class MergeCustomers
         preview.MergeId = merge.Id;
         var externalIds = absorbed.Sum(c => c.ExternalIds.Count);
         var before = customers.Values.ToDictionary(c => c.Id, c => c.ToInput());
+        var held = (await db.HeldLifecycleAsync(survivor.Id, ids, ct))?.ToState ?? survivor.Lifecycle;
         survivor.Absorb(absorbed, new(merge.Id, now, MergePlan.Order(absorbed, options), preview.Choices));
+        if (preview.Choices.ContainsKey("lifecycle"))
+        {
+            survivor.KeepChosenLifecycle(held, merge.Id, actor, now);
+        }
+        else
+        {
+            survivor.SettleLifecycle(held);
+        }
+
         db.Merges.Add(merge);
         foreach (var customer in customers.Values)
         {
@@ -111,14 +122,14 @@ internal static class MergeCustomers
 
         await db.SaveChangesAsync(ct);
 
-        var consents = await db.Consents.Where(c => absorbedIds.Contains(c.CustomerId))
-            .ExecuteUpdateAsync(s => s.SetProperty(c => c.CustomerId, survivor.Id), ct);
+        var counts = await MergedRows.MoveAsync(db, [.. absorbedIds], survivor.Id, ct);
+        counts["external_ids"] = externalIds;
         await db.ReplayConsentsAsync([survivor.Id], now, ct);
         merge.Take(new()
         {
             Phase = MergePhase.Merge,
             Service = "contacts",
-            Counts = new() { ["consents"] = consents, ["external_ids"] = externalIds },
+            Counts = counts,
             StayedCounts = [],
             Stayed = [],
             At = now,

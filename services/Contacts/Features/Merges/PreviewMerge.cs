@@ -5,7 +5,9 @@ using System.Text;
 using System.Text.Json;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -83,6 +85,11 @@ internal static class PreviewMerge
         var now = clock.GetUtcNow();
         var layer = new MergeLayer(Guid.Empty, now, MergePlan.Order(absorbed, options.Value), choices);
         var (fields, origins) = MergePlan.Preview(survivor, absorbed, layer, options.Value);
+        if (!choices.ContainsKey("lifecycle") && await db.HeldLifecycleAsync(survivorId, [.. customers.Keys], ct) is { } held)
+        {
+            origins["lifecycle"] = new(held.ToState.ToWord(), [Ids.Customer.Format(held.CustomerId)], held.CustomerId == survivorId ? FieldRule.Survivor : FieldRule.MostRecent);
+        }
+
         await RequireValidAsync(fields, validation, ct);
 
         var (services, blockers) = await impact.AskAsync(survivorId, absorbedIds, ct);
@@ -146,7 +153,7 @@ internal static class PreviewMerge
 
     private static async Task<ServiceImpact> OwnImpactAsync(ContactsDb db, List<Guid> absorbed, CancellationToken ct) => new("contacts", PartStatus.Ok,
     [
-        new("consents", await db.Consents.LongCountAsync(c => absorbed.Contains(c.CustomerId), ct), 0),
+        .. (await MergedRows.CountAsync(db, [.. absorbed], ct)).Select(t => new RowCountView(t.Key, t.Value, 0)),
         new("external_ids", await db.ExternalIds.LongCountAsync(e => absorbed.Contains(e.CustomerId), ct), 0),
     ]);
 }

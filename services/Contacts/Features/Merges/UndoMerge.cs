@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
@@ -88,43 +89,42 @@ internal static class UndoMerge
             customer.Refold(index == 0 ? merge.Id : null, members, lost, now);
         }
 
+        merge.BeginUndo(reason, actor, kept, now);
+        await db.SaveChangesAsync(ct);
+
+        var restoredIds = restored.ConvertAll(c => c.Id).ToArray();
+        var counts = await MergedRows.GiveBackAsync(db, restoredIds, present.Id, ct);
+        counts["external_ids"] = lost.Count;
+        await SettleLifecyclesAsync(merge, [.. restored, .. way], db, now, ct);
         foreach (var customer in restored.Concat(way))
         {
             db.Audit("unmerged", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(before[customer.Id], customer.ToInput()));
         }
 
-        merge.BeginUndo(reason, actor, kept, now);
-        await db.SaveChangesAsync(ct);
-
-        long consents = 0;
-        foreach (var customer in restored)
-        {
-            consents += await db.Database.ExecuteSqlAsync($"""
-                UPDATE consents SET customer_id = {customer.Id}
-                WHERE customer_id = {present.Id} AND origin_customer_id IN (SELECT customers_below(ARRAY[{customer.Id}]))
-                """, ct);
-        }
-
-        await db.ReplayConsentsAsync([.. restored.Select(c => c.Id), .. wayIds], now, ct);
-        var stayed = new List<Guid>();
-        foreach (var (id, since) in wayIds.Zip(mergeOf, (id, m) => (id, m.At)))
-        {
-            stayed.AddRange(await db.Consents.Where(c => c.CustomerId == present.Id && c.OriginCustomerId == id && c.RecordedAt >= since).OrderBy(c => c.Id).Select(c => c.Id).ToListAsync(ct));
-        }
+        await db.ReplayConsentsAsync([.. restoredIds, .. wayIds], now, ct);
+        var (stayedCounts, stayed) = await MergedRows.ListStayedAsync(db, present.Id, wayIds, mergeOf.ConvertAll(m => m.At), Listed, ct);
 
         merge.Take(new()
         {
             Phase = MergePhase.Undo,
             Service = "contacts",
-            Counts = new() { ["consents"] = consents, ["external_ids"] = lost.Count },
-            StayedCounts = stayed.Count > 0 ? new() { ["consent"] = stayed.Count } : [],
-            Stayed = [.. stayed.Take(Listed).Select(c => new RowReference("consent", Ids.Consent.Format(c)))],
+            Counts = counts,
+            StayedCounts = stayedCounts,
+            Stayed = stayed,
             At = now,
         }, now);
         db.Publish(merge, new MergeUndone(
             Ids.Merge.Format(merge.Id), Ids.Customer.Format(merge.SurvivorId), [.. restored.Select(c => Ids.Customer.Format(c.Id))],
             [.. restored.Concat(way).Select(c => c.Snapshot())], survivors, now));
         await db.SaveChangesAsync(ct);
+    }
+
+    /// <summary>Each has the lifecycle that its own steps come to; what was chosen at the merge is void.</summary>
+    private static async Task SettleLifecyclesAsync(Merge merge, List<Customer> customers, ContactsDb db, DateTimeOffset now, CancellationToken ct)
+    {
+        await db.Database.ExecuteSqlAsync($"UPDATE lifecycle_changes SET voided_at = {now} WHERE merge_id = {merge.Id}", ct);
+        var held = await db.HeldLifecyclesAsync([.. customers.Select(c => c.Id)], ct);
+        customers.ForEach(c => c.SettleLifecycle(held.GetValueOrDefault(c.Id, c.Lifecycle)));
     }
 
     /// <summary>The survivor and those who absorbed it, up to the one who stands for all now; nobody merges them meanwhile.</summary>

@@ -1,0 +1,42 @@
+using System.ComponentModel.DataAnnotations.Schema;
+using Crm.Contacts.Domain;
+using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Data;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features.Lifecycles;
+
+/// <summary>What the steps of a lifecycle come to, and the steps that rules make.</summary>
+internal static class LifecycleLedger
+{
+    /// <summary>The step that holds for a customer when the tops are one customer; null when an older version made it, without a step.</summary>
+    public static async Task<LifecycleChange?> HeldLifecycleAsync(this ContactsDb db, Guid own, Guid[] tops, CancellationToken ct) =>
+        (await db.LifecycleChanges.FromSql($"SELECT * FROM held_lifecycle({own}, {tops})").AsNoTracking().ToListAsync(ct)).SingleOrDefault();
+
+    /// <summary>The state that holds for each of the customers.</summary>
+    public static async Task<Dictionary<Guid, Lifecycle>> HeldLifecyclesAsync(this ContactsDb db, Guid[] customers, CancellationToken ct) =>
+        (await db.Database.SqlQuery<HeldState>($"SELECT own AS id, to_state FROM unnest({customers}) AS own, LATERAL held_lifecycle(own, ARRAY[own]) AS h").ToListAsync(ct))
+            .ToDictionary(h => h.Id, h => EnumWords<Lifecycle>.Parse(h.ToState));
+
+    /// <summary>A step by rule; nothing is published when the customer was in that state already.</summary>
+    public static void MoveLifecycle(this ContactsDb db, Customer customer, Lifecycle to, LifecycleCause cause, PlacedOrder? order, DateTimeOffset now)
+    {
+        var from = customer.Lifecycle;
+        var moved = customer.Move(to, now);
+        customer.LifecycleChanges.Add(LifecycleChange.To(customer, from, cause, db.Actor(), now, order));
+        if (moved)
+        {
+            db.PublishLifecycle(customer, from);
+        }
+    }
+
+    /// <summary>The identity event and the audit entry of a customer whose lifecycle moved.</summary>
+    public static void PublishLifecycle(this ContactsDb db, Customer customer, Lifecycle from)
+    {
+        db.Audit("updated", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(new { Lifecycle = from }, new { customer.Lifecycle }));
+        db.Publish(customer, new CustomerUpdated(customer.Snapshot(), ["lifecycle"]));
+    }
+
+    private sealed record HeldState([property: Column("id")] Guid Id, [property: Column("to_state")] string ToState);
+}
