@@ -16,6 +16,7 @@ public static class Ids
     public static readonly IdKind History = new("his");
 
     public static readonly IdKind LifecycleChange = new("lif");
+    public static readonly IdKind Relationship = new("rel");
 
     public static readonly IdKind Interaction = new("int");
 

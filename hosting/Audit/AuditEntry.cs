@@ -75,11 +75,11 @@ public static class AuditChanges
 {
     private static readonly string[] Bookkeeping = ["Id", "Version", "EventSequence", "CreatedAt", "UpdatedAt"];
 
-    /// <summary>The members that differ, as the API writes them; all that have a value when there was nothing before.</summary>
-    public static JsonObject Between<T>(T? before, T after) where T : class
+    /// <summary>The members that differ, as the API writes them; all that have a value when there was nothing before, or is nothing after.</summary>
+    public static JsonObject Between<T>(T? before, T? after) where T : class
     {
         var old = before is null ? [] : JsonSerializer.SerializeToNode(before, JsonDefaults.Options)!.AsObject();
-        var now = JsonSerializer.SerializeToNode(after, JsonDefaults.Options)!.AsObject();
+        var now = after is null ? [] : JsonSerializer.SerializeToNode(after, JsonDefaults.Options)!.AsObject();
         var changes = new JsonObject();
         foreach (var name in now.Select(m => m.Key).Union(old.Select(m => m.Key), StringComparer.Ordinal))
         {

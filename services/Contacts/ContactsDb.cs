@@ -24,6 +24,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<ConsentConfirmation> ConsentConfirmations => Set<ConsentConfirmation>();
     public DbSet<LifecycleChange> LifecycleChanges => Set<LifecycleChange>();
     public DbSet<PlacedOrder> PlacedOrders => Set<PlacedOrder>();
+    public DbSet<Relationship> Relationships => Set<Relationship>();
     public DbSet<Import> Imports => Set<Import>();
     public DbSet<SavedMapping> ImportMappings => Set<SavedMapping>();
     public DbSet<Merge> Merges => Set<Merge>();
@@ -36,6 +37,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<CustomerState>();
         configurationBuilder.EnumAsWord<Lifecycle>();
         configurationBuilder.EnumAsWord<LifecycleCause>();
+        configurationBuilder.EnumAsWord<RelationshipType>();
         configurationBuilder.EnumAsWord<SourceType>();
         configurationBuilder.EnumAsWord<Tier>();
         configurationBuilder.EnumAsWord<ConsentChannel>();
@@ -74,6 +76,15 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         {
             change.ToTable("lifecycle_changes");
             change.Property(l => l.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<Relationship>(relationship =>
+        {
+            relationship.ToTable("relationships");
+            relationship.Property(r => r.Id).ValueGeneratedNever();
+            relationship.Property(r => r.Version).IsConcurrencyToken();
+            relationship.Ignore(r => r.Terms);
+            relationship.HasOne(r => r.From).WithMany().HasForeignKey(r => r.FromId);
+            relationship.HasOne(r => r.To).WithMany().HasForeignKey(r => r.ToId);
         });
         modelBuilder.Entity<PlacedOrder>(order =>
         {

@@ -3,6 +3,7 @@ using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contacts.Features.Merges;
+using Crm.Contacts.Features.Relationships;
 using Crm.Contacts.Features.Reports;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
@@ -31,6 +32,16 @@ internal static class Endpoints
         history.MapPost("/{entry}/restore", RestoreFields.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreFields").Produces<CustomerView>();
 
         customers.MapGet("/{id}/lifecycle", ReadLifecycle.Handle).RequireScope(Scopes.CustomersRead).WithName("readLifecycle").WithTags("lifecycle").WithQuery(PageRequest.Parameters);
+
+        customers.MapPost("/{id}/relationships", CreateRelationship.Handle).RequireScope(Scopes.CustomersWrite).WithName("createRelationship").WithTags("relationships");
+        customers.MapGet("/{id}/relationships", ReadNetwork.Handle).RequireScope(Scopes.CustomersRead).WithName("readNetwork").WithTags("relationships").WithQuery(ReadNetwork.Parameters);
+        customers.MapGet("/{id}/hierarchy", ReadHierarchy.Handle).RequireScope(Scopes.CustomersRead).WithName("readHierarchy").WithTags("relationships").WithQuery(ReadHierarchy.Parameters);
+        var relationships = app.MapGroup("/v1/relationships").WithTags("relationships");
+        relationships.MapGet("/", ListRelationships.Handle).RequireScope(Scopes.CustomersRead).WithName("listRelationships").WithQuery(ListRelationships.Parameters);
+        relationships.MapGet("/{id}", ChangeRelationship.Read).RequireScope(Scopes.CustomersRead).WithName("readRelationship").Produces<RelationshipView>();
+        relationships.MapPatch("/{id}", ChangeRelationship.Patch).RequireScope(Scopes.CustomersWrite).WithName("patchRelationship")
+            .Accepts<Domain.RelationshipTerms>("application/merge-patch+json", "application/json").Produces<RelationshipView>();
+        relationships.MapDelete("/{id}", ChangeRelationship.Delete).RequireScope(Scopes.CustomersWrite).WithName("deleteRelationship").Produces(StatusCodes.Status204NoContent);
 
         var consents = customers.MapGroup("/{id}/consents").WithTags("consents");
         consents.MapPost("/", RecordConsent.Handle).RequireScope(Scopes.ConsentsWrite).WithName("recordConsent");

@@ -1,0 +1,70 @@
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features.Relationships;
+
+/// <summary>
+/// Says what the customer is to another one. 409 <c>conflict</c> when that was said already, or when the organisation
+/// belongs to another one still; 422 naming <c>/to_id</c> when an organisation would belong to itself over others.
+/// </summary>
+internal static class CreateRelationship
+{
+    public static async Task<Created<RelationshipView>> Handle(
+        string id, RelationshipInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        var fromId = await db.FindAtPathAsync(id, http, ct);
+        if (!Ids.Customer.TryParse(body.ToId, out var named))
+        {
+            throw ProblemException.Invalid(new FieldError("/to_id", "wrong_format", "A customer id, cus_…"));
+        }
+
+        var created = await db.InTransactionAsync(async () =>
+        {
+            fromId = await db.HoldRootAsync(fromId, ct);
+            var toId = await db.HoldRootAsync(named, ct);
+            var customers = await db.Customers.Where(c => (c.Id == fromId || c.Id == toId) && c.State == CustomerState.Active).ToDictionaryAsync(c => c.Id, ct);
+            var from = customers.GetValueOrDefault(fromId) ?? throw ProblemException.NotFound("customer");
+            var to = customers.GetValueOrDefault(toId)
+                ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError("/to_id", "unknown_customer"));
+            var relationship = Relationship.Begin(body, from, to, clock.GetUtcNow());
+            await RequireNewAsync(relationship, db, clock.Today(), ct);
+            db.Relationships.Add(relationship);
+            db.AuditRow(Relationship.RecordType, relationship.Id, relationship.FromId, relationship);
+            await db.SaveChangesAsync(ct);
+            return relationship;
+        }, ct);
+        http.Response.Headers.ETag = ETags.Of(created.Version);
+        var view = RelationshipView.Of(created);
+        return TypedResults.Created($"/v1/relationships/{view.Id}", view);
+    }
+
+    /// <summary>Holds off whoever says the same, or changes the hierarchy, until the transaction ends.</summary>
+    private static async Task RequireNewAsync(Relationship wanted, ContactsDb db, DateOnly today, CancellationToken ct)
+    {
+        var inHierarchy = Relationship.Hierarchy.Contains(wanted.Type);
+        await db.LockAsync([inHierarchy ? "organization hierarchy" : $"relationship {wanted.FromId}"], ct);
+        var open = db.Relationships.Where(r => r.FromId == wanted.FromId && r.FromId != r.ToId && (r.EndsOn == null || r.EndsOn >= today));
+        open = inHierarchy
+            ? open.Where(r => Relationship.Hierarchy.Contains(r.Type))
+            : open.Where(r => r.ToId == wanted.ToId && r.Type == wanted.Type && r.Role == wanted.Role && r.Purchase == wanted.Purchase);
+        if (await open.Select(r => (Guid?)r.Id).FirstOrDefaultAsync(ct) is { } present)
+        {
+            throw new ProblemException(
+                ProblemCodes.Conflict,
+                inHierarchy ? "The organization belongs to one already; end that relationship first." : "This was said already.",
+                new FieldError("/to_id", "already_exists"))
+            {
+                Extensions = new Dictionary<string, object?> { ["existing_id"] = Ids.Relationship.Format(present) },
+            };
+        }
+
+        if (inHierarchy && await db.Database.SqlQuery<bool>($"SELECT {wanted.FromId} IN (SELECT organizations_above({wanted.ToId}, {today})) AS \"Value\"").SingleAsync(ct))
+        {
+            throw new ProblemException(ProblemCodes.Unprocessable, "The organization would belong to itself.", new FieldError("/to_id", "cycle"));
+        }
+    }
+}
