@@ -25,6 +25,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<LifecycleChange> LifecycleChanges => Set<LifecycleChange>();
     public DbSet<PlacedOrder> PlacedOrders => Set<PlacedOrder>();
     public DbSet<Relationship> Relationships => Set<Relationship>();
+    public DbSet<AccountManager> AccountManagers => Set<AccountManager>();
     public DbSet<Import> Imports => Set<Import>();
     public DbSet<SavedMapping> ImportMappings => Set<SavedMapping>();
     public DbSet<Merge> Merges => Set<Merge>();
@@ -85,6 +86,12 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             relationship.Ignore(r => r.Terms);
             relationship.HasOne(r => r.From).WithMany().HasForeignKey(r => r.FromId);
             relationship.HasOne(r => r.To).WithMany().HasForeignKey(r => r.ToId);
+        });
+        modelBuilder.Entity<AccountManager>(manager =>
+        {
+            manager.ToTable("account_managers");
+            manager.Property(a => a.Id).ValueGeneratedNever();
+            manager.HasOne(a => a.Customer).WithMany().HasForeignKey(a => a.CustomerId);
         });
         modelBuilder.Entity<PlacedOrder>(order =>
         {

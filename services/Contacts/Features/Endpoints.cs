@@ -1,4 +1,5 @@
 using Crm.Contacts.Features.Duplicates;
+using Crm.Contacts.Features.AccountManagers;
 using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;
@@ -42,6 +43,11 @@ internal static class Endpoints
         relationships.MapPatch("/{id}", ChangeRelationship.Patch).RequireScope(Scopes.CustomersWrite).WithName("patchRelationship")
             .Accepts<Domain.RelationshipTerms>("application/merge-patch+json", "application/json").Produces<RelationshipView>();
         relationships.MapDelete("/{id}", ChangeRelationship.Delete).RequireScope(Scopes.CustomersWrite).WithName("deleteRelationship").Produces(StatusCodes.Status204NoContent);
+
+        customers.MapPut("/{id}/account-manager", AssignAccountManager.Handle).RequireScope(Scopes.CustomersWrite).WithName("assignAccountManager").WithTags("account-managers");
+        customers.MapGet("/{id}/account-managers", ListAccountManagers.OfCustomer).RequireScope(Scopes.CustomersRead).WithName("listAccountManagers").WithTags("account-managers").WithQuery(PageRequest.Parameters);
+        app.MapGet("/v1/book-of-business", ListAccountManagers.Book).RequireScope(Scopes.CustomersRead).WithName("readBookOfBusiness").WithTags("account-managers").WithQuery(ListAccountManagers.BookParameters);
+        app.MapPost("/v1/book-of-business/reassign", ReassignAccounts.Handle).RequireScope(Scopes.CustomersWrite).WithName("reassignAccounts").WithTags("account-managers");
 
         var consents = customers.MapGroup("/{id}/consents").WithTags("consents");
         consents.MapPost("/", RecordConsent.Handle).RequireScope(Scopes.ConsentsWrite).WithName("recordConsent");

@@ -23,6 +23,7 @@ internal static class MergedRows
         new("consents", new("consent", Ids.Consent, "recorded_at")),
         new("lifecycle_changes", null),
         new("placed_orders", null),
+        new("account_managers", new("account_manager", Ids.AccountManager, "created_at")),
         new("relationships", new("relationship", Ids.Relationship, "created_at"), "from_id", "origin_from_id"),
         new("relationships", new("relationship", Ids.Relationship, "created_at"), "to_id", "origin_to_id"),
     ];

@@ -1,0 +1,64 @@
+using System.Text.Json.Nodes;
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features.AccountManagers;
+
+/// <summary>
+/// From now on, or from <c>starts_at</c> on, this member of staff looks after the customer, instead of whoever did or
+/// would have; with <c>manager</c> null nobody. Answers what holds from then on; the same again changes nothing.
+/// </summary>
+internal static class AssignAccountManager
+{
+    public sealed record Response(string CustomerId, string? Manager, DateTimeOffset StartsAt);
+
+    public static async Task<Ok<Response>> Handle(string id, AccountManagerInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        var named = await db.FindAtPathAsync(id, http, ct);
+        var now = clock.GetUtcNow();
+        var from = body.StartsAt ?? now;
+        return TypedResults.Ok(await db.InTransactionAsync(async () =>
+        {
+            var customer = await db.HoldRootAsync(named, ct);
+            // Of two at once, the second sees what the first said.
+            await db.LockAsync([$"account manager {customer}"], ct);
+            var present = await db.AccountManagers.AsNoTracking().Where(a => a.CustomerId == customer && (a.EndsAt == null || a.EndsAt > from)).ToListAsync(ct);
+            if (present is [{ EndsAt: null } only] && only.Manager == body.Manager && only.StartsAt <= from)
+            {
+                return new Response(Ids.Customer.Format(customer), only.Manager, only.StartsAt);
+            }
+
+            await db.Database.ExecuteSqlAsync(
+                $"UPDATE account_managers SET ends_at = greatest(starts_at, {from}) WHERE customer_id = {customer} AND (ends_at IS NULL OR ends_at > {from})", ct);
+            if (body.Manager is { } manager)
+            {
+                db.AccountManagers.Add(new()
+                {
+                    Id = Guid.CreateVersion7(now),
+                    CustomerId = customer,
+                    OriginCustomerId = customer,
+                    Manager = manager,
+                    StartsAt = from,
+                    Actor = db.Actor(),
+                    CreatedAt = now,
+                });
+            }
+
+            if (present.Count > 0 || body.Manager is not null)
+            {
+                db.Audit("assigned", AccountManager.RecordType, customer, customer, Changes(present.MaxBy(a => a.StartsAt)?.Manager, body.Manager, from));
+                await db.SaveChangesAsync(ct);
+            }
+
+            return new Response(Ids.Customer.Format(customer), body.Manager, from);
+        }, ct));
+    }
+
+    internal static JsonObject Changes(string? before, string? after, DateTimeOffset from) =>
+        AuditChanges.Between(new { Manager = before, StartsAt = (DateTimeOffset?)null }, new { Manager = after, StartsAt = (DateTimeOffset?)from });
+}

@@ -1,0 +1,48 @@
+using Crm.Contacts.Domain;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features.AccountManagers;
+
+/// <summary>
+/// Hands the customers of one account manager over to another, from now on or from <c>starts_at</c> on: all of them, or
+/// those of a department or a tier. In one step: nobody is left between the two.
+/// </summary>
+internal static class ReassignAccounts
+{
+    public sealed record Response(string From, string To, DateTimeOffset StartsAt, int Reassigned);
+
+    public static async Task<Ok<Response>> Handle(ReassignmentInput body, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        if (body.From == body.To)
+        {
+            throw ProblemException.Invalid(new FieldError("/to", "same_manager", "That is who has them."));
+        }
+
+        var now = clock.GetUtcNow();
+        var from = body.StartsAt ?? now;
+        var reassigned = await db.InTransactionAsync(async () =>
+        {
+            var actor = db.Actor();
+            var tier = body.Tier?.ToWord();
+            var customers = await db.Database.SqlQuery<Guid>($"""
+                WITH ended AS (
+                    UPDATE account_managers a SET ends_at = greatest(a.starts_at, {from})
+                    FROM customers c
+                    WHERE a.manager = {body.From} AND (a.ends_at IS NULL OR a.ends_at > {from}) AND c.id = a.customer_id AND c.state = 'active'
+                      AND ({body.Department}::text IS NULL OR c.department = {body.Department}) AND ({tier}::text IS NULL OR c.tier = {tier})
+                    RETURNING a.customer_id, a.origin_customer_id)
+                INSERT INTO account_managers (id, customer_id, origin_customer_id, manager, starts_at, actor, created_at)
+                SELECT DISTINCT ON (customer_id) uuid_at({now}), customer_id, origin_customer_id, {body.To}, {from}, {actor}, {now}
+                FROM ended ORDER BY customer_id
+                RETURNING customer_id AS "Value"
+                """).ToListAsync(ct);
+            await db.AuditAsync(actor, customers.Select(c => ("assigned", AccountManager.RecordType, c, (Guid?)c, AssignAccountManager.Changes(body.From, body.To, from))), ct);
+            return customers.Count;
+        }, ct);
+        return TypedResults.Ok(new Response(body.From!, body.To!, from, reassigned));
+    }
+}
