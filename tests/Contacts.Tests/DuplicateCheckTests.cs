@@ -72,7 +72,7 @@ public sealed class DuplicateCheckTests(ContactsFixture fixture) : ContactsTest(
 
         await CreateAsync(WithPhone());
 
-        string WithPhone() => $$$"""{"kind":"person","given_name":"{{{NewName()}}}","phones":[{"number":"{{{phone}}}"}]}""";
+        string WithPhone() => $$$"""{"kind":"person","given_name":"{{{NewName()}}}","phones":[{"number":"{{{phone}}}"}],"source":{"type":"enquiry"}}""";
     }
 
     [Fact]
@@ -141,7 +141,7 @@ public sealed class DuplicateCheckTests(ContactsFixture fixture) : ContactsTest(
 
     private static string Person(string given, string family, string? birth, string? street = null)
     {
-        var person = new JsonObject { ["kind"] = "person", ["given_name"] = given, ["family_name"] = family };
+        var person = new JsonObject { ["kind"] = "person", ["given_name"] = given, ["family_name"] = family, ["source"] = new JsonObject { ["type"] = "enquiry" } };
         if (birth is not null)
         {
             person["birth_date"] = birth;

@@ -31,7 +31,7 @@ public abstract class ScanningTest(DuplicatesFixture fixture)
     {
         var id = Guid.NewGuid().ToString("n");
         birth ??= _birth;
-        var person = new JsonObject { ["kind"] = "person", ["given_name"] = given, ["family_name"] = family, ["external_ids"] = new JsonArray(new JsonObject { ["system"] = system, ["id"] = id }) };
+        var person = new JsonObject { ["kind"] = "person", ["given_name"] = given, ["family_name"] = family, ["external_ids"] = new JsonArray(new JsonObject { ["system"] = system, ["id"] = id }), ["source"] = new JsonObject { ["type"] = "enquiry" } };
         if (birth.Length > 0)
         {
             person["birth_date"] = birth;
@@ -208,7 +208,7 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         Assert.Equal((string?)blocked["id"], (string?)(await Api.PostAsync("v1/blocked-identifiers", $$"""{"kind":"email","value":"{{email}}","reason":"Again"}""", Ct))["id"]);
         await ScanAsync();
         Assert.Empty(await OpenAsync(a));
-        var other = $$$"""{"kind":"person","given_name":"Otto","emails":[{"address":"{{{email}}}"}]}""";
+        var other = $$$"""{"kind":"person","given_name":"Otto","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""";
         Assert.Equal(HttpStatusCode.Created, (await Api.PostAsync("v1/customers", other, Ct)).Status);
 
         Assert.Equal(HttpStatusCode.NoContent, (await Api.CallAsync(HttpMethod.Delete, $"v1/blocked-identifiers/{blocked["id"]}", ct: Ct)).Status);

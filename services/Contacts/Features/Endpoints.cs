@@ -1,5 +1,5 @@
-using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.AccountManagers;
+using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;

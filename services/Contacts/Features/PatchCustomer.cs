@@ -12,11 +12,19 @@ internal static class PatchCustomer
         string id, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         var patch = await MergePatch.ReadAsync(http.Request, ct);
-        var key = await db.FindAtPathAsync(id, http, ct);
-        var customer = await db.Whole().FirstAsync(c => c.Id == key, ct);
-        ETags.RequireMatch(http, customer.Version);
-        var input = MergePatch.Apply(customer.ToInput(), patch);
-        return await SaveAsync(customer, input, http, db, validation, clock, ct);
+        return await db.InTransactionAsync(async () =>
+        {
+            if (Ids.Customer.TryParse(id, out var named))
+            {
+                // A rule or a merge that changes the customer at this moment goes first.
+                await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {named} FOR UPDATE", ct);
+            }
+
+            var key = await db.FindAtPathAsync(id, http, ct);
+            var customer = await db.Whole().FirstAsync(c => c.Id == key, ct);
+            ETags.RequireMatch(http, customer.Version);
+            return await SaveAsync(customer, MergePatch.Apply(customer.ToInput(), patch), http, db, validation, clock, ct);
+        }, ct);
     }
 
     /// <summary>Takes the new state, when it is valid and nobody was quicker; 200 with the customer.</summary>
