@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 
 namespace Crm.Contacts.Features.AccountManagers;
 
@@ -9,7 +10,7 @@ namespace Crm.Contacts.Features.AccountManagers;
 public sealed record AccountManagerView(
     string Id,
     string CustomerId,
-    string DisplayName,
+    [property: FieldGroup(FieldGroups.Names)] string DisplayName,
     Tier Tier,
     Lifecycle Lifecycle,
     string Manager,

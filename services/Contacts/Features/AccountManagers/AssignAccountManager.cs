@@ -25,6 +25,7 @@ internal static class AssignAccountManager
         return TypedResults.Ok(await db.InTransactionAsync(async () =>
         {
             var customer = await db.HoldRootAsync(named, ct);
+            OwnershipRules.RequireDepartment(await db.Customers.AsNoTracking().FirstAsync(c => c.Id == customer, ct));
             // Of two at once, the second sees what the first said.
             await db.LockAsync([$"account manager {customer}"], ct);
             var present = await db.AccountManagers.AsNoTracking().Where(a => a.CustomerId == customer && (a.EndsAt == null || a.EndsAt > from)).ToListAsync(ct);

@@ -17,6 +17,7 @@ internal static class ReassignAccounts
 
     public static async Task<Ok<Response>> Handle(ReassignmentInput body, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
+        OwnershipRules.RequireAllDepartments();
         if (body.From == body.To)
         {
             throw ProblemException.Invalid(new FieldError("/to", "same_manager", "That is who has them."));

@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations.Schema;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -23,7 +24,7 @@ internal static class ReadHierarchy
     /// <param name="ParentId">Null at the top.</param>
     /// <param name="Type">What it is to the parent.</param>
     /// <param name="Level">0 at the top.</param>
-    public sealed record Member(string Id, string DisplayName, string? ParentId, RelationshipType? Type, int Level);
+    public sealed record Member(string Id, [property: FieldGroup(FieldGroups.Names)] string DisplayName, string? ParentId, RelationshipType? Type, int Level);
 
     public static async Task<Ok<Response>> Handle(string id, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {

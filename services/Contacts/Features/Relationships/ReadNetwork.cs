@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -19,7 +20,7 @@ internal static class ReadNetwork
     public sealed record Response(IReadOnlyList<Node> Customers, IReadOnlyList<RelationshipView> Relationships, bool Truncated);
 
     /// <param name="Distance">Hops from the customer.</param>
-    public sealed record Node(string Id, CustomerKind Kind, string DisplayName, int Distance);
+    public sealed record Node(string Id, CustomerKind Kind, [property: FieldGroup(FieldGroups.Names)] string DisplayName, int Distance);
 
     public static async Task<Ok<Response>> Handle(string id, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {

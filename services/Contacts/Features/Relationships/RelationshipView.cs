@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -24,7 +25,7 @@ public sealed record RelationshipView(
         Ids.Relationship.Format(r.Id), r.Type, PartyView.Of(r.From), PartyView.Of(r.To), r.Role, r.Purchase, r.StartsOn, r.EndsOn, r.Version, r.CreatedAt, r.UpdatedAt);
 }
 
-public sealed record PartyView(string Id, CustomerKind Kind, string DisplayName)
+public sealed record PartyView(string Id, CustomerKind Kind, [property: FieldGroup(FieldGroups.Names)] string DisplayName)
 {
     internal static PartyView Of(Customer customer) => new(Ids.Customer.Format(customer.Id), customer.Kind, customer.DisplayName);
 }
