@@ -36,7 +36,7 @@ public sealed class RightsTests(ContactsFixture fixture) : ContactsTest(fixture)
         var created = await CreateAsync($$$"""
             {"kind":"person","given_name":"Ada","family_name":"{{{word}}}","birth_date":"1815-12-10","emails":[{"address":"{{{word}}}@example.com"}],
              "phones":[{"number":"+4420{{{digits}}}00"}],"addresses":[{"lines":["12 St James's Sq"],"country":"GB"}],"attributes":{"shoe":38},
-             "external_ids":[{"system":"shop","id":"{{{word}}}"}]}
+             "external_ids":[{"system":"shop","id":"{{{word}}}"}],"source":{"type":"enquiry"}}
             """, "?allow_duplicate=true&reason=another+one");
         var path = $"/v1/customers/{created["id"]}";
         using var caller = In(role, Scopes.CustomersRead);
@@ -64,7 +64,7 @@ public sealed class RightsTests(ContactsFixture fixture) : ContactsTest(fixture)
     [InlineData("support", """{"given_name":"Augusta","attributes":null}""", "/attributes")]
     public async Task A_field_that_a_role_does_not_write_is_refused_by_name_and_nothing_changes(string role, string patch, string pointer)
     {
-        var created = await CreateAsync("""{"kind":"person","given_name":"Ada","birth_date":"1815-12-11","attributes":{"shoe":38}}""", "?allow_duplicate=true&reason=another+one");
+        var created = await CreateAsync("""{"kind":"person","given_name":"Ada","birth_date":"1815-12-11","attributes":{"shoe":38},"source":{"type":"enquiry"}}""", "?allow_duplicate=true&reason=another+one");
         using var caller = In(role, Scopes.CustomersRead, Scopes.CustomersWrite);
         foreach (var (method, path, json) in new[]
         {
@@ -149,14 +149,14 @@ public sealed class RightsTests(ContactsFixture fixture) : ContactsTest(fixture)
     [Fact]
     public async Task Another_department_reads_a_record_and_does_not_change_it()
     {
-        var created = await CreateAsync("""{"kind":"person","given_name":"Ada","department":"sales"}""");
+        var created = await CreateAsync("""{"kind":"person","given_name":"Ada","department":"sales","source":{"type":"enquiry"}}""");
         var path = $"/v1/customers/{created["id"]}";
         using var sales = Of("sales");
         using var service = Of("service");
         Assert.Equal("Ada", (string?)(await GetAsync(service, path))["given_name"]);
         var (refused, body) = await SendAsync(service, HttpMethod.Patch, path, """{"tier":"gold"}""");
         AssertProblem(refused, body, 403, "department_forbidden", "/department");
-        var (upsert, again) = await SendAsync(service, HttpMethod.Put, $"/v1/customers/by-external-id/rights/{Unique()}", """{"kind":"person","given_name":"B"}""");
+        var (upsert, again) = await SendAsync(service, HttpMethod.Put, $"/v1/customers/by-external-id/rights/{Unique()}", """{"kind":"person","given_name":"B","source":{"type":"enquiry"}}""");
         Assert.True(upsert.IsSuccessStatusCode, again.ToJsonString());
         var (owner, _) = await SendAsync(sales, HttpMethod.Patch, path, """{"tier":"gold"}""");
         Assert.Equal(HttpStatusCode.OK, owner.StatusCode);
@@ -176,10 +176,10 @@ public sealed class RightsTests(ContactsFixture fixture) : ContactsTest(fixture)
         var partner = $"p-{Unique()}";
         using var caller = Rows(kind == "attribute" ? new RowFilter { Attribute = "distributor", Value = partner } : new RowFilter { Departments = [partner] });
         var (name, email, external) = ($"Zoe{Unique()}", NewEmail(), Unique());
-        var theirs = await CreateAsync($$$"""{"kind":"person","family_name":"{{{name}}}","emails":[{"address":"{{{email}}}"}],"external_ids":[{"system":"rows","id":"{{{external}}}"}],"attributes":{"distributor":"other"},"department":"other"}""");
+        var theirs = await CreateAsync($$$"""{"kind":"person","family_name":"{{{name}}}","emails":[{"address":"{{{email}}}"}],"external_ids":[{"system":"rows","id":"{{{external}}}"}],"attributes":{"distributor":"other"},"department":"other","source":{"type":"enquiry"}}""");
 
         // What it creates is its own, though it does not say so; somebody else's e-mail address is no hint.
-        var (response, own) = await SendAsync(caller, HttpMethod.Post, "/v1/customers", $$$"""{"kind":"person","family_name":"{{{name}}}","emails":[{"address":"{{{email}}}"}]}""");
+        var (response, own) = await SendAsync(caller, HttpMethod.Post, "/v1/customers", $$$"""{"kind":"person","family_name":"{{{name}}}","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""");
         Assert.True(response.StatusCode == HttpStatusCode.Created, own.ToJsonString());
         Assert.Equal(partner, kind == "attribute" ? (string?)own["attributes"]!["distributor"] : (string?)own["department"]);
 
@@ -204,7 +204,7 @@ public sealed class RightsTests(ContactsFixture fixture) : ContactsTest(fixture)
             AssertProblem(hidden, problem, 404, "not_found");
         }
 
-        var (taken, exists) = await SendAsync(caller, HttpMethod.Put, $"/v1/customers/by-external-id/rows/{external}", """{"kind":"person","family_name":"B"}""");
+        var (taken, exists) = await SendAsync(caller, HttpMethod.Put, $"/v1/customers/by-external-id/rows/{external}", """{"kind":"person","family_name":"B","source":{"type":"enquiry"}}""");
         AssertProblem(taken, exists, 409, "already_exists");
         Assert.DoesNotContain(Id(theirs), exists.ToJsonString(), StringComparison.Ordinal);
         var (escape, kept) = await SendAsync(caller, HttpMethod.Patch, $"/v1/customers/{Id(own)}", kind == "attribute" ? """{"attributes":{"distributor":"other"}}""" : """{"department":"other"}""");

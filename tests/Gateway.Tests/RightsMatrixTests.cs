@@ -400,7 +400,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
 
         var customer = await PostAsync("v1/customers?allow_duplicate=true&reason=another+one", """
             {"kind":"person","given_name":"Ada","family_name":"Matrix","birth_date":"1815-12-10","emails":[{"address":"ada.matrix@example.com"}],
-             "phones":[{"number":"+442079460123"}],"addresses":[{"lines":["12 St James's Sq"],"postal_code":"SW1Y 4JH","country":"GB"}],"attributes":{"shoe":38}}
+             "phones":[{"number":"+442079460123"}],"addresses":[{"lines":["12 St James's Sq"],"postal_code":"SW1Y 4JH","country":"GB"}],"attributes":{"shoe":38},"source":{"type":"enquiry"}}
             """);
         await PostAsync($"v1/customers/{customer}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form","wording":"Yes","ip":"192.0.2.7"}""");
         var interaction = await PostAsync("v1/interactions", $$"""{"customer_id":"{{customer}}","channel":"call","direction":"inbound","started_at":"2026-01-02T03:04:05Z","subject":"Returns","body":"She wants it back","participants":["ada.matrix@example.com"]}""");
