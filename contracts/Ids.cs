@@ -7,6 +7,9 @@ public static class Ids
     public static readonly IdKind Consent = new("con");
     public static readonly IdKind Import = new("imp");
     public static readonly IdKind Merge = new("mrg");
+    public static readonly IdKind Erasure = new("ers");
+    public static readonly IdKind Export = new("exp");
+    public static readonly IdKind LegalHold = new("hld");
 
     public static readonly IdKind Duplicate = new("dup");
     public static readonly IdKind DuplicateScan = new("dsc");

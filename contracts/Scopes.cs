@@ -11,6 +11,13 @@ public static class Scopes
     public const string ImportsWrite = "imports:write";
     public const string MergesRead = "merges:read";
     public const string MergesWrite = "merges:write";
+    public const string ErasuresRead = "erasures:read";
+    public const string ErasuresWrite = "erasures:write";
+    /// <summary>All that the platform knows of a person, whatever else the key may read.</summary>
+    public const string ExportsRead = "exports:read";
+    public const string ExportsWrite = "exports:write";
+    public const string LegalHoldsRead = "legal-holds:read";
+    public const string LegalHoldsWrite = "legal-holds:write";
     public const string InteractionsRead = "interactions:read";
     public const string InteractionsWrite = "interactions:write";
     public const string BillingRead = "billing:read";
@@ -27,7 +34,8 @@ public static class Scopes
 
     public static readonly IReadOnlyList<string> All =
     [
-        CustomersRead, CustomersWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ImportsRead, ImportsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
+        CustomersRead, CustomersWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ErasuresRead, ErasuresWrite, ExportsRead, ExportsWrite, LegalHoldsRead, LegalHoldsWrite,
+        ImportsRead, ImportsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
         CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
     ];
 }

@@ -154,7 +154,8 @@ public static class CrmService
     }
 
     /// <summary>
-    /// Serves; or, by argument, does one thing and ends: <c>--migrate</c>, <c>--dead-letters …</c>, <c>--audit …</c>.
+    /// Serves; or, by argument, does one thing and ends: <c>--migrate</c>, <c>--dead-letters …</c>, <c>--audit …</c>,
+    /// <c>--find-personal-data …</c>.
     /// The result is the exit code.
     /// </summary>
     public static async Task<int> RunCrmServiceAsync(this WebApplication app, string[] args)
@@ -174,6 +175,8 @@ public static class CrmService
                         : 0;
                 case ["--audit", .. var rest]:
                     return await app.Services.GetRequiredService<AuditChain>().RunCommandAsync(rest, Console.Out, CancellationToken.None);
+                case ["--find-personal-data", .. var rest]:
+                    return await ActivatorUtilities.CreateInstance<Erasure.PersonalDataSearch>(app.Services).RunCommandAsync(rest, Console.Out, CancellationToken.None);
                 default:
                     await app.RunAsync();
                     return 0;

@@ -3,7 +3,7 @@ using System.Reflection;
 namespace Crm.Contracts.Events;
 
 /// <summary>One integration event: who publishes it, how partners call it, which queues it must reach.</summary>
-public sealed record EventRoute(Type Type, string PublicName, IReadOnlyList<string> Queues)
+public sealed record EventRoute(Type Type, string PublicName, IReadOnlyList<string> Queues, EventSubject Subject = EventSubject.One)
 {
     private readonly EventNameAttribute _name = Type.GetCustomAttribute<EventNameAttribute>()
         ?? throw new InvalidOperationException($"{Type} has no [EventName].");
@@ -11,6 +11,19 @@ public sealed record EventRoute(Type Type, string PublicName, IReadOnlyList<stri
     public string Name => _name.Name;
     public string Exchange => _name.Exchange;
     public string Publisher => _name.Publisher;
+}
+
+/// <summary>What an erasure does with an event that names the erased and waits somewhere.</summary>
+public enum EventSubject
+{
+    /// <summary>It is about one record: it is deleted.</summary>
+    One,
+
+    /// <summary>It lists records as objects with an <c>id</c>: those of the erased are taken out of it.</summary>
+    Several,
+
+    /// <summary>It carries ids and counts: it stays.</summary>
+    Nobody,
 }
 
 /// <summary>
@@ -25,8 +38,9 @@ public static class EventCatalog
         Route<CustomerUpdated>("customer.updated", Queues.CustomerCopies),
         Route<ConsentRecorded>("consent.recorded", Queues.CustomerCopies),
         Route<ConsentConfirmationRequested>("consent.confirmation_requested", [Queues.CampaignsConsentMails]),
-        Route<CustomersMerged>("customer.merged", Queues.CustomerCopies),
-        Route<MergeUndone>("customer.unmerged", Queues.CustomerCopies),
+        Route<CustomersMerged>("customer.merged", Queues.CustomerCopies, EventSubject.Several),
+        Route<MergeUndone>("customer.unmerged", Queues.CustomerCopies, EventSubject.Several),
+        Route<CustomersErased>("customer.erased", Queues.CustomerCopies, EventSubject.Nobody),
         Route<InteractionLogged>("interaction.logged", [Queues.CampaignsCustomerFacts]),
         Route<OrderRecorded>("order.recorded", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts, Queues.ContactsOrders]),
         Route<InvoiceRecorded>("invoice.recorded", [Queues.InteractionsTimeline]),
@@ -34,10 +48,14 @@ public static class EventCatalog
         Route<CaseChanged>("case.changed", [Queues.InteractionsTimeline, Queues.CampaignsCustomerFacts]),
         Route<MessageSent>("message.sent", [Queues.InteractionsTimeline]),
         Route<ConsentStated>("consent.stated", [Queues.ContactsConsentStatements]),
-        Route<InteractionsMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts]),
-        Route<CampaignsMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts]),
-        Route<BillingSyncMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts]),
-        Route<SupportMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts]),
+        Route<InteractionsMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts], EventSubject.Nobody),
+        Route<CampaignsMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts], EventSubject.Nobody),
+        Route<BillingSyncMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts], EventSubject.Nobody),
+        Route<SupportMergeApplied>("merge.applied", [Queues.ContactsMergeReceipts], EventSubject.Nobody),
+        Route<InteractionsErasureApplied>("erasure.applied", [Queues.ContactsErasureReceipts], EventSubject.Nobody),
+        Route<CampaignsErasureApplied>("erasure.applied", [Queues.ContactsErasureReceipts], EventSubject.Nobody),
+        Route<BillingSyncErasureApplied>("erasure.applied", [Queues.ContactsErasureReceipts], EventSubject.Nobody),
+        Route<SupportErasureApplied>("erasure.applied", [Queues.ContactsErasureReceipts], EventSubject.Nobody),
     ];
 
     private static readonly Dictionary<Type, EventRoute> ByType = All.ToDictionary(r => r.Type);
@@ -56,7 +74,7 @@ public static class EventCatalog
 
     public static IEnumerable<EventRoute> ConsumedBy(string queue) => All.Where(r => r.Queues.Contains(queue, StringComparer.Ordinal));
 
-    private static EventRoute Route<T>(string publicName, IReadOnlyList<string> queues) => new(typeof(T), publicName, queues);
+    private static EventRoute Route<T>(string publicName, IReadOnlyList<string> queues, EventSubject subject = EventSubject.One) => new(typeof(T), publicName, queues, subject);
 }
 
 /// <summary>An event that this build does not know: the row was written by another version.</summary>
@@ -79,6 +97,9 @@ public static class Queues
 
     /// <summary>What the services did for a merge or its undo.</summary>
     public const string ContactsMergeReceipts = "crm.contacts.merge-receipts";
+
+    /// <summary>The signed receipts of erasures.</summary>
+    public const string ContactsErasureReceipts = "crm.contacts.erasure-receipts";
 
     public static string CustomerCopy(string service) => $"crm.{service}.customer-copy";
 }

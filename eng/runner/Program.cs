@@ -19,6 +19,7 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["match"] = MatchCommand.RunAsync,
     ["dead-letters"] = DeadLettersCommand.RunAsync,
     ["audit"] = AuditCommand.RunAsync,
+    ["find-personal-data"] = FindPersonalDataCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };
 

@@ -61,6 +61,12 @@ internal sealed partial class ReadOverview(
                 async () => SupportOk.Of(await support.GetCustomerOverviewAsync(new() { CustomerId = id }, Call())),
                 r => new SupportUnavailable(r), r => new SupportForbidden(r)));
 
+        if (await customer is CustomerUnavailable { Reason: Reasons.Erased })
+        {
+            await enough.CancelAsync();
+            throw new ProblemException(ProblemCodes.Erased, "The customer was erased.");
+        }
+
         if (await customer is CustomerUnavailable { Reason: Reasons.NotFound })
         {
             await enough.CancelAsync();
@@ -92,8 +98,8 @@ internal sealed partial class ReadOverview(
             }
             catch (RpcException exception)
             {
-                var reason = Reasons.Of(exception.StatusCode);
-                if (reason != Reasons.NotFound && exception.StatusCode != StatusCode.Cancelled)
+                var reason = Reasons.Of(exception);
+                if (reason is not (Reasons.NotFound or Reasons.Erased) && exception.StatusCode != StatusCode.Cancelled)
                 {
                     LogUnavailable(service, exception.StatusCode, exception.Status.Detail);
                 }
@@ -164,8 +170,12 @@ internal static class Reasons
     /// <summary>The service does not know the customer yet; for the customer itself, nobody does.</summary>
     public const string NotFound = "not_found";
 
-    public static string Of(StatusCode status) => status switch
+    /// <summary>Of the customer itself; never shown, since the answer is 410.</summary>
+    public const string Erased = "erased";
+
+    public static string Of(RpcException exception) => exception.StatusCode switch
     {
+        StatusCode.NotFound when exception.Trailers.GetValue("crm-code") == ProblemCodes.Erased.Code => Erased,
         StatusCode.DeadlineExceeded => Timeout,
         StatusCode.Unavailable => Unreachable,
         StatusCode.NotFound => NotFound,

@@ -10,6 +10,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
 
@@ -77,6 +78,7 @@ public static class InternalAuth
         services.AddHttpClient(nameof(SigningKeys)).ConfigureHttpClient(c => c.Timeout = TimeSpan.FromSeconds(2));
         services.AddSingleton<SigningKeys>();
         services.AddSingleton<InternalTokens>();
+        services.AddSingleton(p => new SignedStatements(p.GetRequiredService<InternalTokens>(), p.GetRequiredService<SigningKeys>(), p.GetRequiredService<IOptions<AuthOptions>>()));
     }
 
     /// <summary>The caller's token must carry this scope; 403 names it when it does not.</summary>

@@ -96,6 +96,10 @@ public sealed class InternalTokens : IDisposable
         return (token, expires);
     }
 
+    /// <summary>A JWS of this payload; see <see cref="SignedStatements"/>.</summary>
+    internal string Sign(string payload, string type) =>
+        _handler.CreateToken(payload, _credentials, new Dictionary<string, object> { [JwtHeaderParameterNames.Typ] = type });
+
     internal static string IssuerOf(string service) => $"crm:{service}";
 
     public void Dispose() => _key.Dispose();

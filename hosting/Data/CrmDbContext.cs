@@ -43,6 +43,12 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
     /// <summary>Who did what; written by <see cref="AuditTrail.Audit"/>.</summary>
     public DbSet<AuditEntry> AuditEntries => Set<AuditEntry>();
 
+    /// <summary>What an erasure does in this service, in this order; its one list.</summary>
+    public virtual IReadOnlyList<Erasure.ErasureStep> ErasureSteps => [];
+
+    /// <summary>What an export of a person has of this service; the history of its records comes with it.</summary>
+    public virtual IReadOnlyList<Erasure.PersonalTable> PersonalTables => [];
+
     /// <summary>Adds the event to the outbox; it leaves the service only when the transaction commits.</summary>
     public void Publish(IAggregate aggregate, object integrationEvent) => Outbox.Add(Compose(aggregate, integrationEvent));
 

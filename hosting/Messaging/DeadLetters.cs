@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
+using Crm.Contracts.Events;
+using Crm.Hosting.Erasure;
 using MassTransit;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -29,13 +31,21 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
 
     private async Task KeepAsync(string queue, ReceiveContext context, Guid? messageId, string? type, int attempts, Exception exception)
     {
+        var body = Text(System.Text.Encoding.UTF8.GetString(context.Body.GetBytes()));
         var headers = context.TransportHeaders.GetAll()
             .Where(h => h.Value is string)
             .DistinctBy(h => h.Key, StringComparer.Ordinal)
             .ToDictionary(h => h.Key, h => Text((string)h.Value), StringComparer.Ordinal);
+        var subject = EventCatalog.All.FirstOrDefault(r => type?.EndsWith(r.Name, StringComparison.Ordinal) is true)?.Subject ?? EventSubject.One;
+        // One about somebody who was erased meanwhile is not kept; one about several records without those.
         await using var command = dataSource.CreateCommand("""
+            WITH erased AS (SELECT coalesce(array_agg(id), '{}') AS ids FROM erased_record WHERE id = ANY (@names) AND NOT @nobody)
             INSERT INTO dead_letter (id, origin, message_id, type, body, headers, attempts, error)
-            VALUES (@id, @origin, @message, @type, @body, @headers, @attempts, @error)
+            SELECT @id, @origin, @message, @type,
+                   CASE WHEN ids = '{}' OR NOT @several THEN @body
+                       ELSE jsonb_set(@body::jsonb, '{message}', without_erased(@body::jsonb->'message', ids))::text END,
+                   @headers, @attempts, @error
+            FROM erased WHERE ids = '{}' OR @several
             ON CONFLICT (origin, message_id) DO UPDATE
             SET attempts = dead_letter.attempts + excluded.attempts, error = excluded.error, failed_at = now(), replay_asked_at = NULL
             """);
@@ -43,14 +53,24 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
         command.Parameters.Add(new NpgsqlParameter<string>("origin", queue));
         command.Parameters.Add(new NpgsqlParameter<Guid>("message", messageId ?? Guid.CreateVersion7()));
         command.Parameters.Add(new NpgsqlParameter<string>("type", type ?? "unknown"));
-        command.Parameters.Add(new NpgsqlParameter<string>("body", Text(System.Text.Encoding.UTF8.GetString(context.Body.GetBytes()))));
+        command.Parameters.Add(new NpgsqlParameter<string>("body", body));
+        command.Parameters.Add(new NpgsqlParameter<string[]>("names", PublicIds.In(body, [])));
+        command.Parameters.Add(new NpgsqlParameter<bool>("several", subject == EventSubject.Several));
+        command.Parameters.Add(new NpgsqlParameter<bool>("nobody", subject == EventSubject.Nobody));
         command.Parameters.Add(new NpgsqlParameter("headers", NpgsqlDbType.Jsonb) { Value = JsonSerializer.Serialize(headers) });
         command.Parameters.Add(new NpgsqlParameter<int>("attempts", attempts));
         command.Parameters.Add(new NpgsqlParameter<string>("error", Text(Describe(exception))));
-        await command.ExecuteNonQueryAsync(context.CancellationToken);
+        var kept = await command.ExecuteNonQueryAsync(context.CancellationToken) > 0;
         // To MassTransit a message that no consumer finished is one that nobody wanted, and it asks where to put it.
-        context.AddOrUpdatePayload(() => new Kept(), kept => kept);
-        LogKept(messageId, queue, exception.GetType().Name);
+        context.AddOrUpdatePayload(() => new Kept(), before => before);
+        if (kept)
+        {
+            LogKept(messageId, queue, exception.GetType().Name);
+        }
+        else
+        {
+            LogOfErased(messageId, queue, exception.GetType().Name);
+        }
     }
 
     /// <summary>PostgreSQL's text has no NUL.</summary>
@@ -176,6 +196,9 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
 
     [LoggerMessage(LogLevel.Error, "Message {MessageId} is on the dead-letter list of {Queue} ({Error})")]
     private partial void LogKept(Guid? messageId, string queue, string error);
+
+    [LoggerMessage(LogLevel.Warning, "Message {MessageId} on {Queue} failed ({Error}) and is not kept: it is about a record that was erased")]
+    private partial void LogOfErased(Guid? messageId, string queue, string error);
 
     [LoggerMessage(LogLevel.Information, "Message {MessageId} of {Origin} was put back by an operator")]
     private partial void LogReplayed(Guid messageId, string origin);

@@ -3,6 +3,7 @@ using System.Text.Json;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
+using Crm.Hosting.Erasure;
 using Microsoft.AspNetCore.Http;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
@@ -83,8 +84,8 @@ internal static class Idempotency
             var headers = JsonSerializer.Serialize(KeptHeaders.Where(http.Response.Headers.ContainsKey)
                 .ToDictionary(h => h, h => http.Response.Headers[h].ToString(), StringComparer.Ordinal));
             await db.Database.ExecuteSqlAsync($"""
-                INSERT INTO idempotency (owner, operation, key, body_hash, status, headers, body)
-                VALUES ({owner}, {operation}, {key}, {hash}, {http.Response.StatusCode}, {headers}::jsonb, {buffer.ToArray()})
+                INSERT INTO idempotency (owner, operation, key, body_hash, status, headers, body, names)
+                VALUES ({owner}, {operation}, {key}, {hash}, {http.Response.StatusCode}, {headers}::jsonb, {buffer.ToArray()}, {PublicIds.In(operation, buffer.ToArray())})
                 """, ct);
             await transaction.CommitAsync(ct);
         }

@@ -2,6 +2,7 @@ using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
+using Crm.Hosting.Erasure;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
@@ -29,6 +30,20 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
         new("billing_accounts", Alike: "source"),
     ];
 
+    /// <summary>
+    /// Invoices and payments are kept, as the law wants: they say what was charged and paid, and their customer is an id
+    /// that nothing here leads from to a person.
+    /// </summary>
+    public override IReadOnlyList<ErasureStep> ErasureSteps =>
+    [
+        .. base.ErasureSteps,
+        new("billing_accounts", $"DELETE FROM billing_accounts WHERE {CustomerCopy.OwnedRows.OfErased}"),
+        new("invoices", $"UPDATE invoices SET order_id = NULL WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Invoice, "invoice", Kept: true),
+        new("payments", $"SELECT id FROM payments WHERE {CustomerCopy.OwnedRows.OfErased}", Ids.Payment, "payment", Kept: true),
+        new(null, $"UPDATE invoices SET order_id = NULL WHERE order_id IN (SELECT id FROM orders WHERE {CustomerCopy.OwnedRows.OfErased})"),
+        new("orders", $"DELETE FROM orders WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Order, "order"),
+    ];
+
     /// <summary>Two who pay in the same source: a provider's customer id, or an active subscription.</summary>
     public override async Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyCollection<Guid> customers, CancellationToken ct)
     {
@@ -38,6 +53,15 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
         return [.. paying.GroupBy(a => a.Source).Where(g => g.Count() > 1).OrderBy(g => g.Key, StringComparer.Ordinal)
             .Select(g => new MergeBlocker(ProblemCodes.TwoPayingAccounts.Code, g.Key, [.. g.Select(a => a.CustomerId).Order()]))];
     }
+
+    public override IReadOnlyList<PersonalTable> PersonalTables =>
+    [
+        .. base.PersonalTables,
+        new("orders", $"SELECT to_jsonb(t) - 'event_sequence' FROM orders t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Order),
+        new("invoices", $"SELECT to_jsonb(t) - 'event_sequence' FROM invoices t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Invoice),
+        new("payments", $"SELECT to_jsonb(t) - 'event_sequence' FROM payments t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Payment),
+        new("billing_accounts", $"SELECT to_jsonb(t) - 'id' FROM billing_accounts t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id"),
+    ];
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {

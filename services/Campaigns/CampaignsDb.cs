@@ -3,6 +3,7 @@ using Crm.Campaigns.Domain.Segments;
 using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
+using Crm.Hosting.Erasure;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Campaigns;
@@ -22,6 +23,32 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
         new("orders"),
         new("cases"),
         new("interactions"),
+    ];
+
+    /// <summary>The ledger of campaigns keeps its rows, so that their counts stay true; nothing in them leads to a person.</summary>
+    public override IReadOnlyList<ErasureStep> ErasureSteps =>
+    [
+        .. base.ErasureSteps,
+        // Before the addresses: a sender who has one of these rows is waited for.
+        new("messages", $"UPDATE messages SET link_hash = NULL WHERE {CustomerCopy.OwnedRows.OfErased} AND kind = 'campaign' RETURNING id", Ids.Message, Kept: true),
+        new("campaign_addresses", $"DELETE FROM campaign_addresses WHERE message_id IN (SELECT id FROM messages WHERE {CustomerCopy.OwnedRows.OfErased})"),
+        new("messages", $"DELETE FROM messages WHERE {CustomerCopy.OwnedRows.OfErased} AND kind = 'confirmation' RETURNING id", Ids.Message),
+        new("orders", $"DELETE FROM orders WHERE {CustomerCopy.OwnedRows.OfErased}"),
+        new("cases", $"DELETE FROM cases WHERE {CustomerCopy.OwnedRows.OfErased}"),
+        new("interactions", $"DELETE FROM interactions WHERE {CustomerCopy.OwnedRows.OfErased}"),
+    ];
+
+    public override IReadOnlyList<PersonalTable> PersonalTables =>
+    [
+        .. base.PersonalTables,
+        new("messages", $"""
+            SELECT to_jsonb(t) - 'event_sequence' - 'link_hash' - 'lease_until' - 'next_at' || jsonb_build_object('campaign', c.name, 'subject', c.subject)
+            FROM messages t LEFT JOIN campaigns c ON c.id = t.campaign_id WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY t.id
+            """, Ids.Message),
+        new("campaign_addresses", $"SELECT to_jsonb(t) - 'message_id' FROM campaign_addresses t WHERE message_id IN (SELECT id FROM messages WHERE {CustomerCopy.OwnedRows.OfErased}) ORDER BY campaign_id, address"),
+        new("order_facts", $"SELECT to_jsonb(t) - 'id' FROM orders t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY t.id"),
+        new("case_facts", $"SELECT to_jsonb(t) - 'id' FROM cases t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY t.id"),
+        new("interaction_facts", $"SELECT to_jsonb(t) - 'id' FROM interactions t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY t.id"),
     ];
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)

@@ -1,8 +1,11 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Duplicates;
+using Crm.Contacts.Domain.Erasures;
+using Crm.Contacts.Domain.Exports;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Domain.Merges;
 using Crm.Hosting.Data;
+using Crm.Hosting.Erasure;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts;
@@ -30,6 +33,14 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<SavedMapping> ImportMappings => Set<SavedMapping>();
     public DbSet<Merge> Merges => Set<Merge>();
     public DbSet<MergePreview> MergePreviews => Set<MergePreview>();
+    public DbSet<Erasure> Erasures => Set<Erasure>();
+    public DbSet<LegalHold> LegalHolds => Set<LegalHold>();
+
+    public DbSet<Export> Exports => Set<Export>();
+
+    public override IReadOnlyList<ErasureStep> ErasureSteps => Features.Erasures.ErasureSteps.All;
+
+    public override IReadOnlyList<PersonalTable> PersonalTables => Features.Exports.ContactsTables.All;
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {
@@ -52,6 +63,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<ScanStatus>();
         configurationBuilder.EnumAsWord<DuplicateStatus>();
         configurationBuilder.EnumAsWord<IdentifierKind>();
+        configurationBuilder.EnumAsWord<ErasureStatus>();
+        configurationBuilder.EnumAsWord<ExportStatus>();
     }
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
@@ -177,6 +190,36 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             receipt.Property(r => r.Counts).AsJson();
             receipt.Property(r => r.StayedCounts).AsJson();
             receipt.Property(r => r.Stayed).AsJson();
+        });
+        modelBuilder.Entity<Erasure>(erasure =>
+        {
+            erasure.ToTable("erasures");
+            erasure.Property(e => e.Id).ValueGeneratedNever();
+            erasure.HasMany(e => e.Receipts).WithOne().HasForeignKey(r => r.ErasureId);
+        });
+        modelBuilder.Entity<SignedReceipt>(receipt =>
+        {
+            receipt.ToTable("erasure_receipts");
+            receipt.HasKey(r => new { r.ErasureId, r.Service });
+            receipt.Property(r => r.Erased).AsJson();
+            receipt.Property(r => r.Kept).AsJson();
+        });
+        modelBuilder.Entity<Export>(export =>
+        {
+            export.ToTable("exports");
+            export.Property(e => e.Id).ValueGeneratedNever();
+            export.HasMany(e => e.Parts).WithOne().HasForeignKey(p => p.ExportId);
+        });
+        modelBuilder.Entity<ExportPart>(part =>
+        {
+            part.ToTable("export_parts");
+            part.HasKey(p => new { p.ExportId, p.Service });
+            part.Property(p => p.Counts).AsJson();
+        });
+        modelBuilder.Entity<LegalHold>(hold =>
+        {
+            hold.ToTable("legal_holds");
+            hold.Property(h => h.Id).ValueGeneratedNever();
         });
         modelBuilder.Entity<MergePreview>(preview =>
         {

@@ -87,6 +87,11 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
             way.Add(await db.Whole().AsNoTracking().FirstOrDefaultAsync(c => c.Id == next, ct) ?? throw ProblemException.NotFound("customer"));
         }
 
+        if (way[^1].State == CustomerState.Erased)
+        {
+            throw CustomerRoots.Erased();
+        }
+
         var wire = ToWire(way[^1]);
         wire.Absorbed.AddRange(way.SkipLast(1).Select(c => c.Snapshot().ToProto()));
         return wire;

@@ -3,6 +3,7 @@ using System.Text.Json;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
+using Crm.Hosting.Erasure;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
@@ -25,10 +26,10 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 
     /// <summary>
     /// Whom a customer id stands for; that stays so until the transaction ends. For rows from events, whose customer may
-    /// not be in the copy yet.
+    /// not be in the copy yet. Null when the customer was erased: the row is not to be written.
     /// </summary>
-    public Task<Guid> HoldCustomerAsync(Guid customer, CancellationToken ct) =>
-        Database.SqlQuery<Guid>($"SELECT hold_customer({customer}) AS \"Value\"").SingleAsync(ct);
+    public Task<Guid?> HoldCustomerAsync(Guid customer, CancellationToken ct) =>
+        Database.SqlQuery<Guid?>($"SELECT hold_customer({customer}) AS \"Value\"").SingleAsync(ct);
 
     /// <summary>No merge is made or undone here until the transaction ends: for writes about many customers at once.</summary>
     public Task HoldMergesAsync(CancellationToken ct) =>
@@ -123,6 +124,34 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 #pragma warning restore EF1002
     }
 
+    /// <summary>
+    /// Makes tombstones of these customers and erases what this service has of them, while nobody writes rows of theirs.
+    /// Rows are erased by the customer under whom they were recorded: one who is no longer merged into the erased keeps them.
+    /// </summary>
+    internal async Task<ErasedCounts> EraseAsync(IReadOnlyList<CustomerSnapshot> tombstones, CancellationToken ct)
+    {
+        var ids = tombstones.Select(t => Parse(t.Id)).ToArray();
+        await Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock(hashtextextended('customer merges', 0))", ct);
+        await Database.ExecuteSqlAsync($"""
+            SELECT pg_advisory_xact_lock(key)
+            FROM (SELECT DISTINCT hashtextextended('customer ' || id, 0) AS key FROM unnest({ids}) AS id ORDER BY 1) AS keys
+            """, ct);
+        await StoreAsync(tombstones, ct);
+        var owners = await Database.SqlQuery<Guid>($"SELECT DISTINCT customer_root(id) AS \"Value\" FROM unnest({ids}) AS id").ToArrayAsync(ct);
+        return await this.EraseAsync(ids, owners, [.. tombstones.Select(t => t.Id)], ct);
+    }
+
+    /// <summary>The copy's own consents; a service adds its tables.</summary>
+    public override IReadOnlyList<ErasureStep> ErasureSteps { get; } =
+        [new("customer_consents", "DELETE FROM customer_consents WHERE customer_id = ANY (@ids)")];
+
+    /// <summary>The copy itself; a service adds its tables.</summary>
+    public override IReadOnlyList<PersonalTable> PersonalTables { get; } =
+    [
+        new("customers", "SELECT to_jsonb(c) FROM customers c WHERE id = ANY (@ids) ORDER BY id", Ids.Customer),
+        new("consents", "SELECT to_jsonb(c) FROM customer_consents c WHERE customer_id = ANY (@ids) ORDER BY customer_id, channel, purpose"),
+    ];
+
     private async Task<Dictionary<Guid, Guid>> RootsAsync(Guid[] tops, CancellationToken ct) =>
         (await Database.SqlQuery<RootRow>($"SELECT id, customer_root(id) AS root FROM customers_below({tops}) AS id").ToListAsync(ct)).ToDictionary(r => r.Id, r => r.Root);
 
@@ -160,7 +189,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
         }), EventJson);
         await ExecuteAsync("""
             INSERT INTO customer_consents
-            SELECT * FROM jsonb_populate_recordset(NULL::customer_consents, @rows)
+            SELECT * FROM jsonb_populate_recordset(NULL::customer_consents, @rows) WHERE hold_customer(customer_id) IS NOT NULL
             ON CONFLICT (customer_id, channel, purpose) DO UPDATE SET
                 state = excluded.state, version = excluded.version, at = excluded.at
             WHERE customer_consents.version < excluded.version

@@ -27,5 +27,9 @@ public static class CustomerCopyService
     }
 
     /// <summary>What the other side of <see cref="AddCrmServiceWithCustomers"/> serves over gRPC.</summary>
-    public static void MapCustomerCopy(this WebApplication app) => app.MapGrpcService<MergesGrpc>();
+    public static void MapCustomerCopy(this WebApplication app)
+    {
+        app.MapGrpcService<MergesGrpc>();
+        app.MapGrpcService<PersonalDataGrpc>();
+    }
 }

@@ -14,12 +14,15 @@ namespace Crm.CustomerCopy;
 /// </summary>
 public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient contacts)
 {
+    private const string Erased = "erased";
+
     /// <summary>
     /// The owner of a row that is about to be written, for a body field. Call it inside the row's transaction and before
     /// the row is locked: until that transaction ends, nobody can merge the customer away.
     /// </summary>
     /// <exception cref="ProblemException">
-    /// 400 when it is not a customer id, 422 <c>unknown_customer</c> when there is none, 503 when Contacts cannot be reached.
+    /// 400 when it is not a customer id, 422 <c>unknown_customer</c> when there is none or they were erased, 503 when
+    /// Contacts cannot be reached.
     /// </exception>
     public async Task<Guid> RequireAsync(string? customerId, string pointer, CancellationToken ct)
     {
@@ -33,16 +36,26 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
             throw ProblemException.Invalid(new FieldError(pointer, customerId is null ? "required" : "wrong_format", "A customer id, cus_…"));
         }
 
-        return await HoldAsync(id, ct) ?? (await FetchAsync(id, ct)
+        if (await HoldAsync(id, ct) is { } held)
+        {
+            return held;
+        }
+
+        if (await RootAsync(id, ct) is { Erased: true })
+        {
+            throw new ProblemException(ProblemCodes.UnknownCustomer, "The customer was erased.", new FieldError(pointer, Erased));
+        }
+
+        return (await FetchAsync(id, ct)
             ? await HoldAsync(id, ct)
             : null) ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError(pointer, "unknown_customer"));
     }
 
     /// <summary>The customer whom an id stands for now.</summary>
-    /// <exception cref="ProblemException">404 when there is none, 503 when Contacts cannot be reached.</exception>
+    /// <exception cref="ProblemException">404 when there is none, 410 <c>erased</c>, 503 when Contacts cannot be reached.</exception>
     public async Task<Guid> FindAsync(string customerId, CancellationToken ct) =>
         Ids.Customer.TryParse(customerId, out var id) && (await RootAsync(id, ct) ?? (await FetchAsync(id, ct) ? await RootAsync(id, ct) : null)) is { } root
-            ? root
+            ? root.Erased ? throw Gone() : root.Id
             : throw ProblemException.NotFound("customer");
 
     /// <summary>The customer of the path.</summary>
@@ -55,7 +68,7 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
     }
 
     /// <summary>As <see cref="RequireAsync"/>, for the path of a write: rows written under an old id are the survivor's.</summary>
-    /// <exception cref="ProblemException">404 when there is none, 503 when Contacts cannot be reached.</exception>
+    /// <exception cref="ProblemException">404 when there is none, 410 <c>erased</c>, 503 when Contacts cannot be reached.</exception>
     public async Task<Guid> HoldAtPathAsync(string customerId, CancellationToken ct)
     {
         try
@@ -64,7 +77,7 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
         }
         catch (ProblemException exception) when (exception.Code == ProblemCodes.UnknownCustomer || exception.Code == ProblemCodes.ValidationFailed)
         {
-            throw ProblemException.NotFound("customer");
+            throw exception.Errors is [{ Code: Erased }] ? Gone() : ProblemException.NotFound("customer");
         }
     }
 
@@ -78,19 +91,28 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
         }
 
         return Ids.Customer.TryParse(text, out var id)
-            ? await RootAsync(id, ct) ?? id
+            ? (await RootAsync(id, ct))?.Id ?? id
             : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
     }
 
     private async Task<Guid?> HoldAsync(Guid id, CancellationToken ct) => await SeenAsync(await db.Database
         .SqlQuery<Guid?>($"SELECT CASE WHEN EXISTS (SELECT 1 FROM customers WHERE id = {id}) THEN hold_customer({id}) END AS \"Value\"").SingleAsync(ct), ct);
 
-    private async Task<Guid?> RootAsync(Guid id, CancellationToken ct) => await SeenAsync(await db.Database
-        .SqlQuery<Guid?>($"SELECT customer_root(id) AS \"Value\" FROM customers WHERE id = {id}").SingleOrDefaultAsync(ct), ct);
+    private async Task<Root?> RootAsync(Guid id, CancellationToken ct)
+    {
+        var root = await db.Database.SqlQuery<Root>($"""
+            SELECT customer_root(id) AS "Id", state = 'erased' AS "Erased" FROM customers WHERE id = {id}
+            """).SingleOrDefaultAsync(ct);
+        return await SeenAsync(root?.Id, ct) is null ? null : root;
+    }
 
     /// <summary>Null when the caller has a row filter and the customer is outside.</summary>
     private async Task<Guid?> SeenAsync(Guid? root, CancellationToken ct) =>
         root is null || CallerRights.Current.Rows is null || await db.Customers.AnyAsync(c => c.Id == root, ct) ? root : null;
+
+    private static ProblemException Gone() => new(ProblemCodes.Erased, "The customer was erased.");
+
+    private sealed record Root(Guid Id, bool Erased);
 
     private async Task<bool> FetchAsync(Guid id, CancellationToken ct)
     {

@@ -1,6 +1,8 @@
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Auth;
 using Crm.Hosting.Messaging;
 using MassTransit;
 
@@ -8,10 +10,10 @@ namespace Crm.CustomerCopy;
 
 /// <summary>
 /// Keeps the copy of identity and consent up to date; only a newer version has an effect. A merge and its undo are
-/// answered with what they moved.
+/// answered with what they moved, an erasure with a signed receipt of what is gone.
 /// </summary>
-public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service) :
-    IConsumer<CustomerRegistered>, IConsumer<CustomerUpdated>, IConsumer<ConsentRecorded>, IConsumer<CustomersMerged>, IConsumer<MergeUndone>,
+public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service, SignedStatements statements, TimeProvider clock) :
+    IConsumer<CustomerRegistered>, IConsumer<CustomerUpdated>, IConsumer<ConsentRecorded>, IConsumer<CustomersMerged>, IConsumer<MergeUndone>, IConsumer<CustomersErased>,
     IBatchConsumer<CustomerRegistered>, IBatchConsumer<CustomerUpdated>, IBatchConsumer<ConsentRecorded>
 {
     public Task ConsumeAsync(IReadOnlyList<CustomerRegistered> messages, CancellationToken ct) => db.StoreAsync([.. messages.Select(m => m.Customer)], ct);
@@ -41,6 +43,26 @@ public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service) :
         var counts = await db.CountMovedAsync(Keys(undone.RestoredIds), survivor: null, ct);
         var (stayedCounts, stayed) = await db.ListStayedAsync(undone.Survivors, undone.At, ct);
         await AnswerAsync(new(undone.MergeId, "undo", service.Value, counts, stayedCounts, stayed), ct);
+    }
+
+    public async Task Consume(ConsumeContext<CustomersErased> context)
+    {
+        var (erased, ct) = (context.Message, context.CancellationToken);
+        var counts = await db.EraseAsync(erased.Customers, ct);
+        var customer = Key(erased.CustomerId);
+        db.Audit("erased", "customer", customer, customer, AuditChanges.Between(null, counts));
+        var statement = statements.Sign(new ErasureStatement(
+            service.Value, erased.ErasureId, erased.CustomerId, [.. erased.Customers.Select(c => c.Id)], counts.Erased, counts.Kept, clock.GetUtcNow(), erased.BackupsGoneBy));
+        var receipt = new ErasureReceipt(erased.ErasureId, service.Value, statement);
+        db.Publish(new Answer(), service.Value switch
+        {
+            "interactions" => new InteractionsErasureApplied(receipt),
+            "campaigns" => new CampaignsErasureApplied(receipt),
+            "billing-sync" => new BillingSyncErasureApplied(receipt),
+            "support" => new SupportErasureApplied(receipt),
+            _ => throw new InvalidOperationException($"{service.Value} has no event for erasures."),
+        });
+        await db.SaveChangesAsync(ct);
     }
 
     private Task AnswerAsync(MergeReceipt receipt, CancellationToken ct)

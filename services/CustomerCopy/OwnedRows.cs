@@ -10,7 +10,11 @@ namespace Crm.CustomerCopy;
 /// <param name="Table">Has <c>id</c>, <c>customer_id</c> (indexed) and <c>origin_customer_id</c>.</param>
 /// <param name="Source">Null for a copy of another service's rows.</param>
 /// <param name="Alike">Columns by which two rows of one customer would collide if their customer were part of the key.</param>
-public sealed record OwnedRows(string Table, SourceRows? Source = null, string? Alike = null);
+public sealed record OwnedRows(string Table, SourceRows? Source = null, string? Alike = null)
+{
+    /// <summary>In a step of an erasure: the rows that were recorded under the erased.</summary>
+    public const string OfErased = "customer_id = ANY (@owners) AND origin_customer_id = ANY (@ids)";
+}
 
 /// <summary>Rows that this service is the source of, as they are named to people.</summary>
 /// <param name="Type">Such as <c>case</c>.</param>

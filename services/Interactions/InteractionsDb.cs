@@ -1,6 +1,7 @@
 using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
+using Crm.Hosting.Erasure;
 using Crm.Interactions.Domain;
 using Microsoft.EntityFrameworkCore;
 
@@ -25,6 +26,13 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
         new("timeline"),
     ];
 
+    public override IReadOnlyList<ErasureStep> ErasureSteps =>
+    [
+        .. base.ErasureSteps,
+        new("interactions", $"DELETE FROM interactions WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Interaction, "interaction"),
+        new("timeline", $"DELETE FROM timeline WHERE {CustomerCopy.OwnedRows.OfErased}"),
+    ];
+
     /// <summary>
     /// Puts the entry on the timeline unless a version that is as new is there: late and repeated events have no effect.
     /// Its owner is right already, or stays what it is.
@@ -38,9 +46,21 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
         WHERE timeline.version < excluded.version
         """, ct);
 
-    /// <summary>An entry from another service, for whom its customer stands now.</summary>
-    public async Task StoreFromEventAsync(TimelineEntry entry, CancellationToken ct) =>
-        await StoreAsync(entry with { CustomerId = await HoldCustomerAsync(entry.OriginCustomerId, ct) }, ct);
+    /// <summary>An entry from another service, for whom its customer stands now; none of somebody who was erased.</summary>
+    public async Task StoreFromEventAsync(TimelineEntry entry, CancellationToken ct)
+    {
+        if (await HoldCustomerAsync(entry.OriginCustomerId, ct) is { } owner)
+        {
+            await StoreAsync(entry with { CustomerId = owner }, ct);
+        }
+    }
+
+    public override IReadOnlyList<PersonalTable> PersonalTables =>
+    [
+        .. base.PersonalTables,
+        new("interactions", $"SELECT to_jsonb(t) - 'event_sequence' FROM interactions t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Interaction),
+        new("timeline", $"SELECT to_jsonb(t) FROM timeline t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY at, id"),
+    ];
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {

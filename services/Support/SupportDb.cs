@@ -1,6 +1,7 @@
 using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
+using Crm.Hosting.Erasure;
 using Crm.Support.Domain;
 using Microsoft.EntityFrameworkCore;
 
@@ -14,6 +15,16 @@ internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerC
 
     public override IReadOnlyList<OwnedRows> OwnedRows { get; } = [new("cases", new("case", Ids.Case, "opened_at"))];
 
+    public override IReadOnlyList<ErasureStep> ErasureSteps =>
+    [
+        .. base.ErasureSteps,
+        // Whoever is replying to one of them is waited for.
+        new(null, $"SELECT FROM cases WHERE {CustomerCopy.OwnedRows.OfErased} FOR UPDATE"),
+        new("case_messages", $"DELETE FROM case_messages WHERE case_id IN (SELECT id FROM cases WHERE {CustomerCopy.OwnedRows.OfErased}) RETURNING id", Ids.CaseMessage),
+        new("case_history", $"DELETE FROM case_history WHERE case_id IN (SELECT id FROM cases WHERE {CustomerCopy.OwnedRows.OfErased})"),
+        new("cases", $"DELETE FROM cases WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Case, "case"),
+    ];
+
     /// <summary>The case, locked until the transaction ends: of two changes at once, the second sees what the first left.</summary>
     public async Task<Case?> LockCaseAsync(Guid id, CancellationToken ct) =>
         (await Cases.FromSql($"SELECT * FROM cases WHERE id = {id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
@@ -21,6 +32,14 @@ internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerC
     /// <inheritdoc cref="LockCaseAsync(Guid, CancellationToken)"/>
     public async Task<Case?> LockCaseAsync(string source, string externalId, CancellationToken ct) =>
         (await Cases.FromSql($"SELECT * FROM cases WHERE source = {source} AND external_id = {externalId} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
+
+    public override IReadOnlyList<PersonalTable> PersonalTables =>
+    [
+        .. base.PersonalTables,
+        new("cases", $"SELECT to_jsonb(t) - 'event_sequence' FROM cases t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Case),
+        new("case_messages", $"SELECT to_jsonb(t) FROM case_messages t WHERE case_id IN (SELECT id FROM cases WHERE {CustomerCopy.OwnedRows.OfErased}) ORDER BY case_id, id", Ids.CaseMessage),
+        new("case_history", $"SELECT to_jsonb(t) FROM case_history t WHERE case_id IN (SELECT id FROM cases WHERE {CustomerCopy.OwnedRows.OfErased}) ORDER BY case_id, number"),
+    ];
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {

@@ -8,11 +8,7 @@ internal static class EveryService
     {
         var root = Topology.FindRoot();
         using var installation = Installation.Look(root);
-        if (installation.Ports is not { } ports)
-            throw new RunnerException("Nothing runs here.", "Run ./crm up first.");
-
-        var platform = new Platform(new PlatformOptions { Topology = Topology.Load(root), Folder = installation.Folder, Ports = ports });
-        platform.RequireBuilt();
+        var platform = Running(root, installation);
         var failed = 0;
         foreach (var service in platform.Services.Values)
         {
@@ -24,5 +20,16 @@ internal static class EveryService
         }
 
         return (platform.Services.Count, failed);
+    }
+
+    /// <exception cref="RunnerException">Nothing was started.</exception>
+    public static Platform Running(string root, Installation installation)
+    {
+        if (installation.Ports is not { } ports)
+            throw new RunnerException("Nothing runs here.", "Run ./crm up first.");
+
+        var platform = new Platform(new PlatformOptions { Topology = Topology.Load(root), Folder = installation.Folder, Ports = ports });
+        platform.RequireBuilt();
+        return platform;
     }
 }

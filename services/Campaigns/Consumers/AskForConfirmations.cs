@@ -13,7 +13,11 @@ internal sealed class AskForConfirmations(CampaignsDb db, TimeProvider clock) : 
         var asked = context.Message;
         var now = clock.GetUtcNow();
         var origin = Key(Ids.Customer, asked.CustomerId);
-        var owner = await db.HoldCustomerAsync(origin, context.CancellationToken);
+        if (await db.HoldCustomerAsync(origin, context.CancellationToken) is not { } owner)
+        {
+            return;
+        }
+
         await db.Database.ExecuteSqlAsync($"""
             INSERT INTO messages (id, kind, confirms_id, customer_id, origin_customer_id, channel, purpose, to_address, wording, expires_at, status, next_at, created_at)
             VALUES ({Guid.CreateVersion7(now)}, 'confirmation', {Key(Ids.Consent, asked.ConsentId)}, {owner}, {origin}, {asked.Channel},

@@ -7,7 +7,8 @@ namespace Crm.Campaigns.Consumers;
 
 /// <summary>
 /// Keeps what segments and suppression ask about orders, cases and interactions. Each event carries the
-/// whole row; one that is not newer than the stored one has no effect, so order and duplicates do not matter.
+/// whole row; one that is not newer than the stored one has no effect, so order and duplicates do not matter;
+/// nor has one about somebody who was erased.
 /// </summary>
 internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorded>, IConsumer<CaseChanged>, IConsumer<InteractionLogged>
 {
@@ -15,7 +16,11 @@ internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorde
     {
         var order = context.Message;
         var origin = Key(Ids.Customer, order.OriginCustomerId ?? order.CustomerId);
-        var owner = await db.HoldCustomerAsync(origin, context.CancellationToken);
+        if (await db.HoldCustomerAsync(origin, context.CancellationToken) is not { } owner)
+        {
+            return;
+        }
+
         await db.Database.ExecuteSqlAsync($"""
             INSERT INTO orders (id, version, customer_id, origin_customer_id, placed_at, amount_minor, currency, status)
             VALUES ({Key(Ids.Order, order.Id)}, {order.Version}, {owner}, {origin}, {order.PlacedAt.ToUniversalTime()},
@@ -31,7 +36,11 @@ internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorde
     {
         var changed = context.Message;
         var origin = Key(Ids.Customer, changed.OriginCustomerId ?? changed.CustomerId);
-        var owner = await db.HoldCustomerAsync(origin, context.CancellationToken);
+        if (await db.HoldCustomerAsync(origin, context.CancellationToken) is not { } owner)
+        {
+            return;
+        }
+
         await db.Database.ExecuteSqlAsync($"""
             INSERT INTO cases (id, version, customer_id, origin_customer_id, type, status)
             VALUES ({Key(Ids.Case, changed.Id)}, {changed.Version}, {owner}, {origin}, {changed.Type}, {changed.Status})
@@ -45,7 +54,11 @@ internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorde
     {
         var logged = context.Message;
         var origin = Key(Ids.Customer, logged.OriginCustomerId ?? logged.CustomerId);
-        var owner = await db.HoldCustomerAsync(origin, context.CancellationToken);
+        if (await db.HoldCustomerAsync(origin, context.CancellationToken) is not { } owner)
+        {
+            return;
+        }
+
         await db.Database.ExecuteSqlAsync($"""
             INSERT INTO interactions (id, version, customer_id, origin_customer_id, started_at)
             VALUES ({Key(Ids.Interaction, logged.Id)}, {logged.Version}, {owner}, {origin}, {logged.StartedAt.ToUniversalTime()})

@@ -183,6 +183,23 @@ internal sealed class Customer : IAggregate
     public void Remove(DateTimeOffset now)
     {
         State = CustomerState.Removed;
+        Identifiers.Clear();
+        ExternalIds.Clear();
+        Strip();
+        Advance(now);
+    }
+
+    /// <summary>Nothing is left but the id, whom it stood for, and that there was somebody; the rows of others go by <see cref="Features.Erasures.ErasureSteps"/>.</summary>
+    public void Erase(DateTimeOffset now)
+    {
+        State = CustomerState.Erased;
+        Strip();
+        (Lifecycle, Tier, SourceType, Layers, OwnExternalIds) = (Lifecycle.Prospect, Tier.Standard, null, null, null);
+        Advance(now);
+    }
+
+    private void Strip()
+    {
         GivenName = FamilyName = Name = Locale = TimeZone = Department = SourceDetail = null;
         BirthDate = null;
         SourceReferrerId = null;
@@ -192,9 +209,6 @@ internal sealed class Customer : IAggregate
         Addresses = [];
         Attributes = [];
         MatchKeys = [];
-        Identifiers.Clear();
-        ExternalIds.Clear();
-        Advance(now);
     }
 
     /// <summary>Becomes this customer, who keeps its id, and all of the others. They keep their own fields for an undo.</summary>

@@ -19,7 +19,7 @@ internal static class CustomerRoots
     }
 
     /// <summary>The customer whom the id stands for now.</summary>
-    /// <exception cref="ProblemException">404; 410 when the import that made the customer was undone.</exception>
+    /// <exception cref="ProblemException">404; 410 <c>erased</c>, or <c>gone</c> when the import that made the customer was undone.</exception>
     public static async Task<Guid> FindRootAsync(this ContactsDb db, string id, CancellationToken ct)
     {
         var root = (Ids.Customer.TryParse(id, out var key) ? await db.RootOfAsync(key, ct) : null) ?? throw ProblemException.NotFound("customer");
@@ -27,8 +27,20 @@ internal static class CustomerRoots
         {
             null => throw ProblemException.NotFound("customer"),
             CustomerState.Removed => throw new ProblemException(ProblemCodes.Gone, "The import that made this customer was undone."),
+            CustomerState.Erased => throw Erased(),
             _ => root,
         };
+    }
+
+    public static ProblemException Erased() => new(ProblemCodes.Erased, "The customer was erased.");
+
+    /// <summary>For whom the customer stands until the transaction ends: for rows that are about to be written.</summary>
+    /// <exception cref="ProblemException">410 when the customer was erased a moment ago.</exception>
+    public static async Task<Customer> HoldLivingAsync(this ContactsDb db, Guid id, CancellationToken ct)
+    {
+        var root = await db.HoldRootAsync(id, ct);
+        var customer = await db.Customers.AsNoTracking().FirstAsync(c => c.Id == root, ct);
+        return customer.State == CustomerState.Erased ? throw Erased() : customer;
     }
 
     /// <summary>Null when there is no such customer.</summary>
@@ -45,5 +57,5 @@ internal static class CustomerRoots
         FROM (SELECT DISTINCT hashtextextended('customer ' || id, 0) AS key FROM unnest({ids}) AS id ORDER BY 1) AS keys
         """, ct);
 
-    public static IQueryable<Customer> Living(this IQueryable<Customer> customers) => customers.Where(c => c.State != CustomerState.Merged && c.State != CustomerState.Removed);
+    public static IQueryable<Customer> Living(this IQueryable<Customer> customers) => customers.Where(c => c.State == CustomerState.Active);
 }

@@ -1,5 +1,8 @@
 using Crm.Contacts.Features.AccountManagers;
 using Crm.Contacts.Features.Duplicates;
+using System.Text.Json;
+using Crm.Contacts.Features.Erasures;
+using Crm.Contacts.Features.Exports;
 using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;
@@ -92,5 +95,23 @@ internal static class Endpoints
         merges.MapGet("/", ReadMerges.HandleList).RequireScope(Scopes.MergesRead).WithName("listMerges").WithQuery(ReadMerges.Parameters);
         merges.MapGet("/{id}", ReadMerges.Handle).RequireScope(Scopes.MergesRead).WithName("readMerge");
         merges.MapPost("/{id}/undo", UndoMerge.Handle).RequireScope(Scopes.MergesWrite).WithName("undoMerge");
+
+        customers.MapPost("/{id}/erasures", EraseCustomer.Handle).RequireScope(Scopes.ErasuresWrite).WithName("eraseCustomer").WithTags("erasures");
+        var erasures = app.MapGroup("/v1/erasures").WithTags("erasures");
+        erasures.MapGet("/", ReadErasures.HandleList).RequireScope(Scopes.ErasuresRead).WithName("listErasures").WithQuery(ReadErasures.Parameters);
+        erasures.MapGet("/{id}", ReadErasures.Handle).RequireScope(Scopes.ErasuresRead).WithName("readErasure");
+        var receipts = app.MapGroup("/v1/erasure-receipts").WithTags("erasures");
+        receipts.MapPost("/verify", VerifyReceipt.Handle).RequireScope(Scopes.ErasuresRead).WithName("verifyErasureReceipt");
+        receipts.MapGet("/keys", VerifyReceipt.HandleKeys).RequireScope(Scopes.ErasuresRead).WithName("readErasureReceiptKeys");
+
+        customers.MapPost("/{id}/exports", ExportCustomer.Handle).RequireScope(Scopes.ExportsWrite).WithName("exportCustomer").WithTags("exports");
+        var exports = app.MapGroup("/v1/exports").WithTags("exports");
+        exports.MapGet("/{id}", ReadExport.Handle).RequireScope(Scopes.ExportsRead).WithName("readExport");
+        exports.MapGet("/{id}/archive", ReadExport.Archive).RequireScope(Scopes.ExportsRead).WithName("readExportArchive").Produces<JsonElement>();
+
+        var holds = customers.MapGroup("/{id}/legal-holds").WithTags("legal-holds");
+        holds.MapPost("/", LegalHolds.Set).RequireScope(Scopes.LegalHoldsWrite).WithName("setLegalHold");
+        holds.MapGet("/", LegalHolds.List).RequireScope(Scopes.LegalHoldsRead).WithName("listLegalHolds").WithQuery(PageRequest.Parameters);
+        holds.MapPost("/{hold}/lift", LegalHolds.Lift).RequireScope(Scopes.LegalHoldsWrite).WithName("liftLegalHold");
     }
 }

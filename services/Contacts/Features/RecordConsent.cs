@@ -97,10 +97,9 @@ internal static class RecordConsent
         };
         var said = await db.InTransactionAsync(async () =>
         {
-            var customerId = await db.HoldRootAsync(named, ct);
-            var customer = await db.Customers.AsNoTracking().FirstAsync(c => c.Id == customerId, ct);
-            var said = Statement(customerId);
-            await db.LockConsentAsync(customerId, said.Channel, said.Purpose, ct);
+            var customer = await db.HoldLivingAsync(named, ct);
+            var said = Statement(customer.Id);
+            await db.LockConsentAsync(customer.Id, said.Channel, said.Purpose, ct);
             var asked = body.DoubleOptIn is true ? await AskAsync(said, customer, db, ct) : null;
             var current = await db.AppendAsync(said, ct);
             if (asked is not null)

@@ -46,6 +46,9 @@ internal sealed class Merge : IAggregate
     public string? UndoActor { get; private set; }
     public DateTimeOffset? UndoAskedAt { get; private set; }
     public DateTimeOffset? UndoneAt { get; private set; }
+
+    /// <summary>Set when one of its customers was erased: it cannot be undone any more.</summary>
+    public DateTimeOffset? ErasedAt { get; private set; }
     public List<KeptEdit>? KeptEdits { get; private set; }
     public List<ServiceReceipt> Receipts { get; private set; } = [];
 

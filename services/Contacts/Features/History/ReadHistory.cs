@@ -17,9 +17,10 @@ internal static class ReadHistory
     public static async Task<Ok<Page<HistoryEntry>>> Handle(string id, HttpContext http, ContactsDb db, CancellationToken ct)
     {
         // A merged customer's own history stays readable under its own id.
-        if (!Ids.Customer.TryParse(id, out var customer) || !await db.Customers.AnyAsync(c => c.Id == customer, ct))
+        var state = Ids.Customer.TryParse(id, out var customer) ? await db.Customers.Where(c => c.Id == customer).Select(c => (CustomerState?)c.State).FirstOrDefaultAsync(ct) : null;
+        if (state is null or CustomerState.Erased)
         {
-            throw ProblemException.NotFound("customer");
+            throw state is null ? ProblemException.NotFound("customer") : CustomerRoots.Erased();
         }
 
         var page = PageRequest.Read(http.Request, Ids.History);

@@ -375,6 +375,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
             var customer = customers[one.CustomerId];
             var reason = size == 1 && Import.Attempts >= MostAttempts ? "internal_error"
                 : customer.State == CustomerState.Merged ? "merged"
+                : customer.State == CustomerState.Erased ? "erased"
                 : customer.State != CustomerState.Active || customer.Version != one.Version ? "edited"
                 : one.Created && one.HasConsents ? "has_consents"
                 : null;

@@ -9,6 +9,7 @@ namespace Crm.Contacts.Features.Merges;
 
 /// <summary>A merge as the API shows it.</summary>
 /// <param name="UndoUntil">Until when it can be undone.</param>
+/// <param name="ErasedAt">When one of its customers was erased: since then it cannot be undone, and says neither reason nor manifest.</param>
 /// <param name="Missing">Services whose receipt of the present phase is not in.</param>
 /// <param name="WaitingSeconds">How long it has waited for them; null when none is missing.</param>
 /// <param name="Stayed">Of an undo: rows recorded since the merge that stay with the survivor.</param>
@@ -23,6 +24,7 @@ public sealed record MergeView(
     DateTimeOffset MergedAt,
     DateTimeOffset? CompletedAt,
     DateTimeOffset UndoUntil,
+    DateTimeOffset? ErasedAt,
     MergeUndoView? Undo,
     IReadOnlyList<ReceiptView> Receipts,
     IReadOnlyList<string> Missing,
@@ -41,6 +43,7 @@ public sealed record MergeView(
         merge.MergedAt,
         merge.CompletedAt,
         merge.MergedAt.AddDays(options.UndoDays),
+        merge.ErasedAt,
         merge.UndoAskedAt is { } asked ? new(merge.UndoReason!, merge.UndoActor!, asked, merge.UndoneAt) : null,
         [.. merge.Receipts.OrderBy(r => r.Phase).ThenBy(r => r.Service, StringComparer.Ordinal).Select(r => new ReceiptView(r.Phase, r.Service, r.Counts, r.At))],
         merge.Missing,

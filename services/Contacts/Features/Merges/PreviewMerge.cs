@@ -116,9 +116,15 @@ internal static class PreviewMerge
     private static ProblemException IntoItself(string pointer) => new(
         ProblemCodes.MergeIntoItself, "The ids stand for the same customer.", new FieldError(pointer, "same_customer"));
 
-    private static async Task<Guid> ResolveAsync(ContactsDb db, string id, string pointer, CancellationToken ct) => Ids.Customer.TryParse(id, out var key)
-        ? await db.RootOfAsync(key, ct) ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError(pointer, "unknown_customer"))
-        : throw ProblemException.Invalid(new FieldError(pointer, "wrong_format", "A customer id, cus_…"));
+    private static async Task<Guid> ResolveAsync(ContactsDb db, string id, string pointer, CancellationToken ct)
+    {
+        var root = Ids.Customer.TryParse(id, out var key)
+            ? await db.RootOfAsync(key, ct)
+            : throw ProblemException.Invalid(new FieldError(pointer, "wrong_format", "A customer id, cus_…"));
+        return await db.Customers.AnyAsync(c => c.Id == root && c.State == CustomerState.Active, ct)
+            ? root!.Value
+            : throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError(pointer, "unknown_customer"));
+    }
 
     private static async Task<Dictionary<string, Guid>> ReadChoicesAsync(ContactsDb db, Dictionary<string, string> choices, IReadOnlyCollection<Guid> members, CancellationToken ct)
     {

@@ -17,7 +17,7 @@ namespace Crm.Contacts.Features.Merges;
 /// Undoes a merge, in whatever order merges were made: the absorbed customers are themselves again with their fields and
 /// every row that was recorded under them; what was recorded or edited since stays with the survivor and is listed. 202
 /// with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
-/// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>.
+/// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>, 409 <c>merge_erased</c> when one of them was erased.
 /// </summary>
 internal static class UndoMerge
 {
@@ -45,6 +45,11 @@ internal static class UndoMerge
             var now = clock.GetUtcNow();
             if (merge.UndoAskedAt is null)
             {
+                if (merge.ErasedAt is not null)
+                {
+                    throw new ProblemException(ProblemCodes.MergeErased, "A customer of this merge was erased.");
+                }
+
                 if (merge.MergedAt.AddDays(options.Value.UndoDays) < now)
                 {
                     throw new ProblemException(ProblemCodes.MergeUndoExpired, $"A merge can be undone for {options.Value.UndoDays} days.");

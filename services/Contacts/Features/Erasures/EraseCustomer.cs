@@ -1,0 +1,92 @@
+using System.ComponentModel.DataAnnotations;
+using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Erasures;
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Erasure;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
+
+namespace Crm.Contacts.Features.Erasures;
+
+/// <summary>
+/// Erases a customer with all who were merged into it, for good; needs <c>If-Match</c>. 202 with the erasure, which is
+/// <c>completed</c> when every service has sent its signed receipt. From then on the customer answers 410 <c>erased</c>,
+/// under every id. 409 <c>legal_hold</c> while a hold is set on any of them.
+/// </summary>
+internal static class EraseCustomer
+{
+    public sealed record Request
+    {
+        /// <summary>Why. It stays on record: without personal data.</summary>
+        [Required, Line(500)]
+        public string? Reason { get; init; }
+    }
+
+    public static async Task<Accepted<ErasureView>> Handle(
+        string id, Request body, HttpContext http, ContactsDb db, SignedStatements statements, IOptions<ErasureOptions> options, TimeProvider clock, CancellationToken ct)
+    {
+        var key = await db.FindAtPathAsync(id, http, ct);
+        var erasure = await db.InTransactionAsync(async () =>
+        {
+            var customers = await db.LockWithAbsorbedAsync(key, ct);
+            ETags.RequireMatch(http, customers[key].Version);
+            foreach (var customer in customers.Values)
+            {
+                OwnershipRules.RequireDepartment(customer);
+            }
+
+            await db.RequireNoHoldAsync(customers.Keys, ct);
+            return await EraseAsync(db, key, customers, body.Reason!, http.User.Subject(), statements, options.Value, clock.GetUtcNow(), ct);
+        }, ct);
+        var view = ErasureView.Of(erasure, clock.GetUtcNow());
+        return TypedResults.Accepted($"/v1/erasures/{view.Id}", view);
+    }
+
+    private static async Task<Erasure> EraseAsync(
+        ContactsDb db, Guid key, Dictionary<Guid, Customer> customers, string reason, string actor, SignedStatements statements, ErasureOptions options, DateTimeOffset now, CancellationToken ct)
+    {
+        var erasure = Erasure.Begin(key, customers.Keys, reason, actor, options.BackupDays, now);
+        db.Erasures.Add(erasure);
+        foreach (var customer in customers.Values)
+        {
+            customer.Erase(now);
+        }
+
+        await db.SaveChangesAsync(ct);
+        Guid[] ids = [.. erasure.CustomerIds];
+        string[] names = [.. ids.Select(id => Ids.Customer.Format(id))];
+        var counts = await db.EraseAsync(ids, ids, names, ct);
+        db.Audit("erased", Customer.RecordType, key, key, AuditChanges.Between(null, counts));
+        var statement = new ErasureStatement(
+            "contacts", Ids.Erasure.Format(erasure.Id), Ids.Customer.Format(key), names, counts.Erased, counts.Kept, now, erasure.BackupsGoneBy);
+        erasure.Take(statement, statements.Sign(statement), now);
+        db.Publish(erasure, new CustomersErased(statement.ErasureId, statement.CustomerId, [.. customers.Values.Select(c => c.Snapshot())], now, erasure.BackupsGoneBy));
+        await db.SaveChangesAsync(ct);
+        return erasure;
+    }
+
+    /// <summary>The customer and all whom it has absorbed; nobody merges them or writes statements of them until the transaction ends.</summary>
+    private static async Task<Dictionary<Guid, Customer>> LockWithAbsorbedAsync(this ContactsDb db, Guid key, CancellationToken ct)
+    {
+        Guid[] locked = [];
+        while (true)
+        {
+            Guid[] all = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{key}]) AS id ORDER BY 1").ToArrayAsync(ct);
+            if (all.All(locked.Contains))
+            {
+                var customers = await db.Customers.Where(c => all.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+                return customers[key].State == CustomerState.Active
+                    ? customers
+                    : throw new ProblemException(ProblemCodes.ConcurrentChange, "The customer was merged or erased at this moment; read it again.");
+            }
+
+            await db.LockCustomersAsync(all, ct);
+            locked = all;
+        }
+    }
+}

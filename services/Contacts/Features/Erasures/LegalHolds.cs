@@ -1,0 +1,96 @@
+using System.ComponentModel.DataAnnotations;
+using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Erasures;
+using Crm.Contracts;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features.Erasures;
+
+/// <summary>
+/// Holds that forbid the erasure of a customer, whichever of its records they were set on. Each is set and lifted with a
+/// reason and is in the audit log.
+/// </summary>
+internal static class LegalHolds
+{
+    public sealed record Request
+    {
+        [Required, Line(500)]
+        public string? Reason { get; init; }
+    }
+
+    public static async Task<Created<LegalHoldView>> Set(string id, Request body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        var named = await db.FindRootAsync(id, ct);
+        var hold = await db.InTransactionAsync(async () =>
+        {
+            var customer = await db.HoldLivingAsync(named, ct);
+            OwnershipRules.RequireDepartment(customer);
+            var set = LegalHold.Set(customer.Id, body.Reason!, http.User.Subject(), clock.GetUtcNow());
+            db.LegalHolds.Add(set);
+            await SaveAsync(db, set, ct);
+            return set;
+        }, ct);
+        return TypedResults.Created($"/v1/customers/{Ids.Customer.Format(hold.CustomerId)}/legal-holds", LegalHoldView.Of(hold));
+    }
+
+    public static async Task<Ok<LegalHoldView>> Lift(string id, string hold, Request body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        var ids = await db.FindWithAbsorbedAsync(id, http, ct);
+        var found = await db.InTransactionAsync(async () =>
+        {
+            var rows = Ids.LegalHold.TryParse(hold, out var key)
+                ? await db.LegalHolds.FromSql($"SELECT * FROM legal_holds WHERE id = {key} AND customer_id = ANY ({ids}) FOR UPDATE").ToListAsync(ct)
+                : [];
+            var lifted = rows.SingleOrDefault() ?? throw ProblemException.NotFound("legal hold");
+            lifted.Lift(body.Reason!, http.User.Subject(), clock.GetUtcNow());
+            await SaveAsync(db, lifted, ct);
+            return lifted;
+        }, ct);
+        return TypedResults.Ok(LegalHoldView.Of(found));
+    }
+
+    /// <summary>Of the customer and all who were merged into it, newest first.</summary>
+    public static async Task<Page<LegalHoldView>> List(string id, HttpContext http, ContactsDb db, CancellationToken ct)
+    {
+        var page = PageRequest.Read(http.Request, Ids.LegalHold);
+        var ids = await db.FindWithAbsorbedAsync(id, http, ct);
+        return await db.LegalHolds.AsNoTracking().Where(h => ids.Contains(h.CustomerId)).ToPageAsync(page, h => h.Id, Ids.LegalHold, LegalHoldView.Of, ct);
+    }
+
+    /// <exception cref="ProblemException">409 <c>legal_hold</c>.</exception>
+    public static async Task RequireNoHoldAsync(this ContactsDb db, IReadOnlyCollection<Guid> customers, CancellationToken ct)
+    {
+        var holds = await db.LegalHolds.AsNoTracking().Where(h => customers.Contains(h.CustomerId) && h.LiftedAt == null).OrderBy(h => h.Id).Take(10).ToListAsync(ct);
+        if (holds is [var first, ..])
+        {
+            throw new ProblemException(ProblemCodes.LegalHold, $"A legal hold forbids it: {first.Reason}")
+            {
+                Extensions = new Dictionary<string, object?> { ["holds"] = holds.ConvertAll(LegalHoldView.Of) },
+            };
+        }
+    }
+
+    private static async Task<Guid[]> FindWithAbsorbedAsync(this ContactsDb db, string id, HttpContext http, CancellationToken ct)
+    {
+        var root = await db.FindAtPathAsync(id, http, ct);
+        return await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{root}]) AS id").ToArrayAsync(ct);
+    }
+
+    private static Task<int> SaveAsync(ContactsDb db, LegalHold hold, CancellationToken ct)
+    {
+        db.AuditRow(LegalHold.RecordType, hold.Id, hold.CustomerId, hold);
+        return db.SaveChangesAsync(ct);
+    }
+}
+
+/// <param name="LiftedAt">Null while it forbids the erasure.</param>
+public sealed record LegalHoldView(
+    string Id, string CustomerId, string Reason, string Actor, DateTimeOffset SetAt, DateTimeOffset? LiftedAt, string? LiftedBy, string? LiftReason)
+{
+    internal static LegalHoldView Of(LegalHold hold) => new(
+        Ids.LegalHold.Format(hold.Id), Ids.Customer.Format(hold.CustomerId), hold.Reason, hold.Actor, hold.SetAt, hold.LiftedAt, hold.LiftedBy, hold.LiftReason);
+}

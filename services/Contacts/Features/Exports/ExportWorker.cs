@@ -1,0 +1,171 @@
+using Crm.Contacts.Domain.Exports;
+using Crm.Contracts;
+using Crm.Contracts.PersonalData.V1;
+using Crm.Hosting.Data;
+using Crm.Hosting.Erasure;
+using Crm.Hosting.Rpc;
+using Grpc.Core;
+using Grpc.Net.ClientFactory;
+using Microsoft.EntityFrameworkCore;
+
+namespace Crm.Contacts.Features.Exports;
+
+/// <summary>Wakes this process's worker. A hint only: the worker's poll is the truth.</summary>
+internal sealed class ExportSignal : IDisposable
+{
+    private readonly SemaphoreSlim _signal = new(0);
+
+    public void Raise()
+    {
+        if (_signal.CurrentCount == 0)
+        {
+            _signal.Release();
+        }
+    }
+
+    public Task WaitAsync(TimeSpan poll, CancellationToken ct) => _signal.WaitAsync(poll, ct);
+
+    public void Dispose() => _signal.Dispose();
+}
+
+/// <summary>
+/// Makes archives: a part a transaction with its receipt, so that a crash costs one part; services that are away are asked
+/// again. Replicas divide exports by row locks. What has expired is deleted.
+/// </summary>
+internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSignal signal, GrpcClientFactory clients, TimeProvider clock, ILogger<ExportWorker> logger) : BackgroundService
+{
+    private const int Batch = 1000;
+    private const string Own = "contacts";
+
+    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(5);
+    private static readonly (string, string)[] Columns = [("export_id", "uuid"), ("service", "text"), ("list", "text"), ("n", "bigint"), ("body", "jsonb")];
+
+    private static readonly (string Service, string Peer)[] Peers =
+        [("interactions", "Interactions"), ("campaigns", "Campaigns"), ("billing-sync", "BillingSync"), ("support", "Support")];
+
+    public static void Add(IHostApplicationBuilder builder)
+    {
+        foreach (var (service, peer) in Peers)
+        {
+            builder.AddCrmGrpcClientNamed<PersonalData.PersonalDataClient>(peer, "crm.personal_data.v1.PersonalData", $"export {service}");
+        }
+
+        builder.Services.AddOptions<ExportOptions>().BindConfiguration("Exports").ValidateDataAnnotations().ValidateOnStart();
+        builder.Services.AddSingleton<ExportSignal>();
+        builder.Services.AddHostedService<ExportWorker>();
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+                if (!await StepAsync(stoppingToken))
+                {
+                    await signal.WaitAsync(Poll, stoppingToken);
+                }
+            }
+            catch (Exception) when (stoppingToken.IsCancellationRequested)
+            {
+                // The part is rolled back and made by whoever is next.
+            }
+            catch (Exception exception)
+            {
+                LogSkipped(exception.Message);
+                await Task.Delay(Pause, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+        }
+    }
+
+    /// <summary>All parts of one export that can be had now; false when there is nothing to do.</summary>
+    private async Task<bool> StepAsync(CancellationToken ct)
+    {
+        await using var scope = scopes.CreateAsyncScope();
+        var db = scope.ServiceProvider.GetRequiredService<ContactsDb>();
+        await using var transaction = await db.Database.BeginTransactionAsync(ct);
+        var now = clock.GetUtcNow();
+        await db.Database.ExecuteSqlAsync($"DELETE FROM export_rows WHERE export_id IN (SELECT id FROM exports WHERE expires_at <= {now})", ct);
+        var found = await db.Exports
+            .FromSql($"SELECT * FROM exports WHERE status = 'running' AND next_at <= {now} ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED").Include(e => e.Parts).ToListAsync(ct);
+        if (found is not [var export])
+        {
+            await transaction.CommitAsync(ct);
+            return false;
+        }
+
+        foreach (var service in export.Missing.ToList())
+        {
+            await transaction.CreateSavepointAsync("part", ct);
+            try
+            {
+                export.Take(service, await WriteAsync(db, export, service, ct), clock.GetUtcNow());
+            }
+            catch (RpcException exception) when (!ct.IsCancellationRequested)
+            {
+                await transaction.RollbackToSavepointAsync("part", ct);
+                LogMissing(Ids.Export.Format(export.Id), service, exception.StatusCode);
+            }
+        }
+
+        export.Wait(clock.GetUtcNow() + Pause);
+        await db.SaveChangesAsync(ct);
+        await transaction.CommitAsync(ct);
+        return true;
+    }
+
+    private async Task<Dictionary<string, long>> WriteAsync(ContactsDb db, Export export, string service, CancellationToken ct)
+    {
+        var counts = new Dictionary<string, long>(StringComparer.Ordinal);
+        var batch = new List<object?[]>(Batch);
+        await foreach (var (list, row) in ReadAsync(export, service, ct))
+        {
+            var n = counts[list] = counts.GetValueOrDefault(list) + 1;
+            batch.Add([export.Id, service, list, n, row]);
+            if (batch.Count == Batch)
+            {
+                await FlushAsync();
+            }
+        }
+
+        await FlushAsync();
+        return counts;
+
+        async Task FlushAsync()
+        {
+            await db.CopyAsync("export_rows", Columns, batch, ct);
+            batch.Clear();
+        }
+    }
+
+    private async IAsyncEnumerable<(string List, string Row)> ReadAsync(Export export, string service, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
+    {
+        if (service == Own)
+        {
+            await using var scope = scopes.CreateAsyncScope();
+            var ids = export.CustomerIds.ToArray();
+            await foreach (var row in scope.ServiceProvider.GetRequiredService<ContactsDb>().ReadPersonAsync(ids, ids, ct))
+            {
+                yield return row;
+            }
+
+            yield break;
+        }
+
+        var request = new ExportRequest();
+        request.CustomerIds.AddRange(export.CustomerIds.Select(id => Ids.Customer.Format(id)));
+        using var stream = clients.CreateClient<PersonalData.PersonalDataClient>($"export {service}").Export(request, cancellationToken: ct);
+        await foreach (var row in stream.ResponseStream.ReadAllAsync(ct))
+        {
+            yield return (row.Table, row.RowJson);
+        }
+    }
+
+    [LoggerMessage(LogLevel.Warning, "Export {Id} waits for {Service} ({StatusCode})")]
+    private partial void LogMissing(string id, string service, StatusCode statusCode);
+
+    [LoggerMessage(LogLevel.Warning, "Exports wait: {Reason}")]
+    private partial void LogSkipped(string reason);
+}

@@ -1,0 +1,378 @@
+using System.Globalization;
+using System.Net;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json.Nodes;
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Runner;
+using Crm.Testing;
+using Microsoft.IdentityModel.Tokens;
+using Npgsql;
+
+namespace Platform.Tests;
+
+/// <summary>Erasure of persons through the public door, in all services, and the search that proves it.</summary>
+public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
+{
+    private static readonly string[] Services = ["billing-sync", "campaigns", "contacts", "interactions", "support"];
+
+    private HttpClient _api = null!;
+
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    public ValueTask InitializeAsync()
+    {
+        _api = fixture.Platform.CreateClient();
+        return ValueTask.CompletedTask;
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        _api.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    [Fact]
+    public async Task An_erased_person_is_nowhere_any_more_although_a_service_was_away_and_events_come_late()
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var phone = Random.Shared.Next(10_000_000, 99_999_999).ToString(CultureInfo.InvariantCulture);
+        string[] values = [tag, phone];
+        var living = await PersonAsync("Living");
+        await OkAsync(_api.PostAsync("v1/cases", $$"""{"customer_id":"{{living}}","type":"question","subject":"Mine"}""", Ct));
+        var (ada, absorbed, merge) = await KnownEverywhereAsync(tag, phone, living);
+        var before = (Customer: (await OkAsync(_api.CallAsync($"v1/customers/{living}", Ct))).ToJsonString(), Cases: (await _api.CallAsync($"v1/cases?customer_id={living}", Ct)).Data.Count);
+
+        // The search sees: what it finds nowhere afterwards it finds here.
+        var places = (await FindAsync(values)).Select(h => h.Place).ToList();
+        Assert.Superset(
+            new HashSet<string>([
+                "contacts customers", "contacts customer_identifiers", "contacts external_ids", "contacts consents", "contacts audit_value", "contacts idempotency", "contacts import_results",
+                "contacts merges", "contacts merge_previews", "contacts duplicate_overrides", "interactions customers", "interactions interactions", "interactions timeline",
+                "interactions audit_value", "interactions dead_letter", "campaigns customers", "campaigns messages", "campaigns campaign_addresses", "billing-sync customers", "billing-sync orders",
+                "billing-sync billing_accounts", "billing-sync audit_value", "support customers", "support cases", "support case_messages", "support audit_value", "support idempotency",
+            ]),
+            new HashSet<string>(places));
+
+        await fixture.Platform["support"].KillAsync();
+        JsonNode erasure;
+        try
+        {
+            Assert.Equal("precondition_required", (await EraseAsync(ada, null)).Code);
+            Assert.Equal("stale_version", (await EraseAsync(ada, "\"1\"")).Code);
+            var asked = await EraseAsync(ada, (await _api.CallAsync($"v1/customers/{ada}", Ct)).ETag);
+            Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
+            erasure = (await Eventually.GetAsync(() => _api.CallAsync($"v1/erasures/{asked["id"]}", Ct), e => e["missing"]!.AsArray().Count == 1, ct: Ct)).Body!;
+            Assert.Equal(("running", "support"), ((string?)erasure["status"], (string?)erasure["missing"]![0]));
+            Assert.NotNull(erasure["waiting_seconds"]);
+            Assert.Contains((await _api.CallAsync("v1/erasures?status=running", Ct)).Data, e => (string?)e["id"] == (string?)erasure["id"]);
+            Assert.Contains(await FindAsync(values), h => h.Place == "support cases");
+        }
+        finally
+        {
+            await fixture.Platform["support"].StartAsync(ct: Ct);
+        }
+
+        var done = (await Eventually.GetAsync(() => _api.CallAsync($"v1/erasures/{erasure["id"]}", Ct), e => (string?)e["status"] == "completed", TimeSpan.FromSeconds(60), Ct)).Body!;
+        Assert.Equal(Services, done["receipts"]!.AsArray().Select(r => (string)r!["service"]!));
+        Assert.Equal(new[] { ada, absorbed }.Order(StringComparer.Ordinal), done["customer_ids"]!.AsArray().Select(i => (string)i!).Order(StringComparer.Ordinal));
+        Assert.Equal((1, 1, 1, 1, 1), (Erased("support", "cases"), Erased("interactions", "interactions"), Erased("billing-sync", "orders"), Erased("campaigns", "campaign_addresses"), Erased("interactions", "dead_letter")));
+        Assert.Equal(1, (int)Receipt("billing-sync")["kept"]!["invoices"]!);
+        Assert.Equal(35, (int)Math.Round(((DateTimeOffset)done["backups_gone_by"]! - (DateTimeOffset)done["asked_at"]!).TotalDays));
+        await NowhereAsync(values);
+
+        await AnswersGoneAsync(ada, absorbed);
+        Assert.Equal("merge_erased", (await _api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Not the same"}""", Ct)).Code);
+        await ReceiptsVerifyAsync(done);
+
+        await PublishLateAsync(ada, tag);
+        await NowhereAsync(values);
+        Assert.Equal(0, await CountAsync("campaigns", "SELECT count(*) FROM orders WHERE customer_id = $1", ada));
+        Assert.Equal(0, await CountAsync("interactions", "SELECT count(*) FROM timeline WHERE customer_id = $1", ada));
+
+        Assert.Equal(before.Customer, (await OkAsync(_api.CallAsync($"v1/customers/{living}", Ct))).ToJsonString());
+        Assert.Equal(before.Cases, (await _api.CallAsync($"v1/cases?customer_id={living}", Ct)).Data.Count);
+        foreach (var service in fixture.Platform.Services.Values)
+        {
+            var audit = await service.RunModeAsync(["--audit", "verify"], Ct);
+            Assert.True(audit.ExitCode == 0 && audit.Output.StartsWith("whole:", StringComparison.Ordinal), $"{service.Name}: {audit.Output}");
+        }
+
+        JsonNode Receipt(string service) => done["receipts"]!.AsArray().Single(r => (string?)r!["service"] == service)!;
+
+        int Erased(string service, string table) => (int)Receipt(service)["erased"]![table]!;
+    }
+
+    [Fact]
+    public async Task An_export_has_all_that_every_service_knows_waits_visibly_for_one_that_is_away_and_ends_with_the_erasure()
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var phone = Random.Shared.Next(10_000_000, 99_999_999).ToString(CultureInfo.InvariantCulture);
+        var (ada, absorbed, _) = await KnownEverywhereAsync(tag, phone, await PersonAsync("Living"));
+        await fixture.Platform["support"].KillAsync();
+        JsonNode export;
+        try
+        {
+            export = await OkAsync(_api.PostAsync($"v1/customers/{ada}/exports", "{}", Ct));
+            var waiting = await Eventually.GetAsync(() => _api.CallAsync($"v1/exports/{export["id"]}", Ct), e => e["missing"]!.AsArray().Count == 1, ct: Ct);
+            Assert.Equal(("running", "support"), ((string?)waiting["status"], (string?)waiting["missing"]![0]));
+            Assert.Equal("conflict", (await _api.CallAsync($"v1/exports/{export["id"]}/archive", Ct)).Code);
+        }
+        finally
+        {
+            await fixture.Platform["support"].StartAsync(ct: Ct);
+        }
+
+        var done = await Eventually.GetAsync(() => _api.CallAsync($"v1/exports/{export["id"]}", Ct), e => (string?)e["status"] == "completed", TimeSpan.FromSeconds(60), Ct);
+        Assert.Equal(Services, done["parts"]!.AsArray().Select(p => (string)p!["service"]!));
+        var archive = await OkAsync(_api.CallAsync($"v1/exports/{export["id"]}/archive", Ct));
+        foreach (var part in done["parts"]!.AsArray())
+        {
+            foreach (var (list, count) in part!["counts"]!.AsObject())
+            {
+                Assert.Equal((long)count!, archive["services"]![(string)part["service"]!]![list]!.AsArray().Count);
+            }
+        }
+
+        Assert.Equal(new[] { ada, absorbed }.Order(StringComparer.Ordinal), List("contacts", "customers").Select(c => (string)c!["id"]!).Order(StringComparer.Ordinal));
+        Assert.Equal(tag, (string?)Assert.Single(List("interactions", "interactions"))!["subject"]);
+        Assert.Equal((absorbed, ada), ((string?)List("interactions", "interactions")[0]!["origin_customer_id"], (string?)List("support", "cases")[0]!["customer_id"]));
+        Assert.Equal($"I am {tag}", (string?)Assert.Single(List("support", "case_messages"))!["body"]);
+        Assert.Equal($"For {tag}", (string?)Assert.Single(List("billing-sync", "orders"))!["lines"]![0]!["description"]);
+        Assert.Equal((1, 5, 2), (List("billing-sync", "invoices").Count, List("interactions", "timeline").Count, List("contacts", "consents").Count));
+        Assert.Equal(["campaign", "confirmation"], List("campaigns", "messages").Select(m => (string)m!["kind"]!).Order(StringComparer.Ordinal));
+        Assert.Contains(List("contacts", "history"), h => (string?)h!["changes"]?["family_name"]?["new"] == $"{tag} King");
+        Assert.Equal((1, 2), (List("contacts", "import_rows").Count, List("contacts", "merges").Count));
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        Assert.Equal(HttpStatusCode.NotFound, (await _api.CallAsync($"v1/exports/{export["id"]}/archive", Ct)).Status);
+        Assert.Equal("erased", (await _api.PostAsync($"v1/customers/{ada}/exports", "{}", Ct)).Code);
+        await NowhereAsync([tag, phone]);
+
+        JsonArray List(string service, string list) => archive["services"]![service]![list]!.AsArray();
+    }
+
+    [Fact]
+    public async Task A_legal_hold_forbids_the_erasure_until_it_is_lifted_also_one_of_an_absorbed_record()
+    {
+        var (ada, other) = (await PersonAsync("Ada"), await PersonAsync("Augusta"));
+        var hold = await OkAsync(_api.PostAsync($"v1/customers/{other}/legal-holds", """{"reason":"Lawsuit 7 C 12/26"}""", Ct));
+        await MergeAsync(ada, other);
+        var refused = await EraseAsync(ada, "*");
+        Assert.Equal((HttpStatusCode.Conflict, "legal_hold"), (refused.Status, refused.Code));
+        Assert.Contains("Lawsuit 7 C 12/26", (string?)refused["detail"], StringComparison.Ordinal);
+        Assert.Equal((string?)hold["id"], (string?)Assert.Single(refused["holds"]!.AsArray())!["id"]);
+        Assert.Equal(HttpStatusCode.OK, (await _api.CallAsync($"v1/customers/{ada}", Ct)).Status);
+
+        var lifted = await OkAsync(_api.PostAsync($"v1/customers/{ada}/legal-holds/{hold["id"]}/lift", """{"reason":"Settled"}""", Ct));
+        Assert.NotNull(lifted["lifted_at"]);
+        Assert.Equal("conflict", (await _api.PostAsync($"v1/customers/{ada}/legal-holds/{hold["id"]}/lift", """{"reason":"Again"}""", Ct)).Code);
+        Assert.Single((await _api.CallAsync($"v1/customers/{ada}/legal-holds", Ct)).Data);
+        Assert.Equal(2, await CountAsync("contacts", "SELECT count(*) FROM audit_entry WHERE record_type = 'legal_hold' AND customer_id = $1", other));
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        Assert.Equal("erased", (await _api.PostAsync($"v1/customers/{ada}/legal-holds", """{"reason":"Too late"}""", Ct)).Code);
+    }
+
+    /// <summary>A person whom every service knows, in every table that can have personal data, with the tag in each.</summary>
+    private async Task<(string Survivor, string Absorbed, string Merge)> KnownEverywhereAsync(string tag, string phone, string living)
+    {
+        var email = $"{tag}@example.com";
+        var batch = $"b{Guid.NewGuid():n}";
+        var ada = (string)(await OkAsync(PostOnceAsync("v1/customers", $$$"""
+            {"kind":"person","given_name":"{{{tag}}}","family_name":"Byron","emails":[{"address":"{{{email}}}"}],"phones":[{"number":"+4420{{{phone}}}"}],"addresses":[{"lines":["1 {{{tag}}} Street"]}],
+             "source":{"type":"enquiry","detail":"{{{tag}}}"},"external_ids":[{"system":"shop","id":"{{{tag}}}"}],"attributes":{"note":"{{{tag}}}","batch":"{{{batch}}}"}}
+            """)))["id"]!;
+        await OkAsync(_api.PatchAsync($"v1/customers/{ada}", $$"""{"family_name":"{{tag}} King"}""", "*", Ct));
+        await ImportAsync($$$"""{"kind":"person","emails":[{"address":"{{{email}}}"}],"attributes":{"second":"{{{tag}}}"}}""" + "\n" + $$"""{"kind":"person","given_name":"{{tag}}","locale":"no locale"}""");
+        await OkAsync(_api.PostAsync($"v1/customers/{ada}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form"}""", Ct));
+        await OkAsync(_api.PostAsync($"v1/customers/{ada}/consents", $$"""{"channel":"email","purpose":"surveys","state":"pending","source":"web_form","double_opt_in":true,"wording":"{{tag}}"}""", Ct));
+
+        // Once merged into somebody who lives on, and taken back.
+        var absorbed = (string)(await OkAsync(_api.PostAsync($"v1/customers?allow_duplicate=true&reason={tag}", $$$"""
+            {"kind":"person","given_name":"{{{tag}}}","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"},"external_ids":[{"system":"crm","id":"{{{tag}}}"}]}
+            """, Ct)))["id"]!;
+        var undone = await MergeAsync(living, absorbed);
+        await OkAsync(_api.PostAsync($"v1/merges/{undone}/undo", $$"""{"reason":"{{tag}} is not the same"}""", Ct));
+        await Eventually.GetAsync(() => _api.CallAsync($"v1/merges/{undone}", Ct), m => (string?)m["status"] == "undone", ct: Ct);
+
+        await OkAsync(_api.PostAsync("v1/interactions", $$"""{"customer_id":"{{absorbed}}","channel":"call","direction":"inbound","started_at":"2026-01-01T00:00:00Z","subject":"{{tag}}","body":"About {{tag}}"}""", Ct));
+        var order = await OkAsync(_api.PutAsync($"v1/orders/by-external-id/shop/{Guid.NewGuid():n}",
+            $$"""{"customer_id":"{{ada}}","placed_at":"2026-01-01T00:00:00Z","lines":[{"sku":"CD-1","description":"For {{tag}}","quantity":1}],"total":{"amount_minor":100,"currency":"EUR"},"status":"completed"}""", Ct));
+        await OkAsync(_api.PostAsync("v1/invoices",
+            $$"""{"customer_id":"{{ada}}","order_id":"{{order["id"]}}","number":"R-17","issued_at":"2026-01-01T00:00:00Z","total":{"amount_minor":100,"currency":"EUR"},"status":"open"}""", Ct));
+        await OkAsync(_api.PutAsync($"v1/customers/{ada}/billing-accounts/stripe", $$"""{"provider_customer_id":"{{tag}}","subscription":"none"}""", Ct));
+        var opened = await OkAsync(_api.PostAsync("v1/cases", $$"""{"customer_id":"{{ada}}","type":"question","subject":"{{tag}}","description":"{{tag}}"}""", Ct));
+        await OkAsync(PostOnceAsync($"v1/cases/{opened["id"]}/messages", $$"""{"direction":"inbound","body":"I am {{tag}}","author":"{{email}}"}"""));
+        await CampaignAsync(batch);
+
+        await using (var bus = await TestBus.StartAsync(fixture.Platform.BusUri, Ct))
+        {
+            await bus.PublishAsync(new OrderRecorded($"no order {tag}", 1, ada, DateTimeOffset.UnixEpoch, 1, new Money(100, "USD"), "completed"), ct: Ct);
+        }
+
+        var merge = await MergeAsync(ada, absorbed);
+        await Eventually.GetAsync(() => CountTextAsync("campaigns", "SELECT count(*) FROM messages WHERE kind = 'confirmation' AND status <> 'sending' AND to_address = $1", email), n => n == 1, ct: Ct);
+        await Eventually.GetAsync(() => CountTextAsync("interactions", "SELECT count(*) FROM dead_letter WHERE strpos(body, $1) > 0", tag), n => n == 1, TimeSpan.FromSeconds(60), Ct);
+        // Order, invoice, case, interaction, mail.
+        await Eventually.GetAsync(() => _api.CallAsync($"v1/customers/{ada}/timeline", Ct), t => t.Data.Count == 5, ct: Ct);
+        return (ada, absorbed, merge);
+    }
+
+    private async Task ImportAsync(string rows)
+    {
+        using var content = new StringContent(rows, Encoding.UTF8, "application/x-ndjson");
+        using var accepted = await _api.PostAsync("v1/imports?match_on=email", content, Ct);
+        Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
+        var import = await Eventually.GetAsync(() => _api.CallAsync(accepted.Headers.Location!.ToString(), Ct), i => (string?)i["status"] == "completed", ct: Ct);
+        Assert.Equal((1, 1), ((int)import["updated"]!, (int)import["failed"]!));
+    }
+
+    private async Task CampaignAsync(string batch)
+    {
+        var segment = await Eventually.GetAsync(
+            () => _api.PostAsync("v1/segments", $$$"""{"name":"{{{batch}}}","definition":{"all":[{"fact":"attributes.batch","eq":"{{{batch}}}"},{"fact":"consent.email.marketing","eq":"granted"}]}}""", Ct),
+            s => (int?)s["count"] == 1, ct: Ct);
+        var campaign = await OkAsync(_api.PostAsync("v1/campaigns",
+            $$$$"""{"name":"{{{{batch}}}}","segment_id":"{{{{segment["id"]}}}}","channel":"email","template":{"subject":"Hello {{given_name}}","text":"Hello. {{unsubscribe_url}}"}}""", Ct));
+        await OkAsync(_api.PostAsync($"v1/campaigns/{campaign["id"]}/launch", "{}", Ct));
+        var results = await Eventually.GetAsync(() => _api.CallAsync($"v1/campaigns/{campaign["id"]}/results", Ct), r => r["completed_at"] is not null, ct: Ct);
+        Assert.Equal(1, (int)results["sent"]!);
+    }
+
+    private async Task AnswersGoneAsync(string ada, string absorbed)
+    {
+        foreach (var id in new[] { ada, absorbed })
+        {
+            foreach (var path in new[] { "", "/consents", "/history", "/timeline", "/account", "/overview", "/billing-accounts", "/legal-holds" })
+            {
+                var answer = await _api.CallAsync($"v1/customers/{id}{path}", Ct);
+                Assert.True((HttpStatusCode.Gone, "erased") == (answer.Status, answer.Code), $"{path}: {answer}");
+            }
+        }
+
+        Assert.Equal("erased", (await _api.PatchAsync($"v1/customers/{ada}", """{"locale":"en-GB"}""", "*", Ct)).Code);
+        Assert.Equal("erased", (await _api.PostAsync($"v1/customers/{ada}/consents", """{"channel":"sms","purpose":"news","state":"granted","source":"call"}""", Ct)).Code);
+        Assert.Equal("erased", (await EraseAsync(ada, "*")).Code);
+        Assert.Equal("unknown_customer", (await _api.PostAsync("v1/cases", $$"""{"customer_id":"{{absorbed}}","type":"question","subject":"Late"}""", Ct)).Code);
+        Assert.Equal("unknown_customer", (await _api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{ada}}"],"survivor_id":"{{await PersonAsync("New")}}"}""", Ct)).Code);
+    }
+
+    /// <summary>By the endpoint, and by whoever has the public keys; an altered one by neither.</summary>
+    private async Task ReceiptsVerifyAsync(JsonNode erasure)
+    {
+        var keys = (await OkAsync(_api.CallAsync("v1/erasure-receipts/keys", Ct)))["keys"]!.AsArray();
+        foreach (var receipt in erasure["receipts"]!.AsArray())
+        {
+            var statement = (string)receipt!["statement"]!;
+            var said = await OkAsync(_api.PostAsync("v1/erasure-receipts/verify", $$"""{"statement":"{{statement}}"}""", Ct));
+            Assert.Equal(((string?)receipt["service"], (string?)erasure["id"]), ((string?)said["service"], (string?)said["statement"]!["erasure_id"]));
+            Assert.True(JsonNode.DeepEquals(receipt["erased"], said["statement"]!["erased"]));
+
+            var parts = statement.Split('.');
+            var key = keys.Single(k => (string?)k!["kid"] == (string?)said["key_id"])!;
+            Assert.Equal((string?)receipt["service"], (string?)key["service"]);
+            using var ecdsa = ECDsa.Create(new ECParameters
+            {
+                Curve = ECCurve.NamedCurves.nistP256,
+                Q = new() { X = Base64UrlEncoder.DecodeBytes((string?)key["x"]), Y = Base64UrlEncoder.DecodeBytes((string?)key["y"]) },
+            });
+            Assert.True(ecdsa.VerifyData(Encoding.ASCII.GetBytes($"{parts[0]}.{parts[1]}"), Base64UrlEncoder.DecodeBytes(parts[2]), HashAlgorithmName.SHA256));
+
+            var altered = Base64UrlEncoder.Encode(Base64UrlEncoder.Decode(parts[1]).Replace("\"at\":\"2", "\"at\":\"3", StringComparison.Ordinal));
+            Assert.NotEqual(parts[1], altered);
+            Assert.Equal((HttpStatusCode)422, (await _api.PostAsync("v1/erasure-receipts/verify", $$"""{"statement":"{{parts[0]}}.{{altered}}.{{parts[2]}}"}""", Ct)).Status);
+        }
+    }
+
+    /// <summary>What was under way when the person was erased, in messages that nobody has seen, and the last of them unreadable.</summary>
+    private async Task PublishLateAsync(string customer, string tag)
+    {
+        var now = DateTimeOffset.UtcNow;
+        var old = new CustomerSnapshot(customer, 2, "person", tag, tag, tag, $"{tag}@example.com", null, null, null, "prospect", "standard", null, new Dictionary<string, System.Text.Json.JsonElement>(), "active", null, now, now);
+        var poison = Guid.CreateVersion7();
+        var seen = new List<(string Service, Guid Message)>();
+        await using (var bus = await TestBus.StartAsync(fixture.Platform.BusUri, Ct))
+        {
+            await SendAsync(new CustomerUpdated(old, ["given_name"]), "interactions", "campaigns", "billing-sync", "support");
+            await SendAsync(new ConsentRecorded(customer, "email", "marketing", "granted", 99, now), "campaigns");
+            await SendAsync(new CaseChanged(Ids.Case.Format(Guid.CreateVersion7()), 9, customer, "question", tag, "normal", "returns", "open", "opened", now, null), "interactions", "campaigns");
+            await SendAsync(new OrderRecorded(Ids.Order.Format(Guid.CreateVersion7()), 9, customer, now, 1, new Money(100, "USD"), "completed"), "interactions", "campaigns");
+            await SendAsync(new ConsentConfirmationRequested(Ids.Consent.Format(Guid.CreateVersion7()), customer, "email", "surveys", $"{tag}@example.com", tag, now.AddDays(1)), "campaigns");
+            await bus.PublishAsync(new OrderRecorded($"no order {tag}", 1, customer, now, 1, new Money(100, "USD"), "completed"), poison, Ct);
+
+            async Task SendAsync<T>(T integrationEvent, params string[] services) where T : class
+            {
+                var id = Guid.CreateVersion7();
+                await bus.PublishAsync(integrationEvent, id, Ct);
+                seen.AddRange(services.Select(s => (s, id)));
+            }
+        }
+
+        foreach (var (service, message) in seen)
+        {
+            await Eventually.GetAsync(() => CountAsync(service, $"SELECT count(*) FROM inbox WHERE message_id = '{message}' AND $1 <> '{Guid.Empty}'", customer), n => n > 0, ct: Ct);
+        }
+
+        // It is given up without being kept; the log tells by its id only.
+        await Eventually.GetAsync(
+            async () => (await File.ReadAllTextAsync(fixture.Platform["interactions"].LogFile, Ct)).Contains(poison.ToString(), StringComparison.Ordinal), given => given, TimeSpan.FromSeconds(60), Ct);
+        Assert.Equal(0, await CountAsync("interactions", $"SELECT count(*) FROM dead_letter WHERE message_id = '{poison}' AND $1 <> '{Guid.Empty}'", customer));
+    }
+
+    private Task<IReadOnlyList<PersonalDataHit>> FindAsync(string[] values) => PersonalDataSearch.FindAsync(fixture.Platform, values, Ct);
+
+    /// <summary>In no table, queue or log; messages that were in a consumer's hands may take a moment.</summary>
+    private async Task NowhereAsync(string[] values)
+    {
+        IReadOnlyList<PersonalDataHit> hits = [];
+        for (var attempt = 0; attempt < 4; attempt++)
+        {
+            hits = await FindAsync(values);
+            if (hits.Count == 0)
+            {
+                return;
+            }
+
+            await Task.Delay(1000, Ct);
+        }
+
+        Assert.Fail($"Still in {string.Join(", ", hits)}");
+    }
+
+    private Task<JsonAnswer> EraseAsync(string customer, string? ifMatch) => _api.CallAsync(
+        HttpMethod.Post, $"v1/customers/{customer}/erasures", """{"reason":"Asked for by the person"}""", ifMatch is null ? [] : [("If-Match", ifMatch)], Ct);
+
+    private Task<JsonAnswer> PostOnceAsync(string path, string json) => _api.CallAsync(HttpMethod.Post, path, json, [("Idempotency-Key", Guid.NewGuid().ToString("n"))], Ct);
+
+    private async Task<string> PersonAsync(string name) => (string)(await OkAsync(_api.PostAsync(
+        "v1/customers", $$$"""{"kind":"person","given_name":"{{{name}}}","emails":[{"address":"{{{Guid.NewGuid().ToString("n")}}}@example.com"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+
+    private async Task<string> MergeAsync(string survivor, string absorbed)
+    {
+        var preview = await OkAsync(_api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{survivor}}","{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        var merge = await OkAsync(_api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        await Eventually.GetAsync(() => _api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "completed", ct: Ct);
+        return (string)merge["id"]!;
+    }
+
+    private Task<long> CountAsync(string service, string sql, string customer) =>
+        CountAsync(service, sql, new NpgsqlParameter<Guid> { TypedValue = Ids.Customer.TryParse(customer, out var id) ? id : throw new FormatException(customer) });
+
+    private Task<long> CountTextAsync(string service, string sql, string text) => CountAsync(service, sql, new NpgsqlParameter<string> { TypedValue = text });
+
+    private async Task<long> CountAsync(string service, string sql, NpgsqlParameter parameter)
+    {
+        await using var database = NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync(service));
+        await using var command = database.CreateCommand(sql);
+        command.Parameters.Add(parameter);
+        return (long)(await command.ExecuteScalarAsync(Ct))!;
+    }
+
+    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
+    {
+        var answer = await call;
+        Assert.True((int)answer.Status < 300, answer.ToString());
+        return answer.Body!;
+    }
+}
