@@ -34,16 +34,20 @@ internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpCl
     public const string Gateway = "gateway";
     private static readonly TimeSpan RefreshInterval = TimeSpan.FromSeconds(2);
 
+    /// <summary>After a fetch that failed: a gateway that has just started must not be refused for seconds.</summary>
+    private static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(100);
+
     private readonly SemaphoreSlim _refresh = new(1);
     private volatile Dictionary<string, TrustedKey> _keys = [];
     private long _refreshedAt;
+    private volatile bool _fetched;
 
     public TrustedKey? Find(string? keyId) => keyId is not null && _keys.TryGetValue(keyId, out var key) ? key : null;
 
     /// <summary>Looks again when the key is unknown, at most every two seconds, so that forged key ids cost nothing.</summary>
     public async Task EnsureAsync(string keyId, CancellationToken ct)
     {
-        if (_keys.ContainsKey(keyId) || (_refreshedAt != 0 && clock.GetElapsedTime(_refreshedAt) < RefreshInterval))
+        if (IsSettled(keyId))
         {
             return;
         }
@@ -51,7 +55,7 @@ internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpCl
         await _refresh.WaitAsync(ct);
         try
         {
-            if (_keys.ContainsKey(keyId) || (_refreshedAt != 0 && clock.GetElapsedTime(_refreshedAt) < RefreshInterval))
+            if (IsSettled(keyId))
             {
                 return;
             }
@@ -83,9 +87,12 @@ internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpCl
                 {
                     keys[key.KeyId] = new(Gateway, key);
                 }
+
+                _fetched = true;
             }
             catch (Exception exception) when (exception is HttpRequestException or OperationCanceledException && !ct.IsCancellationRequested)
             {
+                _fetched = false;
                 LogGatewayKeysUnavailable(exception.Message);
             }
 
@@ -97,6 +104,9 @@ internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpCl
             _refresh.Release();
         }
     }
+
+    private bool IsSettled(string keyId) =>
+        _keys.ContainsKey(keyId) || (_refreshedAt != 0 && clock.GetElapsedTime(_refreshedAt) < (_fetched ? RefreshInterval : RetryInterval));
 
     public void Dispose() => _refresh.Dispose();
 

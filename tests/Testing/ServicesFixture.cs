@@ -38,6 +38,12 @@ public abstract class ServicesFixture : PlatformFixture
         _keys = builder.Build();
         _keys.MapGet("/.well-known/jwks.json", () => Results.Text(JsonSerializer.Serialize(new { keys = new[] { PublicKey() } }), "application/json"));
         await _keys.StartAsync();
+        // They have been running without these keys, and look for them again at the next call.
+        foreach (var service in Only)
+        {
+            using var client = CreateClient(service);
+            await Eventually.GetAsync(() => client.GetAsync("v1/none"), answer => answer.StatusCode != System.Net.HttpStatusCode.Unauthorized);
+        }
     }
 
     /// <summary>A token as the gateway mints it for a caller with these scopes.</summary>
