@@ -52,6 +52,7 @@ internal static class Bus
         builder.Services.AddSingleton<OutboxRelay>();
         builder.Services.AddHostedService(p => p.GetRequiredService<OutboxRelay>());
         builder.Services.AddHostedService<Janitor>();
+        builder.Services.AddHostedService<BusWatch>();
         builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.StopTimeout = TimeSpan.FromSeconds(20));
         builder.Services.AddMassTransit(masstransit =>
         {
