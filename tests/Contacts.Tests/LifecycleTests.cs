@@ -48,7 +48,7 @@ public sealed class LifecycleTests(ContactsFixture fixture) : ContactsTest(fixtu
         var said = await NewAsync("active_buyer");
         var (customer, old) = (await NewAsync(), await NewAsync());
         await _bus.PublishAsync(Order(old, DateTimeOffset.UtcNow.AddDays(-LapseDays - 1)), ct: Ct);
-        await _bus.PublishAsync(Order(customer, DateTimeOffset.UtcNow.AddDays(-LapseDays).AddSeconds(4)), ct: Ct);
+        await _bus.PublishAsync(Order(customer, DateTimeOffset.UtcNow.AddDays(-LapseDays).AddSeconds(15)), ct: Ct);
         await WaitAsync(customer, "active_buyer");
         await WaitAsync(customer, "lapsed");
         await _bus.PublishAsync(Order(customer, DateTimeOffset.UtcNow), ct: Ct);
@@ -143,7 +143,7 @@ public sealed class LifecycleTests(ContactsFixture fixture) : ContactsTest(fixtu
     private async Task<JsonNode> ReadAsync(string customer) => (await SendAsync(HttpMethod.Get, $"/v1/customers/{customer}")).Body;
 
     private Task<JsonNode> WaitAsync(string customer, string lifecycle) =>
-        Eventually.GetAsync(() => ReadAsync(customer), c => (string?)c["lifecycle"] == lifecycle, ct: Ct);
+        Eventually.GetAsync(() => ReadAsync(customer), c => (string?)c["lifecycle"] == lifecycle, TimeSpan.FromMinutes(1), Ct);
 
     /// <summary>What was published before has had its effect: orders of a customer who was new then have.</summary>
     private async Task SettledAsync(string customer)

@@ -409,12 +409,8 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         var order = await PostAsync("v1/orders", $$$"""{"customer_id":"{{{customer}}}","placed_at":"2026-01-02T03:04:05Z","lines":[{"sku":"CD-1","quantity":2,"unit_price":{"amount_minor":1195,"currency":"USD"}}],"total":{"amount_minor":2390,"currency":"USD"},"status":"completed"}""");
         var invoice = await PostAsync("v1/invoices", $$$"""{"customer_id":"{{{customer}}}","number":"R-17","issued_at":"2026-01-02T03:04:05Z","total":{"amount_minor":2390,"currency":"USD"},"status":"open"}""");
         var payment = await PostAsync("v1/payments", $$$"""{"customer_id":"{{{customer}}}","paid_at":"2026-01-02T03:04:05Z","amount":{"amount_minor":390,"currency":"USD"},"method":"card","status":"succeeded"}""");
-        var start = DateTime.UtcNow;
-        while ((await ReadAsync(admin, $"v1/customers/{customer}/timeline"))!["data"]!.AsArray().Count < 5)
-        {
-            Assert.True(DateTime.UtcNow - start < TimeSpan.FromSeconds(40), "The timeline is not full.");
-            await Task.Delay(200);
-        }
+        await Crm.Testing.Eventually.GetAsync(
+            async () => (await ReadAsync(admin, $"v1/customers/{customer}/timeline"))!["data"]!.AsArray().Count, entries => entries >= 5, TimeSpan.FromSeconds(40));
 
         return new()
         {

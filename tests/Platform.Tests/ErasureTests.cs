@@ -13,25 +13,9 @@ using Npgsql;
 namespace Platform.Tests;
 
 /// <summary>Erasure of persons through the public door, in all services, and the search that proves it.</summary>
-public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
+public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
 {
     private static readonly string[] Services = ["billing-sync", "campaigns", "contacts", "interactions", "support"];
-
-    private HttpClient _api = null!;
-
-    private static CancellationToken Ct => TestContext.Current.CancellationToken;
-
-    public ValueTask InitializeAsync()
-    {
-        _api = fixture.Platform.CreateClient();
-        return ValueTask.CompletedTask;
-    }
-
-    public ValueTask DisposeAsync()
-    {
-        _api.Dispose();
-        return ValueTask.CompletedTask;
-    }
 
     [Fact]
     public async Task An_erased_person_is_nowhere_any_more_although_a_service_was_away_and_events_come_late()
@@ -40,9 +24,9 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
         var phone = Random.Shared.Next(10_000_000, 99_999_999).ToString(CultureInfo.InvariantCulture);
         string[] values = [tag, phone];
         var living = await PersonAsync("Living");
-        await OkAsync(_api.PostAsync("v1/cases", $$"""{"customer_id":"{{living}}","type":"question","subject":"Mine"}""", Ct));
+        await OkAsync(Api.PostAsync("v1/cases", $$"""{"customer_id":"{{living}}","type":"question","subject":"Mine"}""", Ct));
         var (ada, absorbed, merge) = await KnownEverywhereAsync(tag, phone, living);
-        var before = (Customer: (await OkAsync(_api.CallAsync($"v1/customers/{living}", Ct))).ToJsonString(), Cases: (await _api.CallAsync($"v1/cases?customer_id={living}", Ct)).Data.Count);
+        var before = (Customer: (await OkAsync(Api.CallAsync($"v1/customers/{living}", Ct))).ToJsonString(), Cases: (await Api.CallAsync($"v1/cases?customer_id={living}", Ct)).Data.Count);
 
         // The search sees: what it finds nowhere afterwards it finds here.
         var places = (await FindAsync(values)).Select(h => h.Place).ToList();
@@ -55,26 +39,26 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
             ]),
             new HashSet<string>(places));
 
-        await fixture.Platform["support"].KillAsync();
+        await Fixture.Platform["support"].KillAsync();
         JsonNode erasure;
         try
         {
             Assert.Equal("precondition_required", (await EraseAsync(ada, null)).Code);
             Assert.Equal("stale_version", (await EraseAsync(ada, "\"1\"")).Code);
-            var asked = await EraseAsync(ada, (await _api.CallAsync($"v1/customers/{ada}", Ct)).ETag);
+            var asked = await EraseAsync(ada, (await Api.CallAsync($"v1/customers/{ada}", Ct)).ETag);
             Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
-            erasure = (await Eventually.GetAsync(() => _api.CallAsync($"v1/erasures/{asked["id"]}", Ct), e => e["missing"]!.AsArray().Count == 1, ct: Ct)).Body!;
+            erasure = (await Eventually.GetAsync(() => Api.CallAsync($"v1/erasures/{asked["id"]}", Ct), e => e["missing"]!.AsArray().Count == 1, ct: Ct)).Body!;
             Assert.Equal(("running", "support"), ((string?)erasure["status"], (string?)erasure["missing"]![0]));
             Assert.NotNull(erasure["waiting_seconds"]);
-            Assert.Contains((await _api.CallAsync("v1/erasures?status=running", Ct)).Data, e => (string?)e["id"] == (string?)erasure["id"]);
+            Assert.Contains((await Api.CallAsync("v1/erasures?status=running", Ct)).Data, e => (string?)e["id"] == (string?)erasure["id"]);
             Assert.Contains(await FindAsync(values), h => h.Place == "support cases");
         }
         finally
         {
-            await fixture.Platform["support"].StartAsync(ct: Ct);
+            await Fixture.Platform["support"].StartAsync(ct: Ct);
         }
 
-        var done = (await Eventually.GetAsync(() => _api.CallAsync($"v1/erasures/{erasure["id"]}", Ct), e => (string?)e["status"] == "completed", TimeSpan.FromSeconds(60), Ct)).Body!;
+        var done = (await Eventually.GetAsync(() => Api.CallAsync($"v1/erasures/{erasure["id"]}", Ct), e => (string?)e["status"] == "completed", TimeSpan.FromSeconds(60), Ct)).Body!;
         Assert.Equal(Services, done["receipts"]!.AsArray().Select(r => (string)r!["service"]!));
         Assert.Equal(new[] { ada, absorbed }.Order(StringComparer.Ordinal), done["customer_ids"]!.AsArray().Select(i => (string)i!).Order(StringComparer.Ordinal));
         Assert.Equal((1, 1, 1, 1, 1), (Erased("support", "cases"), Erased("interactions", "interactions"), Erased("billing-sync", "orders"), Erased("campaigns", "campaign_addresses"), Erased("interactions", "dead_letter")));
@@ -83,7 +67,7 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
         await NowhereAsync(values);
 
         await AnswersGoneAsync(ada, absorbed);
-        Assert.Equal("merge_erased", (await _api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Not the same"}""", Ct)).Code);
+        Assert.Equal("merge_erased", (await Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Not the same"}""", Ct)).Code);
         await ReceiptsVerifyAsync(done);
 
         await PublishLateAsync(ada, tag);
@@ -91,9 +75,9 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
         Assert.Equal(0, await CountAsync("campaigns", "SELECT count(*) FROM orders WHERE customer_id = $1", ada));
         Assert.Equal(0, await CountAsync("interactions", "SELECT count(*) FROM timeline WHERE customer_id = $1", ada));
 
-        Assert.Equal(before.Customer, (await OkAsync(_api.CallAsync($"v1/customers/{living}", Ct))).ToJsonString());
-        Assert.Equal(before.Cases, (await _api.CallAsync($"v1/cases?customer_id={living}", Ct)).Data.Count);
-        foreach (var service in fixture.Platform.Services.Values)
+        Assert.Equal(before.Customer, (await OkAsync(Api.CallAsync($"v1/customers/{living}", Ct))).ToJsonString());
+        Assert.Equal(before.Cases, (await Api.CallAsync($"v1/cases?customer_id={living}", Ct)).Data.Count);
+        foreach (var service in Fixture.Platform.Services.Values)
         {
             var audit = await service.RunModeAsync(["--audit", "verify"], Ct);
             Assert.True(audit.ExitCode == 0 && audit.Output.StartsWith("whole:", StringComparison.Ordinal), $"{service.Name}: {audit.Output}");
@@ -110,23 +94,23 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
         var tag = $"zq{Guid.NewGuid():n}"[..14];
         var phone = Random.Shared.Next(10_000_000, 99_999_999).ToString(CultureInfo.InvariantCulture);
         var (ada, absorbed, _) = await KnownEverywhereAsync(tag, phone, await PersonAsync("Living"));
-        await fixture.Platform["support"].KillAsync();
+        await Fixture.Platform["support"].KillAsync();
         JsonNode export;
         try
         {
-            export = await OkAsync(_api.PostAsync($"v1/customers/{ada}/exports", "{}", Ct));
-            var waiting = await Eventually.GetAsync(() => _api.CallAsync($"v1/exports/{export["id"]}", Ct), e => e["missing"]!.AsArray().Count == 1, ct: Ct);
+            export = await OkAsync(Api.PostAsync($"v1/customers/{ada}/exports", "{}", Ct));
+            var waiting = await Eventually.GetAsync(() => Api.CallAsync($"v1/exports/{export["id"]}", Ct), e => e["missing"]!.AsArray().Count == 1, ct: Ct);
             Assert.Equal(("running", "support"), ((string?)waiting["status"], (string?)waiting["missing"]![0]));
-            Assert.Equal("conflict", (await _api.CallAsync($"v1/exports/{export["id"]}/archive", Ct)).Code);
+            Assert.Equal("conflict", (await Api.CallAsync($"v1/exports/{export["id"]}/archive", Ct)).Code);
         }
         finally
         {
-            await fixture.Platform["support"].StartAsync(ct: Ct);
+            await Fixture.Platform["support"].StartAsync(ct: Ct);
         }
 
-        var done = await Eventually.GetAsync(() => _api.CallAsync($"v1/exports/{export["id"]}", Ct), e => (string?)e["status"] == "completed", TimeSpan.FromSeconds(60), Ct);
+        var done = await Eventually.GetAsync(() => Api.CallAsync($"v1/exports/{export["id"]}", Ct), e => (string?)e["status"] == "completed", TimeSpan.FromSeconds(60), Ct);
         Assert.Equal(Services, done["parts"]!.AsArray().Select(p => (string)p!["service"]!));
-        var archive = await OkAsync(_api.CallAsync($"v1/exports/{export["id"]}/archive", Ct));
+        var archive = await OkAsync(Api.CallAsync($"v1/exports/{export["id"]}/archive", Ct));
         foreach (var part in done["parts"]!.AsArray())
         {
             foreach (var (list, count) in part!["counts"]!.AsObject())
@@ -146,8 +130,8 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
         Assert.Equal((1, 2), (List("contacts", "import_rows").Count, List("contacts", "merges").Count));
 
         Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
-        Assert.Equal(HttpStatusCode.NotFound, (await _api.CallAsync($"v1/exports/{export["id"]}/archive", Ct)).Status);
-        Assert.Equal("erased", (await _api.PostAsync($"v1/customers/{ada}/exports", "{}", Ct)).Code);
+        Assert.Equal(HttpStatusCode.NotFound, (await Api.CallAsync($"v1/exports/{export["id"]}/archive", Ct)).Status);
+        Assert.Equal("erased", (await Api.PostAsync($"v1/customers/{ada}/exports", "{}", Ct)).Code);
         await NowhereAsync([tag, phone]);
 
         JsonArray List(string service, string list) => archive["services"]![service]![list]!.AsArray();
@@ -157,21 +141,21 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
     public async Task A_legal_hold_forbids_the_erasure_until_it_is_lifted_also_one_of_an_absorbed_record()
     {
         var (ada, other) = (await PersonAsync("Ada"), await PersonAsync("Augusta"));
-        var hold = await OkAsync(_api.PostAsync($"v1/customers/{other}/legal-holds", """{"reason":"Lawsuit 7 C 12/26"}""", Ct));
+        var hold = await OkAsync(Api.PostAsync($"v1/customers/{other}/legal-holds", """{"reason":"Lawsuit 7 C 12/26"}""", Ct));
         await MergeAsync(ada, other);
         var refused = await EraseAsync(ada, "*");
         Assert.Equal((HttpStatusCode.Conflict, "legal_hold"), (refused.Status, refused.Code));
         Assert.Contains("Lawsuit 7 C 12/26", (string?)refused["detail"], StringComparison.Ordinal);
         Assert.Equal((string?)hold["id"], (string?)Assert.Single(refused["holds"]!.AsArray())!["id"]);
-        Assert.Equal(HttpStatusCode.OK, (await _api.CallAsync($"v1/customers/{ada}", Ct)).Status);
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{ada}", Ct)).Status);
 
-        var lifted = await OkAsync(_api.PostAsync($"v1/customers/{ada}/legal-holds/{hold["id"]}/lift", """{"reason":"Settled"}""", Ct));
+        var lifted = await OkAsync(Api.PostAsync($"v1/customers/{ada}/legal-holds/{hold["id"]}/lift", """{"reason":"Settled"}""", Ct));
         Assert.NotNull(lifted["lifted_at"]);
-        Assert.Equal("conflict", (await _api.PostAsync($"v1/customers/{ada}/legal-holds/{hold["id"]}/lift", """{"reason":"Again"}""", Ct)).Code);
-        Assert.Single((await _api.CallAsync($"v1/customers/{ada}/legal-holds", Ct)).Data);
+        Assert.Equal("conflict", (await Api.PostAsync($"v1/customers/{ada}/legal-holds/{hold["id"]}/lift", """{"reason":"Again"}""", Ct)).Code);
+        Assert.Single((await Api.CallAsync($"v1/customers/{ada}/legal-holds", Ct)).Data);
         Assert.Equal(2, await CountAsync("contacts", "SELECT count(*) FROM audit_entry WHERE record_type = 'legal_hold' AND customer_id = $1", other));
         Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
-        Assert.Equal("erased", (await _api.PostAsync($"v1/customers/{ada}/legal-holds", """{"reason":"Too late"}""", Ct)).Code);
+        Assert.Equal("erased", (await Api.PostAsync($"v1/customers/{ada}/legal-holds", """{"reason":"Too late"}""", Ct)).Code);
     }
 
     /// <summary>A person whom every service knows, in every table that can have personal data, with the tag in each.</summary>
@@ -183,30 +167,30 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
             {"kind":"person","given_name":"{{{tag}}}","family_name":"Byron","emails":[{"address":"{{{email}}}"}],"phones":[{"number":"+4420{{{phone}}}"}],"addresses":[{"lines":["1 {{{tag}}} Street"]}],
              "source":{"type":"enquiry","detail":"{{{tag}}}"},"external_ids":[{"system":"shop","id":"{{{tag}}}"}],"attributes":{"note":"{{{tag}}}","batch":"{{{batch}}}"}}
             """)))["id"]!;
-        await OkAsync(_api.PatchAsync($"v1/customers/{ada}", $$"""{"family_name":"{{tag}} King"}""", "*", Ct));
+        await OkAsync(Api.PatchAsync($"v1/customers/{ada}", $$"""{"family_name":"{{tag}} King"}""", "*", Ct));
         await ImportAsync($$$"""{"kind":"person","emails":[{"address":"{{{email}}}"}],"attributes":{"second":"{{{tag}}}"}}""" + "\n" + $$"""{"kind":"person","given_name":"{{tag}}","locale":"no locale"}""");
-        await OkAsync(_api.PostAsync($"v1/customers/{ada}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form"}""", Ct));
-        await OkAsync(_api.PostAsync($"v1/customers/{ada}/consents", $$"""{"channel":"email","purpose":"surveys","state":"pending","source":"web_form","double_opt_in":true,"wording":"{{tag}}"}""", Ct));
+        await OkAsync(Api.PostAsync($"v1/customers/{ada}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form"}""", Ct));
+        await OkAsync(Api.PostAsync($"v1/customers/{ada}/consents", $$"""{"channel":"email","purpose":"surveys","state":"pending","source":"web_form","double_opt_in":true,"wording":"{{tag}}"}""", Ct));
 
         // Once merged into somebody who lives on, and taken back.
-        var absorbed = (string)(await OkAsync(_api.PostAsync($"v1/customers?allow_duplicate=true&reason={tag}", $$$"""
+        var absorbed = (string)(await OkAsync(Api.PostAsync($"v1/customers?allow_duplicate=true&reason={tag}", $$$"""
             {"kind":"person","given_name":"{{{tag}}}","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"},"external_ids":[{"system":"crm","id":"{{{tag}}}"}]}
             """, Ct)))["id"]!;
         var undone = await MergeAsync(living, absorbed);
-        await OkAsync(_api.PostAsync($"v1/merges/{undone}/undo", $$"""{"reason":"{{tag}} is not the same"}""", Ct));
-        await Eventually.GetAsync(() => _api.CallAsync($"v1/merges/{undone}", Ct), m => (string?)m["status"] == "undone", ct: Ct);
+        await OkAsync(Api.PostAsync($"v1/merges/{undone}/undo", $$"""{"reason":"{{tag}} is not the same"}""", Ct));
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{undone}", Ct), m => (string?)m["status"] == "undone", ct: Ct);
 
-        await OkAsync(_api.PostAsync("v1/interactions", $$"""{"customer_id":"{{absorbed}}","channel":"call","direction":"inbound","started_at":"2026-01-01T00:00:00Z","subject":"{{tag}}","body":"About {{tag}}"}""", Ct));
-        var order = await OkAsync(_api.PutAsync($"v1/orders/by-external-id/shop/{Guid.NewGuid():n}",
+        await OkAsync(Api.PostAsync("v1/interactions", $$"""{"customer_id":"{{absorbed}}","channel":"call","direction":"inbound","started_at":"2026-01-01T00:00:00Z","subject":"{{tag}}","body":"About {{tag}}"}""", Ct));
+        var order = await OkAsync(Api.PutAsync($"v1/orders/by-external-id/shop/{Guid.NewGuid():n}",
             $$"""{"customer_id":"{{ada}}","placed_at":"2026-01-01T00:00:00Z","lines":[{"sku":"CD-1","description":"For {{tag}}","quantity":1}],"total":{"amount_minor":100,"currency":"EUR"},"status":"completed"}""", Ct));
-        await OkAsync(_api.PostAsync("v1/invoices",
+        await OkAsync(Api.PostAsync("v1/invoices",
             $$"""{"customer_id":"{{ada}}","order_id":"{{order["id"]}}","number":"R-17","issued_at":"2026-01-01T00:00:00Z","total":{"amount_minor":100,"currency":"EUR"},"status":"open"}""", Ct));
-        await OkAsync(_api.PutAsync($"v1/customers/{ada}/billing-accounts/stripe", $$"""{"provider_customer_id":"{{tag}}","subscription":"none"}""", Ct));
-        var opened = await OkAsync(_api.PostAsync("v1/cases", $$"""{"customer_id":"{{ada}}","type":"question","subject":"{{tag}}","description":"{{tag}}"}""", Ct));
+        await OkAsync(Api.PutAsync($"v1/customers/{ada}/billing-accounts/stripe", $$"""{"provider_customer_id":"{{tag}}","subscription":"none"}""", Ct));
+        var opened = await OkAsync(Api.PostAsync("v1/cases", $$"""{"customer_id":"{{ada}}","type":"question","subject":"{{tag}}","description":"{{tag}}"}""", Ct));
         await OkAsync(PostOnceAsync($"v1/cases/{opened["id"]}/messages", $$"""{"direction":"inbound","body":"I am {{tag}}","author":"{{email}}"}"""));
         await CampaignAsync(batch);
 
-        await using (var bus = await TestBus.StartAsync(fixture.Platform.BusUri, Ct))
+        await using (var bus = await TestBus.StartAsync(Fixture.Platform.BusUri, Ct))
         {
             await bus.PublishAsync(new OrderRecorded($"no order {tag}", 1, ada, DateTimeOffset.UnixEpoch, 1, new Money(100, "USD"), "completed"), ct: Ct);
         }
@@ -215,28 +199,28 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
         await Eventually.GetAsync(() => CountTextAsync("campaigns", "SELECT count(*) FROM messages WHERE kind = 'confirmation' AND status <> 'sending' AND to_address = $1", email), n => n == 1, ct: Ct);
         await Eventually.GetAsync(() => CountTextAsync("interactions", "SELECT count(*) FROM dead_letter WHERE strpos(body, $1) > 0", tag), n => n == 1, TimeSpan.FromSeconds(60), Ct);
         // Order, invoice, case, interaction, mail.
-        await Eventually.GetAsync(() => _api.CallAsync($"v1/customers/{ada}/timeline", Ct), t => t.Data.Count == 5, ct: Ct);
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/customers/{ada}/timeline", Ct), t => t.Data.Count == 5, ct: Ct);
         return (ada, absorbed, merge);
     }
 
     private async Task ImportAsync(string rows)
     {
         using var content = new StringContent(rows, Encoding.UTF8, "application/x-ndjson");
-        using var accepted = await _api.PostAsync("v1/imports?match_on=email", content, Ct);
+        using var accepted = await Api.PostAsync("v1/imports?match_on=email", content, Ct);
         Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
-        var import = await Eventually.GetAsync(() => _api.CallAsync(accepted.Headers.Location!.ToString(), Ct), i => (string?)i["status"] == "completed", ct: Ct);
+        var import = await Eventually.GetAsync(() => Api.CallAsync(accepted.Headers.Location!.ToString(), Ct), i => (string?)i["status"] == "completed", ct: Ct);
         Assert.Equal((1, 1), ((int)import["updated"]!, (int)import["failed"]!));
     }
 
     private async Task CampaignAsync(string batch)
     {
         var segment = await Eventually.GetAsync(
-            () => _api.PostAsync("v1/segments", $$$"""{"name":"{{{batch}}}","definition":{"all":[{"fact":"attributes.batch","eq":"{{{batch}}}"},{"fact":"consent.email.marketing","eq":"granted"}]}}""", Ct),
+            () => Api.PostAsync("v1/segments", $$$"""{"name":"{{{batch}}}","definition":{"all":[{"fact":"attributes.batch","eq":"{{{batch}}}"},{"fact":"consent.email.marketing","eq":"granted"}]}}""", Ct),
             s => (int?)s["count"] == 1, ct: Ct);
-        var campaign = await OkAsync(_api.PostAsync("v1/campaigns",
+        var campaign = await OkAsync(Api.PostAsync("v1/campaigns",
             $$$$"""{"name":"{{{{batch}}}}","segment_id":"{{{{segment["id"]}}}}","channel":"email","template":{"subject":"Hello {{given_name}}","text":"Hello. {{unsubscribe_url}}"}}""", Ct));
-        await OkAsync(_api.PostAsync($"v1/campaigns/{campaign["id"]}/launch", "{}", Ct));
-        var results = await Eventually.GetAsync(() => _api.CallAsync($"v1/campaigns/{campaign["id"]}/results", Ct), r => r["completed_at"] is not null, ct: Ct);
+        await OkAsync(Api.PostAsync($"v1/campaigns/{campaign["id"]}/launch", "{}", Ct));
+        var results = await Eventually.GetAsync(() => Api.CallAsync($"v1/campaigns/{campaign["id"]}/results", Ct), r => r["completed_at"] is not null, ct: Ct);
         Assert.Equal(1, (int)results["sent"]!);
     }
 
@@ -246,26 +230,26 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
         {
             foreach (var path in new[] { "", "/consents", "/history", "/timeline", "/account", "/overview", "/billing-accounts", "/legal-holds" })
             {
-                var answer = await _api.CallAsync($"v1/customers/{id}{path}", Ct);
+                var answer = await Api.CallAsync($"v1/customers/{id}{path}", Ct);
                 Assert.True((HttpStatusCode.Gone, "erased") == (answer.Status, answer.Code), $"{path}: {answer}");
             }
         }
 
-        Assert.Equal("erased", (await _api.PatchAsync($"v1/customers/{ada}", """{"locale":"en-GB"}""", "*", Ct)).Code);
-        Assert.Equal("erased", (await _api.PostAsync($"v1/customers/{ada}/consents", """{"channel":"sms","purpose":"news","state":"granted","source":"call"}""", Ct)).Code);
+        Assert.Equal("erased", (await Api.PatchAsync($"v1/customers/{ada}", """{"locale":"en-GB"}""", "*", Ct)).Code);
+        Assert.Equal("erased", (await Api.PostAsync($"v1/customers/{ada}/consents", """{"channel":"sms","purpose":"news","state":"granted","source":"call"}""", Ct)).Code);
         Assert.Equal("erased", (await EraseAsync(ada, "*")).Code);
-        Assert.Equal("unknown_customer", (await _api.PostAsync("v1/cases", $$"""{"customer_id":"{{absorbed}}","type":"question","subject":"Late"}""", Ct)).Code);
-        Assert.Equal("unknown_customer", (await _api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{ada}}"],"survivor_id":"{{await PersonAsync("New")}}"}""", Ct)).Code);
+        Assert.Equal("unknown_customer", (await Api.PostAsync("v1/cases", $$"""{"customer_id":"{{absorbed}}","type":"question","subject":"Late"}""", Ct)).Code);
+        Assert.Equal("unknown_customer", (await Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{ada}}"],"survivor_id":"{{await PersonAsync("New")}}"}""", Ct)).Code);
     }
 
     /// <summary>By the endpoint, and by whoever has the public keys; an altered one by neither.</summary>
     private async Task ReceiptsVerifyAsync(JsonNode erasure)
     {
-        var keys = (await OkAsync(_api.CallAsync("v1/erasure-receipts/keys", Ct)))["keys"]!.AsArray();
+        var keys = (await OkAsync(Api.CallAsync("v1/erasure-receipts/keys", Ct)))["keys"]!.AsArray();
         foreach (var receipt in erasure["receipts"]!.AsArray())
         {
             var statement = (string)receipt!["statement"]!;
-            var said = await OkAsync(_api.PostAsync("v1/erasure-receipts/verify", $$"""{"statement":"{{statement}}"}""", Ct));
+            var said = await OkAsync(Api.PostAsync("v1/erasure-receipts/verify", $$"""{"statement":"{{statement}}"}""", Ct));
             Assert.Equal(((string?)receipt["service"], (string?)erasure["id"]), ((string?)said["service"], (string?)said["statement"]!["erasure_id"]));
             Assert.True(JsonNode.DeepEquals(receipt["erased"], said["statement"]!["erased"]));
 
@@ -281,7 +265,7 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
 
             var altered = Base64UrlEncoder.Encode(Base64UrlEncoder.Decode(parts[1]).Replace("\"at\":\"2", "\"at\":\"3", StringComparison.Ordinal));
             Assert.NotEqual(parts[1], altered);
-            Assert.Equal((HttpStatusCode)422, (await _api.PostAsync("v1/erasure-receipts/verify", $$"""{"statement":"{{parts[0]}}.{{altered}}.{{parts[2]}}"}""", Ct)).Status);
+            Assert.Equal((HttpStatusCode)422, (await Api.PostAsync("v1/erasure-receipts/verify", $$"""{"statement":"{{parts[0]}}.{{altered}}.{{parts[2]}}"}""", Ct)).Status);
         }
     }
 
@@ -292,7 +276,7 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
         var old = new CustomerSnapshot(customer, 2, "person", tag, tag, tag, $"{tag}@example.com", null, null, null, "prospect", "standard", null, new Dictionary<string, System.Text.Json.JsonElement>(), "active", null, now, now);
         var poison = Guid.CreateVersion7();
         var seen = new List<(string Service, Guid Message)>();
-        await using (var bus = await TestBus.StartAsync(fixture.Platform.BusUri, Ct))
+        await using (var bus = await TestBus.StartAsync(Fixture.Platform.BusUri, Ct))
         {
             await SendAsync(new CustomerUpdated(old, ["given_name"]), "interactions", "campaigns", "billing-sync", "support");
             await SendAsync(new ConsentRecorded(customer, "email", "marketing", "granted", 99, now), "campaigns");
@@ -316,11 +300,11 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
 
         // It is given up without being kept; the log tells by its id only.
         await Eventually.GetAsync(
-            async () => (await File.ReadAllTextAsync(fixture.Platform["interactions"].LogFile, Ct)).Contains(poison.ToString(), StringComparison.Ordinal), given => given, TimeSpan.FromSeconds(60), Ct);
+            async () => (await File.ReadAllTextAsync(Fixture.Platform["interactions"].LogFile, Ct)).Contains(poison.ToString(), StringComparison.Ordinal), given => given, TimeSpan.FromSeconds(60), Ct);
         Assert.Equal(0, await CountAsync("interactions", $"SELECT count(*) FROM dead_letter WHERE message_id = '{poison}' AND $1 <> '{Guid.Empty}'", customer));
     }
 
-    private Task<IReadOnlyList<PersonalDataHit>> FindAsync(string[] values) => PersonalDataSearch.FindAsync(fixture.Platform, values, Ct);
+    private Task<IReadOnlyList<PersonalDataHit>> FindAsync(string[] values) => PersonalDataSearch.FindAsync(Fixture.Platform, values, Ct);
 
     /// <summary>In no table, queue or log; messages that were in a consumer's hands may take a moment.</summary>
     private async Task NowhereAsync(string[] values)
@@ -340,19 +324,19 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
         Assert.Fail($"Still in {string.Join(", ", hits)}");
     }
 
-    private Task<JsonAnswer> EraseAsync(string customer, string? ifMatch) => _api.CallAsync(
+    private Task<JsonAnswer> EraseAsync(string customer, string? ifMatch) => Api.CallAsync(
         HttpMethod.Post, $"v1/customers/{customer}/erasures", """{"reason":"Asked for by the person"}""", ifMatch is null ? [] : [("If-Match", ifMatch)], Ct);
 
-    private Task<JsonAnswer> PostOnceAsync(string path, string json) => _api.CallAsync(HttpMethod.Post, path, json, [("Idempotency-Key", Guid.NewGuid().ToString("n"))], Ct);
+    private Task<JsonAnswer> PostOnceAsync(string path, string json) => Api.CallAsync(HttpMethod.Post, path, json, [("Idempotency-Key", Guid.NewGuid().ToString("n"))], Ct);
 
-    private async Task<string> PersonAsync(string name) => (string)(await OkAsync(_api.PostAsync(
+    private async Task<string> PersonAsync(string name) => (string)(await OkAsync(Api.PostAsync(
         "v1/customers", $$$"""{"kind":"person","given_name":"{{{name}}}","emails":[{"address":"{{{Guid.NewGuid().ToString("n")}}}@example.com"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
 
     private async Task<string> MergeAsync(string survivor, string absorbed)
     {
-        var preview = await OkAsync(_api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{survivor}}","{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct));
-        var merge = await OkAsync(_api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
-        await Eventually.GetAsync(() => _api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "completed", ct: Ct);
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{survivor}}","{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "completed", ct: Ct);
         return (string)merge["id"]!;
     }
 
@@ -363,7 +347,7 @@ public sealed class ErasureTests(TracedPlatform fixture) : IAsyncLifetime
 
     private async Task<long> CountAsync(string service, string sql, NpgsqlParameter parameter)
     {
-        await using var database = NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync(service));
+        await using var database = NpgsqlDataSource.Create(await Fixture.Platform.ConnectionStringAsync(service));
         await using var command = database.CreateCommand(sql);
         command.Parameters.Add(parameter);
         return (long)(await command.ExecuteScalarAsync(Ct))!;

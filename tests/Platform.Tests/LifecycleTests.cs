@@ -4,25 +4,9 @@ using Crm.Testing;
 namespace Platform.Tests;
 
 /// <summary>The lifecycle with orders of the real BillingSync, in the copies, and over a merge and its undo.</summary>
-public sealed class LifecycleTests(TracedPlatform fixture) : IAsyncLifetime
+public sealed class LifecycleTests(TracedPlatform fixture) : PlatformTest(fixture)
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
-
-    private HttpClient _api = null!;
-
-    private static CancellationToken Ct => TestContext.Current.CancellationToken;
-
-    public ValueTask InitializeAsync()
-    {
-        _api = fixture.Platform.CreateClient();
-        return ValueTask.CompletedTask;
-    }
-
-    public ValueTask DisposeAsync()
-    {
-        _api.Dispose();
-        return ValueTask.CompletedTask;
-    }
 
     [Fact]
     public async Task An_order_makes_an_active_buyer_in_every_copy()
@@ -33,7 +17,7 @@ public sealed class LifecycleTests(TracedPlatform fixture) : IAsyncLifetime
         Assert.True(Crm.Contracts.Ids.Customer.TryParse(customer, out var id));
         foreach (var service in new[] { "interactions", "campaigns", "billing-sync", "support" })
         {
-            await using var database = Npgsql.NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync(service));
+            await using var database = Npgsql.NpgsqlDataSource.Create(await Fixture.Platform.ConnectionStringAsync(service));
             await Eventually.GetAsync(
                 async () =>
                 {
@@ -51,16 +35,16 @@ public sealed class LifecycleTests(TracedPlatform fixture) : IAsyncLifetime
         var (prospect, buyer) = (await PersonAsync(), await PersonAsync());
         await OrderAsync(buyer);
         await UntilAsync(buyer, "active_buyer");
-        var preview = await OkAsync(_api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{buyer}}"],"survivor_id":"{{prospect}}"}""", Ct));
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{buyer}}"],"survivor_id":"{{prospect}}"}""", Ct));
         var shown = preview["manifest"]!["fields"]!["lifecycle"]!;
         Assert.Equal(("active_buyer", buyer, "most_recent"), ((string?)shown["value"], (string?)shown["from"]![0], (string?)shown["rule"]));
-        var merge = await OkAsync(_api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same"}""", Ct));
+        var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same"}""", Ct));
         await UntilAsync(prospect, "active_buyer");
         Assert.Equal(3, (await StepsAsync(prospect)).Count);
 
         // What is said of the survivor since stays with it.
-        await OkAsync(_api.PatchAsync($"v1/customers/{prospect}", """{"lifecycle":"former"}""", "*", Ct));
-        await OkAsync(_api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Not the same"}""", Ct));
+        await OkAsync(Api.PatchAsync($"v1/customers/{prospect}", """{"lifecycle":"former"}""", "*", Ct));
+        await OkAsync(Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Not the same"}""", Ct));
         await UntilAsync(buyer, "active_buyer");
         await UntilAsync(prospect, "former");
         Assert.Equal(["prospect>active_buyer order", ">prospect created"], await StepsAsync(buyer));
@@ -71,30 +55,30 @@ public sealed class LifecycleTests(TracedPlatform fixture) : IAsyncLifetime
     public async Task A_lifecycle_chosen_at_a_merge_holds_until_the_undo()
     {
         var (lapsed, enquiry) = (await PersonAsync("lapsed"), await PersonAsync("enquiry"));
-        var preview = await OkAsync(_api.PostAsync(
+        var preview = await OkAsync(Api.PostAsync(
             "v1/merge-previews", $$$"""{"customer_ids":["{{{enquiry}}}"],"survivor_id":"{{{lapsed}}}","choices":{"lifecycle":"{{{lapsed}}}"} }""", Ct));
-        var merge = await OkAsync(_api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same"}""", Ct));
+        var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same"}""", Ct));
         await UntilAsync(lapsed, "lapsed");
         Assert.Equal("enquiry>lapsed merge", (await StepsAsync(lapsed))[0]);
-        await OkAsync(_api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Not the same"}""", Ct));
+        await OkAsync(Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Not the same"}""", Ct));
         await UntilAsync(enquiry, "enquiry");
         await UntilAsync(lapsed, "lapsed");
-        var steps = (await OkAsync(_api.CallAsync($"v1/customers/{lapsed}/lifecycle", Ct)))["data"]!.AsArray();
+        var steps = (await OkAsync(Api.CallAsync($"v1/customers/{lapsed}/lifecycle", Ct)))["data"]!.AsArray();
         Assert.Equal([true, false], steps.Select(s => s!["voided_at"] is not null));
     }
 
     private async Task<string> PersonAsync(string lifecycle = "prospect") =>
-        (string)(await OkAsync(_api.PostAsync("v1/customers", $$$"""{"kind":"person","given_name":"Life","lifecycle":"{{{lifecycle}}}","source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        (string)(await OkAsync(Api.PostAsync("v1/customers", $$$"""{"kind":"person","given_name":"Life","lifecycle":"{{{lifecycle}}}","source":{"type":"enquiry"}}""", Ct)))["id"]!;
 
-    private Task<JsonNode> OrderAsync(string customer) => OkAsync(_api.PutAsync(
+    private Task<JsonNode> OrderAsync(string customer) => OkAsync(Api.PutAsync(
         $"v1/orders/by-external-id/shop/{Guid.NewGuid():n}",
         $$$"""{"customer_id":"{{{customer}}}","placed_at":"{{{DateTimeOffset.UtcNow.AddDays(-1):yyyy-MM-dd}}}T10:00:00Z","total":{"amount_minor":100,"currency":"EUR"},"status":"completed"}""", Ct));
 
     private Task UntilAsync(string customer, string lifecycle) =>
-        Eventually.GetAsync(() => _api.CallAsync($"v1/customers/{customer}", Ct), c => (string?)c["lifecycle"] == lifecycle, Patience, Ct);
+        Eventually.GetAsync(() => Api.CallAsync($"v1/customers/{customer}", Ct), c => (string?)c["lifecycle"] == lifecycle, Patience, Ct);
 
     private async Task<List<string>> StepsAsync(string customer) =>
-        [.. (await OkAsync(_api.CallAsync($"v1/customers/{customer}/lifecycle", Ct)))["data"]!.AsArray().Select(s => $"{s!["from"]}>{s["to"]} {s["cause"]}")];
+        [.. (await OkAsync(Api.CallAsync($"v1/customers/{customer}/lifecycle", Ct)))["data"]!.AsArray().Select(s => $"{s!["from"]}>{s["to"]} {s["cause"]}")];
 
     private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
     {

@@ -7,25 +7,9 @@ using Npgsql;
 namespace Platform.Tests;
 
 /// <summary>Merges and their undo through the public door, over all five services.</summary>
-public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
+public sealed class MergeTests(TracedPlatform fixture) : PlatformTest(fixture)
 {
     private static readonly string[] Services = ["billing-sync", "campaigns", "contacts", "interactions", "support"];
-
-    private HttpClient _api = null!;
-
-    private static CancellationToken Ct => TestContext.Current.CancellationToken;
-
-    public ValueTask InitializeAsync()
-    {
-        _api = fixture.Platform.CreateClient();
-        return ValueTask.CompletedTask;
-    }
-
-    public ValueTask DisposeAsync()
-    {
-        _api.Dispose();
-        return ValueTask.CompletedTask;
-    }
 
     [Fact]
     public async Task A_merge_undone_gives_both_customers_back_everything_and_what_came_since_stays_with_the_survivor()
@@ -34,11 +18,11 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
         foreach (var (customer, state) in new[] { (ada, "granted"), (augusta, "denied") })
         {
             await FillAsync(customer, cases: 3, invoices: 2, interactions: 10);
-            await OkAsync(_api.PostAsync($"v1/customers/{customer}/consents", $$"""{"channel":"email","purpose":"marketing","state":"{{state}}","source":"web_form"}""", Ct));
+            await OkAsync(Api.PostAsync($"v1/customers/{customer}/consents", $$"""{"channel":"email","purpose":"marketing","state":"{{state}}","source":"web_form"}""", Ct));
         }
 
         var before = (Ada: await SnapshotAsync(ada, 15), Augusta: await SnapshotAsync(augusta, 15));
-        var preview = await OkAsync(_api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{ada}}","{{augusta}}"],"survivor_id":"{{ada}}"}""", Ct));
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{ada}}","{{augusta}}"],"survivor_id":"{{ada}}"}""", Ct));
         Assert.Equal(
             ["billing-sync invoices 2", "campaigns cases 3", "campaigns interactions 10", "contacts consents 1", "contacts external_ids 1",
              "interactions interactions 10", "interactions timeline 15", "support cases 3"],
@@ -58,7 +42,7 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
         Assert.Equal(augusta, (string?)Assert.Single(whole.Customer["merged_from"]!.AsArray()));
 
         // Under the old id: it is the survivor's, and says so.
-        var late = await OkAsync(_api.PostAsync("v1/cases", $$"""{"customer_id":"{{augusta}}","type":"question","subject":"Later"}""", Ct));
+        var late = await OkAsync(Api.PostAsync("v1/cases", $$"""{"customer_id":"{{augusta}}","type":"question","subject":"Later"}""", Ct));
         Assert.Equal(ada, (string?)late["customer_id"]);
 
         var undone = await UndoAsync((string)merge["id"]!);
@@ -80,21 +64,21 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
         await MergeAsync(survivor, old);
         foreach (var path in new[] { "", "/consents", "/timeline?limit=5", "/account", "/overview", "/billing-accounts" })
         {
-            var answer = await _api.CallAsync($"v1/customers/{old}{path}", Ct);
+            var answer = await Api.CallAsync($"v1/customers/{old}{path}", Ct);
             Assert.Equal(((HttpStatusCode)308, $"/v1/customers/{survivor}{path}"), (answer.Status, answer.Headers.Location?.OriginalString));
-            Assert.Equal(HttpStatusCode.OK, (await _api.CallAsync(answer.Headers.Location!.OriginalString, Ct)).Status);
+            Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync(answer.Headers.Location!.OriginalString, Ct)).Status);
         }
 
-        var patch = await _api.PatchAsync($"v1/customers/{old}", """{"locale":"en-GB"}""", "*", Ct);
+        var patch = await Api.PatchAsync($"v1/customers/{old}", """{"locale":"en-GB"}""", "*", Ct);
         Assert.Equal(((HttpStatusCode)308, "customer_merged"), (patch.Status, patch.Code ?? (string?)patch["code"]));
-        var order = await OkAsync(_api.PutAsync($"v1/orders/by-external-id/shop/{Guid.NewGuid():n}",
+        var order = await OkAsync(Api.PutAsync($"v1/orders/by-external-id/shop/{Guid.NewGuid():n}",
             $$"""{"customer_id":"{{old}}","placed_at":"2026-01-01T00:00:00Z","total":{"amount_minor":100,"currency":"EUR"},"status":"completed"}""", Ct));
         Assert.Equal(survivor, (string?)order["customer_id"]);
-        Assert.Single((await _api.CallAsync($"v1/orders?customer_id={old}", Ct)).Data);
-        var statement = await OkAsync(_api.PostAsync($"v1/customers/{old}/consents", """{"channel":"sms","purpose":"news","state":"granted","source":"call"}""", Ct));
+        Assert.Single((await Api.CallAsync($"v1/orders?customer_id={old}", Ct)).Data);
+        var statement = await OkAsync(Api.PostAsync($"v1/customers/{old}/consents", """{"channel":"sms","purpose":"news","state":"granted","source":"call"}""", Ct));
         Assert.Equal("granted", (string?)statement["state"]);
-        Assert.Single((await OkAsync(_api.CallAsync($"v1/customers/{survivor}/consents", Ct)))["current"]!.AsArray());
-        Assert.DoesNotContain((await _api.CallAsync("v1/customers?q=Old&limit=100", Ct)).Data, c => (string?)c["id"] == old);
+        Assert.Single((await OkAsync(Api.CallAsync($"v1/customers/{survivor}/consents", Ct)))["current"]!.AsArray());
+        Assert.DoesNotContain((await Api.CallAsync("v1/customers?q=Old&limit=100", Ct)).Data, c => (string?)c["id"] == old);
     }
 
     [Fact]
@@ -104,7 +88,7 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
         Assert.Equal("merge_into_itself", (await PreviewAsync(a, a)).Code);
         await MergeAsync(a, b);
         Assert.Equal("merge_into_itself", (await PreviewAsync(a, b)).Code);
-        var firm = await OkAsync(_api.PostAsync("v1/customers", """{"kind":"organization","name":"Acme","source":{"type":"enquiry"}}""", Ct));
+        var firm = await OkAsync(Api.PostAsync("v1/customers", """{"kind":"organization","name":"Acme","source":{"type":"enquiry"}}""", Ct));
         Assert.Equal((HttpStatusCode)422, (await PreviewAsync(a, (string)firm["id"]!)).Status);
         Assert.Equal("unknown_customer", (await PreviewAsync(a, "cus_00000000000000000000000000")).Code);
     }
@@ -113,17 +97,17 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
     public async Task Two_who_pay_in_one_source_are_not_merged()
     {
         var (a, b) = (await PersonAsync("A"), await PersonAsync("B"));
-        await OkAsync(_api.PutAsync($"v1/customers/{a}/billing-accounts/stripe", """{"provider_customer_id":"acct_1","subscription":"none"}""", Ct));
-        await OkAsync(_api.PutAsync($"v1/customers/{b}/billing-accounts/stripe", """{"subscription":"active"}""", Ct));
+        await OkAsync(Api.PutAsync($"v1/customers/{a}/billing-accounts/stripe", """{"provider_customer_id":"acct_1","subscription":"none"}""", Ct));
+        await OkAsync(Api.PutAsync($"v1/customers/{b}/billing-accounts/stripe", """{"subscription":"active"}""", Ct));
         var preview = await OkAsync(PreviewAsync(a, b));
         Assert.Equal("stripe", (string?)Assert.Single(preview["manifest"]!["blockers"]!.AsArray())!["source"]);
-        var refused = await _api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct);
+        var refused = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct);
         Assert.Equal((HttpStatusCode.Conflict, "two_paying_accounts"), (refused.Status, refused.Code));
-        Assert.Equal(HttpStatusCode.OK, (await _api.CallAsync($"v1/customers/{b}", Ct)).Status);
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{b}", Ct)).Status);
 
         // The same preview serves once the account is closed.
-        await OkAsync(_api.PutAsync($"v1/customers/{b}/billing-accounts/stripe", """{"subscription":"canceled"}""", Ct));
-        await OkAsync(_api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        await OkAsync(Api.PutAsync($"v1/customers/{b}/billing-accounts/stripe", """{"subscription":"canceled"}""", Ct));
+        await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
     }
 
     [Fact]
@@ -131,13 +115,13 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
     {
         var (a, b) = (await PersonAsync("A"), await PersonAsync("B"));
         var preview = await OkAsync(PreviewAsync(a, b));
-        await OkAsync(_api.PatchAsync($"v1/customers/{b}", """{"department":"sales"}""", "*", Ct));
-        Assert.Equal("preview_outdated", (await _api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same"}""", Ct)).Code);
-        Assert.Equal("unknown_reference", (await _api.PostAsync("v1/merges", """{"token":"nonsense","reason":"Same"}""", Ct)).Code);
+        await OkAsync(Api.PatchAsync($"v1/customers/{b}", """{"department":"sales"}""", "*", Ct));
+        Assert.Equal("preview_outdated", (await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same"}""", Ct)).Code);
+        Assert.Equal("unknown_reference", (await Api.PostAsync("v1/merges", """{"token":"nonsense","reason":"Same"}""", Ct)).Code);
 
         var again = await OkAsync(PreviewAsync(a, b));
         var body = $$"""{"token":"{{again["token"]}}","reason":"Same"}""";
-        var answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => _api.PostAsync("v1/merges", body, Ct)));
+        var answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Api.PostAsync("v1/merges", body, Ct)));
         Assert.All(answers, x => Assert.Equal(HttpStatusCode.Accepted, x.Status));
         Assert.Single(answers.Select(x => (string?)x["id"]).Distinct());
     }
@@ -147,7 +131,7 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
     {
         var (a, b) = (await PersonAsync("A"), await PersonAsync("B"));
         var previews = new[] { await OkAsync(PreviewAsync(a, b)), await OkAsync(PreviewAsync(b, a)) };
-        var answers = await Task.WhenAll(previews.Select(p => _api.PostAsync("v1/merges", $$"""{"token":"{{p["token"]}}","reason":"Same"}""", Ct)));
+        var answers = await Task.WhenAll(previews.Select(p => Api.PostAsync("v1/merges", $$"""{"token":"{{p["token"]}}","reason":"Same"}""", Ct)));
         Assert.Equal([HttpStatusCode.Accepted, HttpStatusCode.Conflict], answers.Select(x => x.Status).Order());
         Assert.Equal("preview_outdated", answers.Single(x => x.Status == HttpStatusCode.Conflict).Code);
     }
@@ -171,7 +155,7 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
         Assert.Equal(new[] { a, b }.Order(StringComparer.Ordinal), all.Customer["merged_from"]!.AsArray().Select(m => (string)m!).Order(StringComparer.Ordinal));
 
         // An edit on whom stands for all three stays there.
-        await OkAsync(_api.PatchAsync($"v1/customers/{c}", """{"locale":"de-AT"}""", "*", Ct));
+        await OkAsync(Api.PatchAsync($"v1/customers/{c}", """{"locale":"de-AT"}""", "*", Ct));
         var undone = await UndoAsync((string)(firstFirst ? first : second)["id"]!);
         Assert.Single(undone["kept_edits"]!.AsArray());
         if (firstFirst)
@@ -184,7 +168,7 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
         {
             var two = await SnapshotAsync(b, 6);
             Assert.Equal((2, 2), (two.Cases.Count, two.Customer["emails"]!.AsArray().Count));
-            Assert.Equal(HttpStatusCode.PermanentRedirect, (await _api.CallAsync($"v1/customers/{a}", Ct)).Status);
+            Assert.Equal(HttpStatusCode.PermanentRedirect, (await Api.CallAsync($"v1/customers/{a}", Ct)).Status);
         }
 
         await UndoAsync((string)(firstFirst ? second : first)["id"]!);
@@ -199,26 +183,26 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
     [Fact]
     public async Task Fields_survive_by_choice_then_by_the_survivor_then_by_the_latest_change()
     {
-        var a = await OkAsync(_api.PostAsync("v1/customers", $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{Guid.NewGuid().ToString("n")}}}@example.com"}],"source":{"type":"enquiry"},"attributes":{"colour":"red"}}""", Ct));
-        var b = await OkAsync(_api.PostAsync("v1/customers", """{"kind":"person","given_name":"Augusta","family_name":"King","birth_date":"1815-12-10","source":{"type":"enquiry"},"attributes":{"colour":"blue","size":3}}""", Ct));
-        var c = await OkAsync(_api.PostAsync("v1/customers", """{"kind":"person","family_name":"Byron","source":{"type":"import"}}""", Ct));
+        var a = await OkAsync(Api.PostAsync("v1/customers", $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{Guid.NewGuid().ToString("n")}}}@example.com"}],"source":{"type":"enquiry"},"attributes":{"colour":"red"}}""", Ct));
+        var b = await OkAsync(Api.PostAsync("v1/customers", """{"kind":"person","given_name":"Augusta","family_name":"King","birth_date":"1815-12-10","source":{"type":"enquiry"},"attributes":{"colour":"blue","size":3}}""", Ct));
+        var c = await OkAsync(Api.PostAsync("v1/customers", """{"kind":"person","family_name":"Byron","source":{"type":"import"}}""", Ct));
         var ids = new[] { a, b, c }.Select(x => (string)x["id"]!).ToArray();
-        var preview = await OkAsync(_api.PostAsync("v1/merge-previews",
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews",
             $$"""{"customer_ids":["{{ids[0]}}","{{ids[1]}}","{{ids[2]}}"],"survivor_id":"{{ids[0]}}","choices":{"given_name":"{{ids[1]}}"} }""", Ct));
         var fields = preview["manifest"]!["fields"]!;
         Assert.Equal(
             ("Augusta chosen", "King source_rank", "1815-12-10 most_recent", "prospect survivor", "union"),
             (Of("given_name"), Of("family_name"), Of("birth_date"), Of("lifecycle"), (string?)fields["attributes"]!["rule"]));
-        var merge = await WaitAsync(await OkAsync(_api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct)), "completed");
-        var merged = await OkAsync(_api.CallAsync($"v1/customers/{ids[0]}", Ct));
+        var merge = await WaitAsync(await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct)), "completed");
+        var merged = await OkAsync(Api.CallAsync($"v1/customers/{ids[0]}", Ct));
         Assert.Equal(("Augusta", "King", "1815-12-10", "red", 3),
             ((string?)merged["given_name"], (string?)merged["family_name"], (string?)merged["birth_date"], (string?)merged["attributes"]!["colour"], (int)merged["attributes"]!["size"]!));
-        await OkAsync(_api.PatchAsync($"v1/customers/{ids[0]}", """{"family_name":"Lovelace"}""", "*", Ct));
+        await OkAsync(Api.PatchAsync($"v1/customers/{ids[0]}", """{"family_name":"Lovelace"}""", "*", Ct));
         var undone = await UndoAsync((string)merge["id"]!);
         Assert.Equal("family_name", (string?)Assert.Single(Assert.Single(undone["kept_edits"]!.AsArray())!["fields"]!.AsArray()));
-        var alone = await OkAsync(_api.CallAsync($"v1/customers/{ids[0]}", Ct));
+        var alone = await OkAsync(Api.CallAsync($"v1/customers/{ids[0]}", Ct));
         Assert.Equal(("Ada", "Lovelace", null, 1), ((string?)alone["given_name"], (string?)alone["family_name"], (string?)alone["birth_date"], alone["attributes"]!.AsObject().Count));
-        var restored = await OkAsync(_api.CallAsync($"v1/customers/{ids[1]}", Ct));
+        var restored = await OkAsync(Api.CallAsync($"v1/customers/{ids[1]}", Ct));
         Assert.Equal(("Augusta", "King", "blue"), ((string?)restored["given_name"], (string?)restored["family_name"], (string?)restored["attributes"]!["colour"]));
 
         string Of(string name) => $"{fields[name]!["value"]} {fields[name]!["rule"]}";
@@ -231,20 +215,20 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
         await FillAsync(b, cases: 2, invoices: 0, interactions: 0);
         await SnapshotAsync(b, 2);
         var preview = await OkAsync(PreviewAsync(a, b));
-        await fixture.Platform["support"].KillAsync();
+        await Fixture.Platform["support"].KillAsync();
         JsonNode waiting;
         try
         {
-            var merge = await OkAsync(_api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same"}""", Ct));
+            var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same"}""", Ct));
             waiting = (await Eventually.GetAsync(
-                () => _api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => m["missing"]!.AsArray().Count == 1, ct: Ct)).Body!;
+                () => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => m["missing"]!.AsArray().Count == 1, ct: Ct)).Body!;
             Assert.Equal(("running", "support"), ((string?)waiting["status"], (string?)waiting["missing"]![0]));
             Assert.NotNull(waiting["waiting_seconds"]);
-            Assert.Contains((await _api.CallAsync("v1/merges?status=running", Ct)).Data, m => (string?)m["id"] == (string?)merge["id"]);
+            Assert.Contains((await Api.CallAsync("v1/merges?status=running", Ct)).Data, m => (string?)m["id"] == (string?)merge["id"]);
         }
         finally
         {
-            await fixture.Platform["support"].StartAsync(ct: Ct);
+            await Fixture.Platform["support"].StartAsync(ct: Ct);
         }
 
         var done = await WaitAsync(waiting, "completed");
@@ -257,7 +241,7 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
     {
         var number = Random.Shared.Next(10_000_000, 99_999_999).ToString(CultureInfo.InvariantCulture);
         var phones = phone ? $$"""[{"number":"+4420{{number}}"}]""" : "[]";
-        var created = await OkAsync(_api.PostAsync("v1/customers", $$"""
+        var created = await OkAsync(Api.PostAsync("v1/customers", $$"""
             {"kind":"person","given_name":"{{name}}","family_name":"Byron","emails":[{"address":"{{Guid.NewGuid():n}}@example.com"}],"phones":{{phones}},
              "source":{"type":"enquiry"},"external_ids":[{"system":"shop","id":"{{Guid.NewGuid():n}}"}]}
             """, Ct));
@@ -268,33 +252,33 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
     {
         for (var i = 0; i < cases; i++)
         {
-            await OkAsync(_api.PostAsync("v1/cases", $$"""{"customer_id":"{{customer}}","type":"question","subject":"Case {{i}}"}""", Ct));
+            await OkAsync(Api.PostAsync("v1/cases", $$"""{"customer_id":"{{customer}}","type":"question","subject":"Case {{i}}"}""", Ct));
         }
 
         for (var i = 0; i < invoices; i++)
         {
-            await OkAsync(_api.PostAsync("v1/invoices",
+            await OkAsync(Api.PostAsync("v1/invoices",
                 $$"""{"customer_id":"{{customer}}","number":"R-{{i}}","issued_at":"2026-01-01T00:00:00Z","total":{"amount_minor":1000,"currency":"EUR"},"status":"open"}""", Ct));
         }
 
         for (var i = 0; i < interactions; i++)
         {
-            await OkAsync(_api.PostAsync("v1/interactions", $$"""{"customer_id":"{{customer}}","channel":"call","direction":"inbound","started_at":"2026-01-01T00:00:00Z"}""", Ct));
+            await OkAsync(Api.PostAsync("v1/interactions", $$"""{"customer_id":"{{customer}}","channel":"call","direction":"inbound","started_at":"2026-01-01T00:00:00Z"}""", Ct));
         }
     }
 
     /// <summary>What every service says of a customer, once the timeline has so many entries.</summary>
     private async Task<Snapshot> SnapshotAsync(string customer, int timeline)
     {
-        var entries = await Eventually.GetAsync(() => _api.CallAsync($"v1/customers/{customer}/timeline?limit=100", Ct), t => t.Body?["data"]?.AsArray().Count == timeline, ct: Ct);
-        var account = (await OkAsync(_api.CallAsync($"v1/customers/{customer}/account", Ct))).DeepClone();
+        var entries = await Eventually.GetAsync(() => Api.CallAsync($"v1/customers/{customer}/timeline?limit=100", Ct), t => t.Body?["data"]?.AsArray().Count == timeline, ct: Ct);
+        var account = (await OkAsync(Api.CallAsync($"v1/customers/{customer}/account", Ct))).DeepClone();
         account.AsObject().Remove("as_of");
         return new(
-            (await OkAsync(_api.CallAsync($"v1/customers/{customer}", Ct))).DeepClone(), await IdsAsync("cases"), await IdsAsync("invoices"), await IdsAsync("interactions"),
-            entries.Data.Count, (await OkAsync(_api.CallAsync($"v1/customers/{customer}/consents", Ct))).DeepClone(), account);
+            (await OkAsync(Api.CallAsync($"v1/customers/{customer}", Ct))).DeepClone(), await IdsAsync("cases"), await IdsAsync("invoices"), await IdsAsync("interactions"),
+            entries.Data.Count, (await OkAsync(Api.CallAsync($"v1/customers/{customer}/consents", Ct))).DeepClone(), account);
 
         async Task<List<string>> IdsAsync(string resource) =>
-            [.. (await _api.CallAsync($"v1/{resource}?customer_id={customer}&limit=100", Ct)).Data.Select(r => (string)r["id"]!)];
+            [.. (await Api.CallAsync($"v1/{resource}?customer_id={customer}&limit=100", Ct)).Data.Select(r => (string)r["id"]!)];
     }
 
     private static void AssertSame(Snapshot expected, Snapshot actual)
@@ -314,19 +298,19 @@ public sealed class MergeTests(TracedPlatform fixture) : IAsyncLifetime
     }
 
     private Task<JsonAnswer> PreviewAsync(string survivor, string absorbed) =>
-        _api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{survivor}}","{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct);
+        Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{survivor}}","{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct);
 
     private async Task<JsonNode> MergeAsync(string survivor, string absorbed)
     {
         var preview = await OkAsync(PreviewAsync(survivor, absorbed));
-        return await WaitAsync(await OkAsync(_api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct)), "completed");
+        return await WaitAsync(await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct)), "completed");
     }
 
     private async Task<JsonNode> UndoAsync(string merge) =>
-        await WaitAsync(await OkAsync(_api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Not the same person"}""", Ct)), "undone");
+        await WaitAsync(await OkAsync(Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Not the same person"}""", Ct)), "undone");
 
     private async Task<JsonNode> WaitAsync(JsonNode merge, string status) =>
-        (await Eventually.GetAsync(() => _api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == status, ct: Ct)).Body!;
+        (await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == status, ct: Ct)).Body!;
 
     private static SortedDictionary<string, long> Counts(JsonNode merge, string phase) => new(merge["receipts"]!.AsArray()
         .Where(r => (string?)r!["phase"] == phase)
