@@ -52,11 +52,10 @@ internal static class Bus
         builder.Services.AddSingleton<OutboxRelay>();
         builder.Services.AddHostedService(p => p.GetRequiredService<OutboxRelay>());
         builder.Services.AddHostedService<Janitor>();
-        builder.Services.AddHostedService<BusWatch>();
-        builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.StopTimeout = TimeSpan.FromSeconds(20));
+        builder.Services.AddHostedService<ConsumerBus>();
+        builder.Services.AddSingleton(typeof(InboxBatches<>));
         builder.Services.AddMassTransit(masstransit =>
         {
-            builder.Services.AddSingleton(typeof(InboxBatches<>));
             foreach (var (_, consumer) in consumers.Consumers)
             {
                 masstransit.AddConsumer(consumer);
@@ -65,44 +64,46 @@ internal static class Bus
                     builder.Services.AddScoped(batch, provider => provider.GetRequiredService(consumer));
                 }
             }
-
-            masstransit.UsingRabbitMq((context, bus) =>
-            {
-                var options = context.GetRequiredService<Microsoft.Extensions.Options.IOptions<BusOptions>>().Value;
-                bus.Host(options.Uri, service, _ => { });
-                bus.MessageTopology.SetEntityNameFormatter(new ExchangeNames());
-                bus.AutoStart = true;
-                foreach (var (name, consumer) in consumers.Consumers)
-                {
-                    var queue = $"crm.{service}.{name}";
-                    bus.ReceiveEndpoint(queue, endpoint =>
-                    {
-                        var batched = BatchesOf(consumer).Any();
-                        endpoint.PrefetchCount = batched ? 2 * InboxBatches<object>.Most : options.Prefetch;
-                        endpoint.ConcurrentMessageLimit = batched ? InboxBatches<object>.Most : options.Concurrency;
-                        endpoint.PublishFaults = false;
-                        var deadLetters = context.GetRequiredService<DeadLetters>();
-                        endpoint.ConfigureError(e => e.UseFilter(new UnreadFilter(queue, deadLetters)));
-                        endpoint.ConfigureDeadLetter(d => d.UseFilter(new UnreadFilter(queue, deadLetters)));
-                        endpoint.UseFilter(new ReceiveFilter(queue, deadLetters, context.GetRequiredService<TimeProvider>()));
-                        // The database or a peer is away: wait for it, for ever; nothing is counted. (Interval would make
-                        // an array of all its pauses.)
-                        endpoint.UseMessageRetry(r =>
-                        {
-                            r.Handle<Exception>(Transient.Is);
-                            r.Incremental(int.MaxValue, TimeSpan.FromSeconds(1), TimeSpan.Zero);
-                        });
-                        endpoint.UseMessageRetry(r =>
-                        {
-                            r.Ignore<Exception>(Transient.Is);
-                            r.Exponential(DeadLetters.Retries, TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(5), TimeSpan.FromMilliseconds(100));
-                        });
-                        endpoint.UseConsumeFilter(typeof(InboxFilter<>), context);
-                        endpoint.ConfigureConsumer(context, consumer);
-                    });
-                }
-            });
         });
+        builder.Services.RemoveMassTransitHostedService();
+        builder.Services.AddSingleton<ConfigureBus>((context, bus) => Configure(context, bus, service, consumers));
+    }
+
+    private static void Configure(IBusRegistrationContext context, IRabbitMqBusFactoryConfigurator bus, string service, BusConsumers consumers)
+    {
+        var options = context.GetRequiredService<Microsoft.Extensions.Options.IOptions<BusOptions>>().Value;
+        var deadLetters = context.GetRequiredService<DeadLetters>();
+        bus.Host(options.Uri, service, _ => { });
+        bus.MessageTopology.SetEntityNameFormatter(new ExchangeNames());
+        bus.AutoStart = true;
+        foreach (var (name, consumer) in consumers.Consumers)
+        {
+            var queue = $"crm.{service}.{name}";
+            bus.ReceiveEndpoint(queue, endpoint =>
+            {
+                var batched = BatchesOf(consumer).Any();
+                endpoint.PrefetchCount = batched ? 2 * InboxBatches<object>.Most : options.Prefetch;
+                endpoint.ConcurrentMessageLimit = batched ? InboxBatches<object>.Most : options.Concurrency;
+                endpoint.PublishFaults = false;
+                endpoint.ConfigureError(e => e.UseFilter(new UnreadFilter(queue, deadLetters)));
+                endpoint.ConfigureDeadLetter(d => d.UseFilter(new UnreadFilter(queue, deadLetters)));
+                endpoint.UseFilter(new ReceiveFilter(queue, deadLetters, context.GetRequiredService<TimeProvider>()));
+                // The database or a peer is away: wait for it, for ever; nothing is counted. (Interval would make
+                // an array of all its pauses.)
+                endpoint.UseMessageRetry(r =>
+                {
+                    r.Handle<Exception>(Transient.Is);
+                    r.Incremental(int.MaxValue, TimeSpan.FromSeconds(1), TimeSpan.Zero);
+                });
+                endpoint.UseMessageRetry(r =>
+                {
+                    r.Ignore<Exception>(Transient.Is);
+                    r.Exponential(DeadLetters.Retries, TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(5), TimeSpan.FromMilliseconds(100));
+                });
+                endpoint.UseConsumeFilter(typeof(InboxFilter<>), context);
+                endpoint.ConfigureConsumer(context, consumer);
+            });
+        }
     }
 
     private static IEnumerable<Type> BatchesOf(Type consumer) =>
