@@ -2,7 +2,6 @@ using Crm.Gateway.Domain;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Options;
-using Npgsql;
 
 namespace Crm.Gateway.Authentication;
 
@@ -26,7 +25,7 @@ internal sealed partial class AdminKey(IServiceScopeFactory scopes, IOptions<Gat
                 await ApplyAsync(stoppingToken);
                 _done = true;
             }
-            catch (Exception exception) when (exception is NpgsqlException or DbUpdateException or InvalidOperationException { InnerException: NpgsqlException })
+            catch (Exception exception) when (exception is not OptionsValidationException && !stoppingToken.IsCancellationRequested)
             {
                 LogWaiting(exception.GetBaseException().Message);
                 await Task.Delay(TimeSpan.FromMilliseconds(500), stoppingToken);

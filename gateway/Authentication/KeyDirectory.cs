@@ -86,7 +86,7 @@ internal sealed partial class KeyDirectory(NpgsqlDataSource dataSource, Policy p
         {
             return await reading.WaitAsync(ct);
         }
-        catch (NpgsqlException exception) when (key is not null && age < BelievedInNeed)
+        catch (Exception exception) when (exception is NpgsqlException or TimeoutException && key is not null && age < BelievedInNeed)
         {
             LogBelieved(exception.Message);
             return key;

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Crm.Hosting;
 using Npgsql;
 
 namespace Crm.Gateway.Limits;
@@ -14,7 +15,8 @@ internal readonly record struct Quota(bool Admitted, int Limit, int Remaining, i
 /// some. Never more than the quota is given out, so two replicas together admit at most the quota.
 /// While the database cannot be reached each replica admits the quota by itself.
 /// </summary>
-internal sealed partial class Quotas(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<Quotas> logger) : BackgroundService
+internal sealed partial class Quotas(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<Quotas> logger)
+    : RepeatedWork(TimeSpan.FromMinutes(1), clock, logger)
 {
     private const int Chunks = 20;
     private static readonly TimeSpan LongestWait = TimeSpan.FromMilliseconds(500);
@@ -27,7 +29,7 @@ internal sealed partial class Quotas(NpgsqlDataSource dataSource, TimeProvider c
     {
         while (true)
         {
-            var seconds = clock.GetUtcNow().ToUnixTimeSeconds();
+            var seconds = Clock.GetUtcNow().ToUnixTimeSeconds();
             var window = _windows.GetOrAdd(caller, static _ => new());
             Task refill;
             lock (window)
@@ -60,32 +62,20 @@ internal sealed partial class Quotas(NpgsqlDataSource dataSource, TimeProvider c
     }
 
     /// <summary>Forgets the windows that are over.</summary>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(TimeSpan.FromMinutes(1), clock);
-        while (await timer.WaitForNextTickAsync(stoppingToken))
+        var minute = Clock.GetUtcNow().ToUnixTimeSeconds() / 60;
+        foreach (var (caller, window) in _windows)
         {
-            var minute = clock.GetUtcNow().ToUnixTimeSeconds() / 60;
-            foreach (var (caller, window) in _windows)
+            if (window.Minute < minute - 1)
             {
-                if (window.Minute < minute - 1)
-                {
-                    _windows.TryRemove(KeyValuePair.Create(caller, window));
-                }
-            }
-
-            try
-            {
-                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                await using var command = dataSource.CreateCommand("DELETE FROM quota_window WHERE minute < @minute");
-                command.Parameters.AddWithValue("minute", minute - 10);
-                await command.ExecuteNonQueryAsync(stoppingToken);
-            }
-            catch (NpgsqlException exception)
-            {
-                LogAway(exception.Message);
+                _windows.TryRemove(KeyValuePair.Create(caller, window));
             }
         }
+
+        await using var command = dataSource.CreateCommand("DELETE FROM quota_window WHERE minute < @minute");
+        command.Parameters.AddWithValue("minute", minute - 10);
+        await command.ExecuteNonQueryAsync(ct);
     }
 
     private static int ChunkOf(int limit) => Math.Max(1, limit / Chunks);
@@ -120,7 +110,7 @@ internal sealed partial class Quotas(NpgsqlDataSource dataSource, TimeProvider c
     /// <summary>What all replicas have taken now, this chunk with it; null when the quota was taken before, negative when the database is away.</summary>
     private async Task<int?> TakeChunkAsync(string caller, long minute, int limit)
     {
-        if (_awayAt is { } away && clock.GetElapsedTime(away) < Pause)
+        if (_awayAt is { } away && Clock.GetElapsedTime(away) < Pause)
         {
             return -1;
         }
@@ -128,7 +118,7 @@ internal sealed partial class Quotas(NpgsqlDataSource dataSource, TimeProvider c
         try
         {
             using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-            using var wait = new CancellationTokenSource(LongestWait, clock);
+            using var wait = new CancellationTokenSource(LongestWait, Clock);
             await using var command = dataSource.CreateCommand("""
                 INSERT INTO quota_window AS w (caller, minute, taken) VALUES (@caller, @minute, @chunk)
                 ON CONFLICT (caller, minute) DO UPDATE SET taken = w.taken + excluded.taken WHERE w.taken < @limit
@@ -140,9 +130,9 @@ internal sealed partial class Quotas(NpgsqlDataSource dataSource, TimeProvider c
             command.Parameters.AddWithValue("limit", limit);
             return (int?)await command.ExecuteScalarAsync(wait.Token);
         }
-        catch (Exception exception) when (exception is NpgsqlException or OperationCanceledException)
+        catch (Exception exception) when (exception is NpgsqlException or TimeoutException or OperationCanceledException)
         {
-            _awayAt = clock.GetTimestamp();
+            _awayAt = Clock.GetTimestamp();
             LogAway(exception.Message);
             return -1;
         }

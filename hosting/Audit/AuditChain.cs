@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text.Json;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 
@@ -10,34 +9,21 @@ namespace Crm.Hosting.Audit;
 /// Links the entries of the audit log into a hash chain, a moment after their commit, so that no writer waits for
 /// another one; and verifies or exports it by command. An entry that is changed, taken out or put in later breaks it.
 /// </summary>
-internal sealed partial class AuditChain(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<AuditChain> logger) : BackgroundService
+internal sealed class AuditChain(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<AuditChain> logger)
+    : RepeatedWork(TimeSpan.FromSeconds(1), clock, logger)
 {
     private const int Batch = 1000;
     private const long LockKey = 0x43524D_415544; // "CRMAUD"
     private const string Columns = "id, at, actor, trace_id, action, record_type, record_id, customer_id, digest";
 
-    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(1);
     private static readonly byte[] Start = new byte[32];
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(Poll, clock);
-        do
+        while (await LinkAsync(ct) == Batch)
         {
-            try
-            {
-                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                while (await LinkAsync(stoppingToken) == Batch)
-                {
-                    // More is waiting.
-                }
-            }
-            catch (NpgsqlException exception)
-            {
-                LogWaiting(exception.Message);
-            }
+            // More is waiting.
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
     /// <summary>The command: <c>--audit verify | export</c>. Exit code 1 when the chain is broken.</summary>
@@ -194,7 +180,4 @@ internal sealed partial class AuditChain(NpgsqlDataSource dataSource, TimeProvid
         reader.GetGuid(6),
         reader.IsDBNull(7) ? null : reader.GetGuid(7),
         reader.GetFieldValue<byte[]>(8));
-
-    [LoggerMessage(LogLevel.Warning, "The audit log waits to be chained: {Reason}")]
-    private partial void LogWaiting(string reason);
 }

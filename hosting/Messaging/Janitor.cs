@@ -1,41 +1,32 @@
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 
 namespace Crm.Hosting.Messaging;
 
 /// <summary>Forgets inbox rows after 14 days and stored answers after two, a thousand at a time; publishes the outbox gauges.</summary>
-internal sealed partial class Janitor(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<Janitor> logger) : BackgroundService
+internal sealed class Janitor(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<Janitor> logger) : RepeatedWork(TimeSpan.FromSeconds(10), clock, logger)
 {
     private long _pending;
     private double _oldestAge;
     private long _dead;
+    private long _rounds;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    public override Task StartAsync(CancellationToken cancellationToken)
     {
         Telemetry.Meter.CreateObservableGauge("crm.outbox.pending", () => _pending, description: "Events not yet confirmed by the broker");
         Telemetry.Meter.CreateObservableGauge("crm.outbox.oldest_age", () => _oldestAge, "s", "Age of the oldest event not yet confirmed");
         Telemetry.Meter.CreateObservableGauge("crm.dead_letters", () => _dead, description: "Messages on the dead-letter list");
-        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(10), clock);
-        var round = 0;
-        do
+        return base.StartAsync(cancellationToken);
+    }
+
+    protected override async Task RunAsync(CancellationToken ct)
+    {
+        await MeasureAsync(ct);
+        if (_rounds++ % 360 == 0)
         {
-            try
-            {
-                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                await MeasureAsync(stoppingToken);
-                if (round++ % 360 == 0)
-                {
-                    await DeleteAsync("inbox", "received_at < now() - interval '14 days'", stoppingToken);
-                    await DeleteAsync("idempotency", "created_at < now() - interval '48 hours'", stoppingToken);
-                }
-            }
-            catch (NpgsqlException exception)
-            {
-                LogSkipped(exception.Message);
-            }
+            await DeleteAsync("inbox", "received_at < now() - interval '14 days'", ct);
+            await DeleteAsync("idempotency", "created_at < now() - interval '48 hours'", ct);
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
     private async Task MeasureAsync(CancellationToken ct)
@@ -63,7 +54,4 @@ internal sealed partial class Janitor(NpgsqlDataSource dataSource, TimeProvider 
         }
         while (deleted > 0);
     }
-
-    [LoggerMessage(LogLevel.Warning, "Housekeeping skipped a round: {Reason}")]
-    private partial void LogSkipped(string reason);
 }

@@ -73,7 +73,7 @@ public sealed class CdnowFaults(Platform platform, IReadOnlyList<CdnowCustomer> 
 
             await Task.Delay(pause, ct);
             Tell("connections to the broker cut");
-            await platform.RabbitMq!.CloseConnectionsAsync(ct: ct);
+            await platform.RabbitMq!.CloseConnectionsAsync(ct);
 
             await Task.Delay(pause, ct);
             Tell("kill -9 rabbitmq");

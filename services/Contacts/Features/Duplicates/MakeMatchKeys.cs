@@ -1,5 +1,6 @@
 using System.Globalization;
 using Crm.Contacts.Domain;
+using Crm.Hosting;
 using Npgsql;
 
 namespace Crm.Contacts.Features.Duplicates;
@@ -8,29 +9,15 @@ namespace Crm.Contacts.Features.Duplicates;
 /// Makes the blocking keys of customers that have none: those that are older than the keys, or that a process of the build
 /// before wrote while this one was rolled out. Any number of replicas may run.
 /// </summary>
-internal sealed partial class MakeMatchKeys(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<MakeMatchKeys> logger) : BackgroundService
+internal sealed class MakeMatchKeys(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<MakeMatchKeys> logger) : RepeatedWork(TimeSpan.FromSeconds(5), clock, logger)
 {
     private const int Batch = 1000;
-    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(5);
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(Poll, clock);
-        do
+        while (await StepAsync(ct) == Batch)
         {
-            try
-            {
-                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                while (await StepAsync(stoppingToken) == Batch)
-                {
-                }
-            }
-            catch (NpgsqlException exception)
-            {
-                LogSkipped(exception.Message);
-            }
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
     private async Task<int> StepAsync(CancellationToken ct)
@@ -60,7 +47,4 @@ internal sealed partial class MakeMatchKeys(NpgsqlDataSource dataSource, TimePro
         await transaction.CommitAsync(ct);
         return ids.Count;
     }
-
-    [LoggerMessage(LogLevel.Warning, "Blocking keys were not made: {Reason}")]
-    private partial void LogSkipped(string reason);
 }

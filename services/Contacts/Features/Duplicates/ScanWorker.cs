@@ -1,3 +1,4 @@
+using Crm.Hosting;
 using Npgsql;
 
 namespace Crm.Contacts.Features.Duplicates;
@@ -6,33 +7,16 @@ namespace Crm.Contacts.Features.Duplicates;
 /// Runs scans one after the other. Any number of replicas may run: a lock that ends with the process says whose turn it is,
 /// and a scan whose process died is done again; what it had found is found there.
 /// </summary>
-internal sealed partial class ScanWorker(NpgsqlDataSource dataSource, DuplicateScanner scanner, TimeProvider clock, ILogger<ScanWorker> logger) : BackgroundService
+internal sealed partial class ScanWorker(NpgsqlDataSource dataSource, DuplicateScanner scanner, TimeProvider clock, ILogger<ScanWorker> logger)
+    : RepeatedWork(TimeSpan.FromSeconds(1), clock, logger)
 {
     private const int MostAttempts = 5;
-    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(1);
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(Poll, clock);
-        do
+        while (await StepAsync(ct))
         {
-            try
-            {
-                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                while (await StepAsync(stoppingToken))
-                {
-                }
-            }
-            catch (Exception) when (stoppingToken.IsCancellationRequested)
-            {
-                // The scan is done by whoever is next.
-            }
-            catch (Exception exception)
-            {
-                LogSkipped(exception.Message);
-            }
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
     /// <summary>One scan; false when there is nothing to do that is not done by another replica, or it failed and has to wait.</summary>
@@ -77,7 +61,4 @@ internal sealed partial class ScanWorker(NpgsqlDataSource dataSource, DuplicateS
 
     [LoggerMessage(LogLevel.Error, "Scan {Id} failed")]
     private partial void LogFailed(Exception exception, string id);
-
-    [LoggerMessage(LogLevel.Warning, "Scans wait: {Reason}")]
-    private partial void LogSkipped(string reason);
 }

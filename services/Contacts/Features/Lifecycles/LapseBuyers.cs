@@ -9,7 +9,8 @@ namespace Crm.Contacts.Features.Lifecycles;
 /// Finds the buyers who have not ordered for <see cref="LifecycleOptions.LapseDays"/>. Any number of replicas may run: a
 /// customer's row is locked by the one who moves it, and the others pass it by.
 /// </summary>
-internal sealed partial class LapseBuyers(IServiceScopeFactory scopes, IOptions<LifecycleOptions> options, TimeProvider clock, ILogger<LapseBuyers> logger) : BackgroundService
+internal sealed partial class LapseBuyers(IServiceScopeFactory scopes, IOptions<LifecycleOptions> options, TimeProvider clock, ILogger<LapseBuyers> logger)
+    : RepeatedWork(TimeSpan.FromSeconds(options.Value.SweepSeconds), clock, logger)
 {
     private const int Batch = 500;
 
@@ -23,26 +24,13 @@ internal sealed partial class LapseBuyers(IServiceScopeFactory scopes, IOptions<
     private static readonly System.Diagnostics.Metrics.Counter<long> Lapsed =
         Telemetry.Meter.CreateCounter<long>("crm.contacts.lapsed", description: "Buyers who have lapsed by rule");
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(options.Value.SweepSeconds), clock);
-        do
+        while (await LapseAsync(ct) is var lapsed and > 0)
         {
-            try
-            {
-                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                while (await LapseAsync(stoppingToken) is var lapsed and > 0)
-                {
-                    Lapsed.Add(lapsed);
-                    LogLapsed(lapsed);
-                }
-            }
-            catch (Exception exception) when (!stoppingToken.IsCancellationRequested)
-            {
-                LogSkipped(exception.Message);
-            }
+            Lapsed.Add(lapsed);
+            LogLapsed(lapsed);
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
     /// <summary>One batch; how many have lapsed.</summary>
@@ -50,7 +38,7 @@ internal sealed partial class LapseBuyers(IServiceScopeFactory scopes, IOptions<
     {
         await using var scope = scopes.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<ContactsDb>();
-        var now = clock.GetUtcNow();
+        var now = Clock.GetUtcNow();
         var before = options.Value.LapsedBefore(now);
         return await db.InTransactionAsync(async () =>
         {
@@ -73,7 +61,4 @@ internal sealed partial class LapseBuyers(IServiceScopeFactory scopes, IOptions<
 
     [LoggerMessage(LogLevel.Information, "{Count} buyers have lapsed")]
     private partial void LogLapsed(int count);
-
-    [LoggerMessage(LogLevel.Warning, "Lapsed buyers were not looked for: {Reason}")]
-    private partial void LogSkipped(string reason);
 }
