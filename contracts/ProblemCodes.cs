@@ -30,10 +30,13 @@ public static class ProblemCodes
     public static readonly ProblemCode PreviewOutdated = new("preview_outdated", 409, "A customer changed since the preview; preview again");
     public static readonly ProblemCode MergeUndoExpired = new("merge_undo_expired", 409, "The merge is too old to be undone");
     public static readonly ProblemCode MergeErased = new("merge_erased", 409, "A customer of the merge was erased, so it cannot be undone");
+    public static readonly ProblemCode MergeRunning = new("merge_running", 409, "A merge of the customer is not completed yet", Retryable: true);
+    public static readonly ProblemCode InRecycleBin = new("in_recycle_bin", 409, "The external id belongs to a customer in the recycle bin");
     public static readonly ProblemCode LegalHold = new("legal_hold", 409, "A legal hold forbids it");
     public static readonly ProblemCode IdempotencyInProgress = new("idempotency_in_progress", 409, "The first request under this key is still running", Retryable: true);
     public static readonly ProblemCode Gone = new("gone", 410, "The resource is gone for good");
     public static readonly ProblemCode Erased = new("erased", 410, "The customer was erased");
+    public static readonly ProblemCode CustomerDeleted = new("customer_deleted", 410, "The customer is in the recycle bin");
     public static readonly ProblemCode StaleVersion = new("stale_version", 412, "If-Match names an older version");
     public static readonly ProblemCode BodyTooLarge = new("body_too_large", 413, "The body is too large");
     public static readonly ProblemCode UriTooLong = new("uri_too_long", 414, "The address is too long");
@@ -54,7 +57,7 @@ public static class ProblemCodes
     [
         CustomerMerged, BadRequest, MalformedJson, ValidationFailed, UnknownParameter, InvalidParameter, Unauthenticated, Forbidden, InsufficientScope, FieldForbidden, DepartmentForbidden,
         NotFound, MethodNotAllowed, NotAcceptable, Timeout, Conflict, AlreadyExists, DuplicateSuspected, ConcurrentChange,
-        MergeIntoItself, TwoPayingAccounts, PreviewOutdated, MergeUndoExpired, MergeErased, LegalHold, IdempotencyInProgress, Gone, Erased, StaleVersion, BodyTooLarge, UriTooLong, UnsupportedMediaType, Unprocessable, UnknownCustomer,
+        MergeIntoItself, TwoPayingAccounts, PreviewOutdated, MergeUndoExpired, MergeErased, MergeRunning, InRecycleBin, LegalHold, IdempotencyInProgress, Gone, Erased, CustomerDeleted, StaleVersion, BodyTooLarge, UriTooLong, UnsupportedMediaType, Unprocessable, UnknownCustomer,
         UnknownReference, IdempotencyMismatch, PreconditionRequired, RateLimited, HeadersTooLarge, InternalError, BadGateway,
         Unavailable, GatewayTimeout,
     ];

@@ -11,7 +11,7 @@ namespace Crm.Contracts.Events;
 /// <param name="Country">ISO 3166-1 alpha-2 of the primary address.</param>
 /// <param name="Locale">BCP 47.</param>
 /// <param name="TimeZone">IANA name.</param>
-/// <param name="State"><c>active</c>, <c>merged</c>, <c>erased</c>, or <c>removed</c>: its import was undone.</param>
+/// <param name="State"><c>active</c>, <c>merged</c>, <c>erased</c>, <c>removed</c>: its import was undone, or <c>deleted</c>: in the recycle bin, until it is active again or erased.</param>
 /// <param name="SurvivorId">Set when merged.</param>
 public sealed record CustomerSnapshot(
     string Id,

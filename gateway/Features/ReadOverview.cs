@@ -67,6 +67,12 @@ internal sealed partial class ReadOverview(
             throw new ProblemException(ProblemCodes.Erased, "The customer was erased.");
         }
 
+        if (await customer is CustomerUnavailable { Reason: Reasons.Deleted })
+        {
+            await enough.CancelAsync();
+            throw new ProblemException(ProblemCodes.CustomerDeleted, "The customer is in the recycle bin; it can be restored from there.");
+        }
+
         if (await customer is CustomerUnavailable { Reason: Reasons.NotFound })
         {
             await enough.CancelAsync();
@@ -99,7 +105,7 @@ internal sealed partial class ReadOverview(
             catch (RpcException exception)
             {
                 var reason = Reasons.Of(exception);
-                if (reason is not (Reasons.NotFound or Reasons.Erased) && exception.StatusCode != StatusCode.Cancelled)
+                if (reason is not (Reasons.NotFound or Reasons.Erased or Reasons.Deleted) && exception.StatusCode != StatusCode.Cancelled)
                 {
                     LogUnavailable(service, exception.StatusCode, exception.Status.Detail);
                 }
@@ -173,9 +179,13 @@ internal static class Reasons
     /// <summary>Of the customer itself; never shown, since the answer is 410.</summary>
     public const string Erased = "erased";
 
+    /// <inheritdoc cref="Erased"/>
+    public const string Deleted = "deleted";
+
     public static string Of(RpcException exception) => exception.StatusCode switch
     {
         StatusCode.NotFound when exception.Trailers.GetValue("crm-code") == ProblemCodes.Erased.Code => Erased,
+        StatusCode.NotFound when exception.Trailers.GetValue("crm-code") == ProblemCodes.CustomerDeleted.Code => Deleted,
         StatusCode.DeadlineExceeded => Timeout,
         StatusCode.Unavailable => Unreachable,
         StatusCode.NotFound => NotFound,

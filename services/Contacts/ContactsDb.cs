@@ -27,6 +27,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<ConsentConfirmation> ConsentConfirmations => Set<ConsentConfirmation>();
     public DbSet<LifecycleChange> LifecycleChanges => Set<LifecycleChange>();
     public DbSet<PlacedOrder> PlacedOrders => Set<PlacedOrder>();
+    public DbSet<BinnedCustomer> RecycleBin => Set<BinnedCustomer>();
     public DbSet<Relationship> Relationships => Set<Relationship>();
     public DbSet<AccountManager> AccountManagers => Set<AccountManager>();
     public DbSet<Import> Imports => Set<Import>();
@@ -90,6 +91,13 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         {
             change.ToTable("lifecycle_changes");
             change.Property(l => l.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<BinnedCustomer>(binned =>
+        {
+            binned.ToTable("recycle_bin");
+            binned.HasKey(b => b.CustomerId);
+            binned.Ignore(b => b.Cause);
+            binned.HasOne(b => b.Customer).WithOne().HasForeignKey<BinnedCustomer>(b => b.CustomerId);
         });
         modelBuilder.Entity<Relationship>(relationship =>
         {

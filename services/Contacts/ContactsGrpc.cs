@@ -20,7 +20,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     [Callers("interactions", "campaigns", "billing-sync", "support", "gateway", Scope = Scopes.CustomersRead)]
     public override async Task<Wire.Customer> GetCustomer(Wire.GetCustomerRequest request, ServerCallContext context)
     {
-        return await FindByIdAsync(request.Id, context.CancellationToken);
+        return await FindByIdAsync(request.Id, request.IncludeDeleted, context.CancellationToken);
     }
 
     [Callers("interactions", "campaigns", "billing-sync", "support", "gateway", Scope = Scopes.CustomersRead)]
@@ -28,7 +28,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     {
         if (request.IdentifierCase == Wire.ResolveCustomerRequest.IdentifierOneofCase.Id)
         {
-            return await FindByIdAsync(request.Id, context.CancellationToken);
+            return await FindByIdAsync(request.Id, includeDeleted: false, context.CancellationToken);
         }
 
         var whole = db.Whole();
@@ -78,7 +78,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     }
 
     /// <summary>The customer whom the id stands for; of another one, with the snapshots of all on the way.</summary>
-    private async Task<Wire.Customer> FindByIdAsync(string id, CancellationToken ct)
+    private async Task<Wire.Customer> FindByIdAsync(string id, bool includeDeleted, CancellationToken ct)
     {
         var key = ParseId(id);
         var way = new List<Customer>();
@@ -92,7 +92,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
             throw CustomerRoots.Erased();
         }
 
-        var wire = ToWire(way[^1]);
+        var wire = ToWire(includeDeleted ? way[^1] : way[^1].OutOfBin());
         wire.Absorbed.AddRange(way.SkipLast(1).Select(c => c.Snapshot().ToProto()));
         return wire;
     }
@@ -107,7 +107,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     private static async Task<Customer> FindAsync(IQueryable<Customer> query, CancellationToken ct) =>
         await query.AsNoTracking().OrderBy(c => c.Id).Take(2).ToListAsync(ct) switch
         {
-            [var only] => only,
+            [var only] => only.OutOfBin(),
             [] => throw ProblemException.NotFound("customer"),
             _ => throw new RpcException(new Status(StatusCode.FailedPrecondition, "Several customers have this identifier.")),
         };

@@ -7,6 +7,7 @@ using Crm.Contacts.Features.Exports;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contacts.Features.Merges;
+using Crm.Contacts.Features.RecycleBin;
 using Crm.Hosting;
 
 var builder = WebApplication.CreateBuilder(args);
@@ -21,6 +22,7 @@ builder.AddMerges();
 builder.AddDuplicates();
 builder.AddLifecycle();
 builder.AddErasures();
+builder.AddRecycleBin();
 ExportWorker.Add(builder);
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();

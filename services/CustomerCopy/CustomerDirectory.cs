@@ -15,9 +15,11 @@ namespace Crm.CustomerCopy;
 public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient contacts)
 {
     private const string Erased = "erased";
+    private const string Deleted = "deleted";
 
     /// <summary>
-    /// The owner of a row that is about to be written, for a body field. Call it inside the row's transaction and before
+    /// The owner of a row that is about to be written, for a body field; in the recycle bin too, for what happens to a
+    /// customer is kept, and is there when the customer comes back. Call it inside the row's transaction and before
     /// the row is locked: until that transaction ends, nobody can merge the customer away.
     /// </summary>
     /// <exception cref="ProblemException">
@@ -41,7 +43,7 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
             return held;
         }
 
-        if (await RootAsync(id, ct) is { Erased: true })
+        if (await RootAsync(id, ct) is { State: Erased })
         {
             throw new ProblemException(ProblemCodes.UnknownCustomer, "The customer was erased.", new FieldError(pointer, Erased));
         }
@@ -52,10 +54,10 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
     }
 
     /// <summary>The customer whom an id stands for now.</summary>
-    /// <exception cref="ProblemException">404 when there is none, 410 <c>erased</c>, 503 when Contacts cannot be reached.</exception>
+    /// <exception cref="ProblemException">404 when there is none, 410 <c>erased</c> or <c>customer_deleted</c>, 503 when Contacts cannot be reached.</exception>
     public async Task<Guid> FindAsync(string customerId, CancellationToken ct) =>
         Ids.Customer.TryParse(customerId, out var id) && (await RootAsync(id, ct) ?? (await FetchAsync(id, ct) ? await RootAsync(id, ct) : null)) is { } root
-            ? root.Erased ? throw Gone() : root.Id
+            ? root.State is Erased or Deleted ? throw Gone(root.State) : root.Id
             : throw ProblemException.NotFound("customer");
 
     /// <summary>The customer of the path.</summary>
@@ -68,16 +70,17 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
     }
 
     /// <summary>As <see cref="RequireAsync"/>, for the path of a write: rows written under an old id are the survivor's.</summary>
-    /// <exception cref="ProblemException">404 when there is none, 410 <c>erased</c>, 503 when Contacts cannot be reached.</exception>
+    /// <exception cref="ProblemException">404 when there is none, 410 <c>erased</c> or <c>customer_deleted</c>, 503 when Contacts cannot be reached.</exception>
     public async Task<Guid> HoldAtPathAsync(string customerId, CancellationToken ct)
     {
         try
         {
-            return await RequireAsync(customerId, "id", ct);
+            var held = await RequireAsync(customerId, "id", ct);
+            return await RootAsync(held, ct) is { State: Deleted } ? throw Gone(Deleted) : held;
         }
         catch (ProblemException exception) when (exception.Code == ProblemCodes.UnknownCustomer || exception.Code == ProblemCodes.ValidationFailed)
         {
-            throw exception.Errors is [{ Code: Erased }] ? Gone() : ProblemException.NotFound("customer");
+            throw exception.Errors is [{ Code: Erased }] ? Gone(Erased) : ProblemException.NotFound("customer");
         }
     }
 
@@ -101,7 +104,8 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
     private async Task<Root?> RootAsync(Guid id, CancellationToken ct)
     {
         var root = await db.Database.SqlQuery<Root>($"""
-            SELECT customer_root(id) AS "Id", state = 'erased' AS "Erased" FROM customers WHERE id = {id}
+            SELECT root AS "Id", CASE WHEN c.state = 'erased' THEN c.state ELSE coalesce(r.state, c.state) END AS "State"
+            FROM customers c CROSS JOIN customer_root(c.id) AS root LEFT JOIN customers r ON r.id = root WHERE c.id = {id}
             """).SingleOrDefaultAsync(ct);
         return await SeenAsync(root?.Id, ct) is null ? null : root;
     }
@@ -110,15 +114,18 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
     private async Task<Guid?> SeenAsync(Guid? root, CancellationToken ct) =>
         root is null || CallerRights.Current.Rows is null || await db.Customers.AnyAsync(c => c.Id == root, ct) ? root : null;
 
-    private static ProblemException Gone() => new(ProblemCodes.Erased, "The customer was erased.");
+    private static ProblemException Gone(string state) => state == Erased
+        ? new(ProblemCodes.Erased, "The customer was erased.")
+        : new(ProblemCodes.CustomerDeleted, "The customer is in the recycle bin; it can be restored from there.");
 
-    private sealed record Root(Guid Id, bool Erased);
+    /// <param name="State">Of whom the id stands for; <c>erased</c> is said of the id itself.</param>
+    private sealed record Root(Guid Id, string State);
 
     private async Task<bool> FetchAsync(Guid id, CancellationToken ct)
     {
         try
         {
-            var customer = await contacts.GetCustomerAsync(new GetCustomerRequest { Id = Ids.Customer.Format(id) }, cancellationToken: ct);
+            var customer = await contacts.GetCustomerAsync(new GetCustomerRequest { Id = Ids.Customer.Format(id), IncludeDeleted = true }, cancellationToken: ct);
             await db.StoreAsync([.. customer.Absorbed.Append(customer.Snapshot).Select(s => s.ToSnapshot())], ct);
             return true;
         }

@@ -77,7 +77,8 @@ public sealed class HistoryTests(ContactsFixture fixture) : ContactsTest(fixture
         await PatchAsync($"/v1/customers/{customer["id"]}", """{"family_name":"Murray"}""", 1);
         Assert.True(Ids.Customer.TryParse((string?)customer["id"], out var id));
         await using var database = await Fixture.DatabaseAsync("contacts");
-        Assert.Contains("whole: ", await VerifyAsync(0), StringComparison.Ordinal);
+        var whole = await VerifyAsync(0);
+        Assert.Contains("whole: ", whole, StringComparison.Ordinal);
 
         var refused = await Assert.ThrowsAsync<PostgresException>(() => ExecuteAsync($"UPDATE audit_entry SET actor = 'nobody' WHERE record_id = '{id}'"));
         Assert.Equal(PostgresErrorCodes.InsufficientPrivilege, refused.SqlState);
@@ -91,11 +92,15 @@ public sealed class HistoryTests(ContactsFixture fixture) : ContactsTest(fixture
         Assert.Contains("are not what was recorded", await VerifyAsync(1), StringComparison.Ordinal);
 
         await ExecuteAsync($"DELETE FROM audit_value WHERE entry_id IN (SELECT id FROM audit_entry WHERE customer_id = '{id}')");
-        Assert.Contains(" 2 with erased values", await VerifyAsync(0), StringComparison.Ordinal);
+        // Other tests erase at the same time.
+        Assert.InRange(Erased(await VerifyAsync(0)), Erased(whole) + 2, int.MaxValue);
         Assert.All(await HistoryAsync($"/v1/customers/{customer["id"]}"), e => Assert.Null(e["changes"]));
 
         await TamperAsync("audit_entry", $"DELETE FROM audit_entry WHERE record_id = '{id}' AND action = 'created'");
         Assert.Contains("is missing", await VerifyAsync(1), StringComparison.Ordinal);
+
+        static int Erased(string verified) =>
+            System.Text.RegularExpressions.Regex.Match(verified, @"(\d+) with erased values") is { Success: true } found ? int.Parse(found.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture) : 0;
 
         async Task<string> VerifyAsync(int exitCode)
         {

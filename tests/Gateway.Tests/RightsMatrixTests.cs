@@ -116,6 +116,10 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         assignAccountManager              x x x - - - - x  -
         reassignAccounts                  x x x - - - - x  -
         reportAcquisitionSources          x x x x x x x x  -
+        deleteCustomer                    x x x - - - - x  -
+        listRecycleBin                    x x x x x x x x  -
+        readDeletedCustomer               x x x x x x x x  -
+        restoreCustomer                   x x x - - - - x  -
         eraseCustomer                     - - - - - - - -  -
         listErasures                      - - - - - - - -  -
         readErasure                       - - - - - - - -  -
@@ -197,7 +201,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "CampaignInput.name", "CampaignView.name", "TemplateInput.*", "OverviewMessage.campaign_name", "Segment*", "PreviewSegmentRequest.as_of", "Product*",
         "OrderLine*.description", "Invoice*.number", "Payment*.method", "Merge*.reason", "UndoMergeRequest.reason", "*Forbidden.reason", "*Unavailable.reason",
         "PreviewMergeRequest.choices", "MergeView.missing", "ReceiptView.counts", "StayedView.counts", "RowCountView.table",
-        "*.decided_by", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
+        "*.decided_by", "*.deleted_by", "DeleteCustomerRequest.reason", "RestoreCustomerRequest.reason", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
         // Who looks after whom, and how customers belong together.
         "AccountManager*.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.

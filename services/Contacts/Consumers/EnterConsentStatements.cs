@@ -61,6 +61,6 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
     private async Task<Guid?> HoldCustomerAsync(Guid id, CancellationToken ct)
     {
         var root = await db.HoldRootAsync(id, ct);
-        return await db.Customers.AnyAsync(c => c.Id == root && c.State == CustomerState.Active, ct) ? root : null;
+        return await db.Customers.AnyAsync(c => c.Id == root && (c.State == CustomerState.Active || c.State == CustomerState.Deleted), ct) ? root : null;
     }
 }

@@ -20,7 +20,8 @@ internal sealed class FollowOrders(ContactsDb db, IOptions<LifecycleOptions> opt
         var previous = await db.PlacedOrders.Where(o => o.Id == id).Select(o => (Guid?)o.CustomerId).FirstOrDefaultAsync(ct);
         Guid[] concerned = previous is { } was && was != owner ? [was, owner] : [owner];
         var customers = await db.Customers.FromSql($"SELECT * FROM customers WHERE id = ANY ({concerned}) ORDER BY id FOR UPDATE").ToListAsync(ct);
-        if (customers.Find(c => c.Id == owner) is not { State: CustomerState.Active })
+        // Of one in the recycle bin too: it comes back as if it had never been there.
+        if (customers.Find(c => c.Id == owner) is not { State: CustomerState.Active or CustomerState.Deleted })
         {
             return;
         }
@@ -42,7 +43,7 @@ internal sealed class FollowOrders(ContactsDb db, IOptions<LifecycleOptions> opt
         await db.Database.ExecuteSqlAsync($"""
             UPDATE lifecycle_changes SET voided_at = {now} WHERE order_id = {id} AND voided_at IS NULL AND (origin_customer_id <> {origin} OR NOT {counts})
             """, ct);
-        foreach (var customer in customers.Where(c => c.State == CustomerState.Active))
+        foreach (var customer in customers.Where(c => c.State is CustomerState.Active or CustomerState.Deleted))
         {
             await ApplyRuleAsync(customer, now, ct);
         }

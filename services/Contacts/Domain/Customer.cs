@@ -21,6 +21,9 @@ public enum CustomerState
 
     /// <summary>Made by an import that was undone.</summary>
     Removed,
+
+    /// <summary>In the recycle bin: whole, and out of sight until it is brought back or erased.</summary>
+    Deleted,
 }
 
 public enum Lifecycle
@@ -186,6 +189,22 @@ internal sealed class Customer : IAggregate
         Identifiers.Clear();
         ExternalIds.Clear();
         Strip();
+        Advance(now);
+    }
+
+    /// <summary>Into the recycle bin: it keeps everything, and is found by nothing but its id and its external ids.</summary>
+    public void Delete(DateTimeOffset now)
+    {
+        State = CustomerState.Deleted;
+        Identifiers.Clear();
+        Advance(now);
+    }
+
+    /// <summary>Out of the recycle bin, as it went in.</summary>
+    public void BringBack(DateTimeOffset now)
+    {
+        State = CustomerState.Active;
+        Take(ToInput());
         Advance(now);
     }
 

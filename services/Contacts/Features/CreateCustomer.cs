@@ -1,18 +1,16 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Duplicates;
-using Crm.Contacts.Domain.Matching;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
-using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 
 namespace Crm.Contacts.Features;
 
 /// <summary>
-/// Creates a customer. 409 <c>already_exists</c> names the record that has the external id; 409
-/// <c>duplicate_suspected</c> lists in <c>candidates</c> who shares an e-mail address or a phone number, or agrees in the
+/// Creates a customer. 409 <c>already_exists</c> names the record that has the external id, 409
+/// <c>in_recycle_bin</c> the one in the recycle bin; 409 <c>duplicate_suspected</c> lists in <c>candidates</c> who shares an e-mail address or a phone number, or agrees in the
 /// names and in something else, each with its probability and the weight of every field in bits; it is overridden with
 /// <c>allow_duplicate=true</c> and a <c>reason</c>.
 /// </summary>
@@ -31,7 +29,8 @@ internal static class CreateCustomer
             var candidates = await duplicates.FindAsync(input, ct);
             if (candidates.Count > 0 && !allowDuplicate)
             {
-                throw DuplicateSuspected(candidates);
+                throw DuplicateSuspicion.Of(
+                    candidates, "This customer may exist. Use the one that does, or send allow_duplicate=true with a reason.");
             }
 
             var created = db.Register(input, clock.GetUtcNow());
@@ -58,34 +57,5 @@ internal static class CreateCustomer
             "true" => throw ProblemException.InvalidParameter("reason", "Say in 3 to 500 characters why this is another customer."),
             _ => throw ProblemException.InvalidParameter("allow_duplicate", "true or false."),
         };
-    }
-
-    private static ProblemException DuplicateSuspected(IReadOnlyList<Candidate> candidates) => new(
-        ProblemCodes.DuplicateSuspected,
-        "This customer may exist. Use the one that does, or send allow_duplicate=true with a reason.",
-        [.. candidates.SelectMany(c => c.Agreed).Distinct().Order().Select(field => new FieldError(Pointer(field), "duplicate_suspected"))])
-    {
-        Extensions = new Dictionary<string, object?> { ["candidates"] = candidates.Select(CandidateView.Of).ToList() },
-    };
-
-    private static string Pointer(MatchField field) => field switch
-    {
-        MatchField.GivenName => "/given_name",
-        MatchField.FamilyName => "/family_name",
-        MatchField.BirthDate => "/birth_date",
-        MatchField.Address => "/addresses",
-        MatchField.Email => "/emails",
-        MatchField.Phone => "/phones",
-        MatchField.ExternalId => "/external_ids",
-        _ => "/name",
-    };
-
-    /// <param name="Agreed">The fields that speak for one customer.</param>
-    internal sealed record CandidateView(
-        string CustomerId, [property: FieldGroup(FieldGroups.Names)] string DisplayName, double Probability, double Weight, IReadOnlyList<MatchField> Agreed, IReadOnlyList<FieldEvidence> Fields)
-    {
-        public static CandidateView Of(Candidate candidate) => new(
-            Ids.Customer.Format(candidate.Id), candidate.DisplayName, Math.Round(candidate.Score.Probability, 6), Math.Round(candidate.Score.Weight, 2),
-            [.. candidate.Agreed], [.. candidate.Score.Fields.Select(FieldEvidence.Of)]);
     }
 }

@@ -15,12 +15,28 @@ internal static class CustomerRoots
         var root = await db.FindRootAsync(id, ct);
         return Ids.Customer.Format(root) == id
             ? root
-            : throw ProblemException.Moved(ProblemCodes.CustomerMerged, "The customer was merged into another.", http.Request, id, Ids.Customer.Format(root));
+            : throw Merged(id, root, http);
+    }
+
+    /// <summary>As <see cref="FindAtPathAsync"/>, in the recycle bin too: holds, exports and erasures reach there.</summary>
+    public static async Task<Guid> FindKeptAtPathAsync(this ContactsDb db, string id, HttpContext http, CancellationToken ct)
+    {
+        var (root, _) = await db.FindKeptRootAsync(id, ct);
+        return Ids.Customer.Format(root) == id ? root : throw Merged(id, root, http);
     }
 
     /// <summary>The customer whom the id stands for now.</summary>
-    /// <exception cref="ProblemException">404; 410 <c>erased</c>, or <c>gone</c> when the import that made the customer was undone.</exception>
+    /// <exception cref="ProblemException">
+    /// 404; 410 <c>erased</c>, <c>customer_deleted</c> when it is in the recycle bin, <c>gone</c> when the import that made it was undone.
+    /// </exception>
     public static async Task<Guid> FindRootAsync(this ContactsDb db, string id, CancellationToken ct)
+    {
+        var (root, state) = await db.FindKeptRootAsync(id, ct);
+        return state == CustomerState.Deleted ? throw Deleted() : root;
+    }
+
+    /// <summary>As <see cref="FindRootAsync"/>, in the recycle bin too.</summary>
+    public static async Task<(Guid Root, CustomerState State)> FindKeptRootAsync(this ContactsDb db, string id, CancellationToken ct)
     {
         var root = (Ids.Customer.TryParse(id, out var key) ? await db.RootOfAsync(key, ct) : null) ?? throw ProblemException.NotFound("customer");
         return await db.Customers.Where(c => c.Id == root).Select(c => (CustomerState?)c.State).FirstOrDefaultAsync(ct) switch
@@ -28,15 +44,26 @@ internal static class CustomerRoots
             null => throw ProblemException.NotFound("customer"),
             CustomerState.Removed => throw new ProblemException(ProblemCodes.Gone, "The import that made this customer was undone."),
             CustomerState.Erased => throw Erased(),
-            _ => root,
+            { } state => (root, state),
         };
     }
 
     public static ProblemException Erased() => new(ProblemCodes.Erased, "The customer was erased.");
 
+    public static ProblemException Deleted() => new(ProblemCodes.CustomerDeleted, "The customer is in the recycle bin; it can be restored from there.");
+
+    /// <exception cref="ProblemException">410 <c>customer_deleted</c>.</exception>
+    public static Customer OutOfBin(this Customer customer) => customer.State == CustomerState.Deleted ? throw Deleted() : customer;
+
+    private static ProblemException Merged(string id, Guid root, HttpContext http) =>
+        ProblemException.Moved(ProblemCodes.CustomerMerged, "The customer was merged into another.", http.Request, id, Ids.Customer.Format(root));
+
     /// <summary>For whom the customer stands until the transaction ends: for rows that are about to be written.</summary>
-    /// <exception cref="ProblemException">410 when the customer was erased a moment ago.</exception>
-    public static async Task<Customer> HoldLivingAsync(this ContactsDb db, Guid id, CancellationToken ct)
+    /// <exception cref="ProblemException">410 when the customer was erased or deleted a moment ago.</exception>
+    public static async Task<Customer> HoldLivingAsync(this ContactsDb db, Guid id, CancellationToken ct) => (await db.HoldKeptAsync(id, ct)).OutOfBin();
+
+    /// <summary>As <see cref="HoldLivingAsync"/>, in the recycle bin too.</summary>
+    public static async Task<Customer> HoldKeptAsync(this ContactsDb db, Guid id, CancellationToken ct)
     {
         var root = await db.HoldRootAsync(id, ct);
         var customer = await db.Customers.AsNoTracking().FirstAsync(c => c.Id == root, ct);
@@ -56,6 +83,28 @@ internal static class CustomerRoots
         SELECT pg_advisory_xact_lock(key)
         FROM (SELECT DISTINCT hashtextextended('customer ' || id, 0) AS key FROM unnest({ids}) AS id ORDER BY 1) AS keys
         """, ct);
+
+    /// <summary>The customer, who is there or in the recycle bin, and all whom it has absorbed; nobody merges them or writes statements of them until the transaction ends.</summary>
+    public static async Task<Dictionary<Guid, Customer>> LockWithAbsorbedAsync(this ContactsDb db, Guid key, CancellationToken ct)
+    {
+        Guid[] locked = [];
+        while (true)
+        {
+            Guid[] all = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{key}]) AS id ORDER BY 1").ToArrayAsync(ct);
+            if (all.All(locked.Contains))
+            {
+                // A rule or an edit that changes one of them at this moment goes first.
+                await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = ANY ({all}) ORDER BY id FOR UPDATE", ct);
+                var customers = await db.Customers.Where(c => all.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+                return customers[key].State is CustomerState.Active or CustomerState.Deleted
+                    ? customers
+                    : throw new ProblemException(ProblemCodes.ConcurrentChange, "The customer was merged or erased at this moment; read it again.");
+            }
+
+            await db.LockCustomersAsync(all, ct);
+            locked = all;
+        }
+    }
 
     public static IQueryable<Customer> Living(this IQueryable<Customer> customers) => customers.Where(c => c.State == CustomerState.Active);
 }

@@ -11,27 +11,26 @@ namespace Crm.Contacts.Features;
 /// <summary>What create, upsert and patch share: references, the unique external id, the event and the audit entry.</summary>
 internal static class CustomerWrites
 {
-    /// <exception cref="ProblemException">409 <c>already_exists</c> naming the record that has one of the external ids.</exception>
+    /// <exception cref="ProblemException">409 <c>already_exists</c>, or <c>in_recycle_bin</c>, naming the record that has one of the external ids.</exception>
     public static async Task RequireFreeExternalIdsAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
     {
         foreach (var (wanted, index) in input.ExternalIds!.Select((e, i) => (e, i)))
         {
             if (await db.ExternalIds.Where(e => e.System == wanted.System && e.Value == wanted.Id).Select(e => (Guid?)e.CustomerId).FirstOrDefaultAsync(ct) is { } owner)
             {
-                throw await db.Customers.AnyAsync(c => c.Id == owner, ct)
-                    ? AlreadyExists(owner, $"/external_ids/{index}")
+                throw await db.Customers.AsNoTracking().FirstOrDefaultAsync(c => c.Id == owner, ct) is { } found
+                    ? AlreadyExists(found, $"/external_ids/{index}")
                     : new ProblemException(ProblemCodes.AlreadyExists, "The external id belongs to another customer.", new FieldError($"/external_ids/{index}", "already_exists"));
             }
         }
     }
 
-    public static ProblemException AlreadyExists(Guid owner, string pointer) => new(
-        ProblemCodes.AlreadyExists,
-        $"The external id belongs to {Ids.Customer.Format(owner)}.",
-        new FieldError(pointer, "already_exists"))
+    public static ProblemException AlreadyExists(Customer owner, string pointer)
     {
-        Extensions = new Dictionary<string, object?> { ["existing_id"] = Ids.Customer.Format(owner) },
-    };
+        var (id, code) = (Ids.Customer.Format(owner.Id), owner.State == CustomerState.Deleted ? ProblemCodes.InRecycleBin : ProblemCodes.AlreadyExists);
+        var detail = owner.State == CustomerState.Deleted ? $"The external id belongs to {id}, which is in the recycle bin: restore it." : $"The external id belongs to {id}.";
+        return new(code, detail, new FieldError(pointer, code.Code)) { Extensions = new Dictionary<string, object?> { ["existing_id"] = id } };
+    }
 
     /// <exception cref="ProblemException">422 when the referrer does not exist.</exception>
     public static async Task RequireReferrerAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)

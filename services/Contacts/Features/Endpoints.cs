@@ -7,6 +7,7 @@ using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contacts.Features.Merges;
+using Crm.Contacts.Features.RecycleBin;
 using Crm.Contacts.Features.Relationships;
 using Crm.Contacts.Features.Reports;
 using Crm.Contracts;
@@ -27,9 +28,15 @@ internal static class Endpoints
         customers.MapGet("/{id}", ReadCustomer.Handle).RequireScope(Scopes.CustomersRead).WithName("readCustomer").Produces<CustomerView>();
         customers.MapPatch("/{id}", PatchCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("patchCustomer")
             .Accepts<Domain.CustomerInput>("application/merge-patch+json", "application/json").Produces<CustomerView>();
+        customers.MapDelete("/{id}", DeleteCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("deleteCustomer").WithTags("recycle-bin");
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
             .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("match_on");
         customers.MapGet("/by-external-id/{source}/{externalId}", ReadCustomer.HandleByExternalId).RequireScope(Scopes.CustomersRead).WithName("readCustomerByExternalId").Produces<CustomerView>();
+
+        var bin = app.MapGroup("/v1/recycle-bin").WithTags("recycle-bin");
+        bin.MapGet("/", ReadRecycleBin.List).RequireScope(Scopes.CustomersRead).WithName("listRecycleBin").WithQuery(ReadRecycleBin.Parameters);
+        bin.MapGet("/{id}", ReadRecycleBin.One).RequireScope(Scopes.CustomersRead).WithName("readDeletedCustomer").Produces<BinnedCustomerView>();
+        bin.MapPost("/{id}/restore", RestoreCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreCustomer").Produces<CustomerView>();
 
         var history = customers.MapGroup("/{id}/history").WithTags("history");
         history.MapGet("/", ReadHistory.Handle).RequireScope(Scopes.CustomersRead).WithName("readHistory").WithQuery([.. PageRequest.Parameters, "field"]);

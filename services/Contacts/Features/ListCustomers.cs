@@ -109,12 +109,12 @@ internal static class ListCustomers
                     (SELECT customer_id, 10.0 FROM external_ids WHERE external_id = {q} LIMIT {BestMatches})
                     UNION ALL
                     (SELECT id, 2 + similarity(search_name, {name}) FROM customers
-                     WHERE (search_name LIKE {prefix} OR search_name LIKE {word}) AND state <> 'merged'
+                     WHERE (search_name LIKE {prefix} OR search_name LIKE {word}) AND state = 'active'
                        AND ({all} OR department = ANY ({departments}) OR attributes @> {attributes}::jsonb)
                      LIMIT 1000)
                     UNION ALL
                     (SELECT id, word_similarity({name}, search_name) + similarity(search_name, {name}) / 2 FROM customers
-                     WHERE {name} <% search_name AND state <> 'merged'
+                     WHERE {name} <% search_name AND state = 'active'
                        AND ({all} OR department = ANY ({departments}) OR attributes @> {attributes}::jsonb)
                      ORDER BY 2 DESC LIMIT {BestMatches})
                     ) AS found
@@ -123,7 +123,7 @@ internal static class ListCustomers
                 GROUP BY id ORDER BY max(score) DESC, id LIMIT {limit}
                 """).ToListAsync(ct);
         }, ct);
-        var found = await db.Customers.Include(c => c.ExternalIds).AsSplitQuery().AsNoTracking().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+        var found = await db.Customers.Living().Include(c => c.ExternalIds).AsSplitQuery().AsNoTracking().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
         return new([.. ids.Where(found.ContainsKey).Select(id => CustomerView.Of(found[id]))], HasMore: false, NextCursor: null);
     }
 }

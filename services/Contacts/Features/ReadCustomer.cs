@@ -17,6 +17,7 @@ internal static class ReadCustomer
     {
         var customer = await db.Whole().AsNoTracking().FirstOrDefaultAsync(c => c.ExternalIds.Any(e => e.System == source && e.Value == externalId), ct)
             ?? throw ProblemException.NotFound("customer");
+        customer.OutOfBin();
         return ETags.Ok(http, customer.Version, CustomerView.Of(customer));
     }
 }

@@ -10,7 +10,8 @@ namespace Crm.Contacts.Features;
 /// <summary>
 /// Creates or changes the customer with this external id: members of the body are set, null clears,
 /// absent ones stay. With <c>match_on=email</c> a customer without this external id is found by the e-mail
-/// address, if exactly one has it. Never answers <c>duplicate_suspected</c>.
+/// address, if exactly one has it. Never answers <c>duplicate_suspected</c>. 409 <c>in_recycle_bin</c> names the customer in
+/// the recycle bin who has this external id.
 /// </summary>
 internal static class UpsertCustomer
 {
@@ -32,6 +33,11 @@ internal static class UpsertCustomer
             await db.LockAsync([$"external {source} {externalId}"], ct);
             var existing = await db.Whole().FirstOrDefaultAsync(c => c.ExternalIds.Any(e => e.System == source && e.Value == externalId), ct)
                 ?? (matchOnEmail ? await FindByEmailAsync(db, body, ct) : null);
+            if (existing is { State: CustomerState.Deleted })
+            {
+                throw CustomerWrites.AlreadyExists(existing, "/external_ids");
+            }
+
             var input = WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own);
             await validation.EnsureValidAsync(input, ct);
             await db.RequireReferrerAsync(input, ct);

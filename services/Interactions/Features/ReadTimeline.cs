@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.Buffers.Text;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
@@ -21,7 +19,7 @@ internal static class ReadTimeline
         var limit = PageRequest.ReadLimit(request);
         var types = ReadTypes(request);
         var (from, to) = (request.ReadInstant("at[gte]"), request.ReadInstant("at[lt]"));
-        var after = ReadCursor(request);
+        var after = TimeCursor.Read(request);
         var customerId = await customers.FindAtPathAsync(id, request.HttpContext, ct);
 
         var entries = db.Timeline.AsNoTracking().Where(e => e.CustomerId == customerId);
@@ -42,7 +40,7 @@ internal static class ReadTimeline
 
         var found = await entries.NewestOf(types, limit + 1).ToListAsync(ct);
         var more = found.Count > limit;
-        return new([.. found.Take(limit).Select(TimelineView.Of)], more, more ? WriteCursor(found[limit - 1]) : null);
+        return new([.. found.Take(limit).Select(TimelineView.Of)], more, more ? TimeCursor.Write(found[limit - 1].At, found[limit - 1].Id) : null);
     }
 
     internal static IQueryable<TimelineEntry> Newest(this IQueryable<TimelineEntry> entries, int count) =>
@@ -58,28 +56,6 @@ internal static class ReadTimeline
         : [.. words.Split(',').Select(word => EnumWords<TimelineType>.TryParse(word, out var type)
             ? type
             : throw ProblemException.InvalidParameter("type", $"One or more of {string.Join(", ", Enum.GetValues<TimelineType>().Select(t => t.ToWord()))}.")).Distinct()];
-
-    private static string WriteCursor(TimelineEntry last)
-    {
-        Span<byte> bytes = stackalloc byte[24];
-        BinaryPrimitives.WriteInt64BigEndian(bytes, last.At.UtcTicks);
-        last.Id.TryWriteBytes(bytes[8..], bigEndian: true, out _);
-        return Base64Url.EncodeToString(bytes);
-    }
-
-    private static (DateTimeOffset At, Guid Id)? ReadCursor(HttpRequest request)
-    {
-        if (request.Query["cursor"] is not [{ } text])
-        {
-            return null;
-        }
-
-        Span<byte> bytes = stackalloc byte[24];
-        return text.Length == 32 && Base64Url.TryDecodeFromChars(text, bytes, out var written) && written == 24
-            && BinaryPrimitives.ReadInt64BigEndian(bytes) is >= 0 and <= 3155378975999999999 and var ticks
-            ? (new DateTimeOffset(ticks, TimeSpan.Zero), new Guid(bytes[8..], bigEndian: true))
-            : throw ProblemException.InvalidParameter("cursor", "This is not a cursor of this list.");
-    }
 }
 
 /// <summary>One line of a timeline.</summary>

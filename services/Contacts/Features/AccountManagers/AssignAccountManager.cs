@@ -24,8 +24,9 @@ internal static class AssignAccountManager
         var from = body.StartsAt ?? now;
         return TypedResults.Ok(await db.InTransactionAsync(async () =>
         {
-            var customer = await db.HoldRootAsync(named, ct);
-            OwnershipRules.RequireDepartment(await db.Customers.AsNoTracking().FirstAsync(c => c.Id == customer, ct));
+            var living = await db.HoldLivingAsync(named, ct);
+            OwnershipRules.RequireDepartment(living);
+            var customer = living.Id;
             // Of two at once, the second sees what the first said.
             await db.LockAsync([$"account manager {customer}"], ct);
             var present = await db.AccountManagers.AsNoTracking().Where(a => a.CustomerId == customer && (a.EndsAt == null || a.EndsAt > from)).ToListAsync(ct);

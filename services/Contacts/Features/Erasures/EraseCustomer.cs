@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Erasures;
+using Crm.Contacts.Features.RecycleBin;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
@@ -16,7 +17,7 @@ namespace Crm.Contacts.Features.Erasures;
 /// <summary>
 /// Erases a customer with all who were merged into it, for good; needs <c>If-Match</c>. 202 with the erasure, which is
 /// <c>completed</c> when every service has sent its signed receipt. From then on the customer answers 410 <c>erased</c>,
-/// under every id. 409 <c>legal_hold</c> while a hold is set on any of them.
+/// under every id. 409 <c>legal_hold</c> while a hold is set on any of them. One in the recycle bin need not be restored before.
 /// </summary>
 internal static class EraseCustomer
 {
@@ -30,9 +31,10 @@ internal static class EraseCustomer
     public static async Task<Accepted<ErasureView>> Handle(
         string id, Request body, HttpContext http, ContactsDb db, SignedStatements statements, IOptions<ErasureOptions> options, TimeProvider clock, CancellationToken ct)
     {
-        var key = await db.FindAtPathAsync(id, http, ct);
+        var key = await db.FindKeptAtPathAsync(id, http, ct);
         var erasure = await db.InTransactionAsync(async () =>
         {
+            await db.LockBinnedAsync(key, ct);
             var customers = await db.LockWithAbsorbedAsync(key, ct);
             ETags.RequireMatch(http, customers[key].Version);
             foreach (var customer in customers.Values)
@@ -47,11 +49,19 @@ internal static class EraseCustomer
         return TypedResults.Accepted($"/v1/erasures/{view.Id}", view);
     }
 
-    private static async Task<Erasure> EraseAsync(
+    /// <param name="customers">The customer and all whom it has absorbed, locked.</param>
+    public static async Task<Erasure> EraseAsync(
         ContactsDb db, Guid key, Dictionary<Guid, Customer> customers, string reason, string actor, SignedStatements statements, ErasureOptions options, DateTimeOffset now, CancellationToken ct)
     {
         var erasure = Erasure.Begin(key, customers.Keys, reason, actor, options.BackupDays, now);
         db.Erasures.Add(erasure);
+        if (customers[key].State == CustomerState.Deleted)
+        {
+            // What is found by its identifiers, such as the rows of an import to come, is to be found once more.
+            (await db.Whole().FirstAsync(c => c.Id == key, ct)).BringBack(now);
+            await db.SaveChangesAsync(ct);
+        }
+
         foreach (var customer in customers.Values)
         {
             customer.Erase(now);
@@ -68,25 +78,5 @@ internal static class EraseCustomer
         db.Publish(erasure, new CustomersErased(statement.ErasureId, statement.CustomerId, [.. customers.Values.Select(c => c.Snapshot())], now, erasure.BackupsGoneBy));
         await db.SaveChangesAsync(ct);
         return erasure;
-    }
-
-    /// <summary>The customer and all whom it has absorbed; nobody merges them or writes statements of them until the transaction ends.</summary>
-    private static async Task<Dictionary<Guid, Customer>> LockWithAbsorbedAsync(this ContactsDb db, Guid key, CancellationToken ct)
-    {
-        Guid[] locked = [];
-        while (true)
-        {
-            Guid[] all = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{key}]) AS id ORDER BY 1").ToArrayAsync(ct);
-            if (all.All(locked.Contains))
-            {
-                var customers = await db.Customers.Where(c => all.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
-                return customers[key].State == CustomerState.Active
-                    ? customers
-                    : throw new ProblemException(ProblemCodes.ConcurrentChange, "The customer was merged or erased at this moment; read it again.");
-            }
-
-            await db.LockCustomersAsync(all, ct);
-            locked = all;
-        }
     }
 }

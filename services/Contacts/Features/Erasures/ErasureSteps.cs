@@ -37,6 +37,7 @@ internal static class ErasureSteps
         new("placed_orders", "DELETE FROM placed_orders WHERE origin_customer_id = ANY (@ids)"),
         new("relationships", "DELETE FROM relationships WHERE origin_from_id = ANY (@ids) OR origin_to_id = ANY (@ids)"),
         new("account_managers", "DELETE FROM account_managers WHERE origin_customer_id = ANY (@ids)"),
+        new("recycle_bin", "DELETE FROM recycle_bin WHERE customer_id = ANY (@ids)"),
         new("duplicate_overrides", "DELETE FROM duplicate_overrides WHERE customer_id = ANY (@ids)"),
         new("duplicate_overrides", "UPDATE duplicate_overrides SET reason = '' WHERE candidate_ids && @ids", Kept: true),
         new("legal_holds", "DELETE FROM legal_holds WHERE customer_id = ANY (@ids) RETURNING id", Ids.LegalHold, Domain.Erasures.LegalHold.RecordType),

@@ -11,7 +11,7 @@ using Microsoft.EntityFrameworkCore;
 namespace Crm.Contacts.Features.Erasures;
 
 /// <summary>
-/// Holds that forbid the erasure of a customer, whichever of its records they were set on. Each is set and lifted with a
+/// Holds that forbid the erasure of a customer, in the recycle bin too, whichever of its records they were set on. Each is set and lifted with a
 /// reason and is in the audit log.
 /// </summary>
 internal static class LegalHolds
@@ -24,10 +24,10 @@ internal static class LegalHolds
 
     public static async Task<Created<LegalHoldView>> Set(string id, Request body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
-        var named = await db.FindRootAsync(id, ct);
+        var (named, _) = await db.FindKeptRootAsync(id, ct);
         var hold = await db.InTransactionAsync(async () =>
         {
-            var customer = await db.HoldLivingAsync(named, ct);
+            var customer = await db.HoldKeptAsync(named, ct);
             OwnershipRules.RequireDepartment(customer);
             var set = LegalHold.Set(customer.Id, body.Reason!, http.User.Subject(), clock.GetUtcNow());
             db.LegalHolds.Add(set);
@@ -76,7 +76,7 @@ internal static class LegalHolds
 
     private static async Task<Guid[]> FindWithAbsorbedAsync(this ContactsDb db, string id, HttpContext http, CancellationToken ct)
     {
-        var root = await db.FindAtPathAsync(id, http, ct);
+        var root = await db.FindKeptAtPathAsync(id, http, ct);
         return await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{root}]) AS id").ToArrayAsync(ct);
     }
 

@@ -23,6 +23,11 @@ internal static class ReadHistory
             throw state is null ? ProblemException.NotFound("customer") : CustomerRoots.Erased();
         }
 
+        if (state is CustomerState.Deleted or CustomerState.Merged)
+        {
+            await db.FindRootAsync(id, ct);
+        }
+
         var page = PageRequest.Read(http.Request, Ids.History);
         var entries = db.AuditEntries.AsNoTracking().Include(e => e.Value).Where(e => e.RecordType == Customer.RecordType && e.RecordId == customer);
         if (http.Request.Query["field"] is [{ Length: > 0 } field])

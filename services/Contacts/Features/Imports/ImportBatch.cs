@@ -270,7 +270,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
             var owner = row.Known.GetValueOrDefault(key)?.FirstOrDefault() ?? made.GetValueOrDefault(key);
             if (owner is not null && owner != existing)
             {
-                throw CustomerWrites.AlreadyExists(owner.Id, "/external_ids");
+                throw CustomerWrites.AlreadyExists(owner, "/external_ids");
             }
         }
     }
@@ -376,6 +376,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
             var reason = size == 1 && Import.Attempts >= MostAttempts ? "internal_error"
                 : customer.State == CustomerState.Merged ? "merged"
                 : customer.State == CustomerState.Erased ? "erased"
+                : customer.State == CustomerState.Deleted ? "deleted"
                 : customer.State != CustomerState.Active || customer.Version != one.Version ? "edited"
                 : one.Created && one.HasConsents ? "has_consents"
                 : null;

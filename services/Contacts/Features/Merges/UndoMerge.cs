@@ -17,7 +17,8 @@ namespace Crm.Contacts.Features.Merges;
 /// Undoes a merge, in whatever order merges were made: the absorbed customers are themselves again with their fields and
 /// every row that was recorded under them; what was recorded or edited since stays with the survivor and is listed. 202
 /// with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
-/// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>, 409 <c>merge_erased</c> when one of them was erased.
+/// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>, 409 <c>merge_erased</c> when one of them was erased, 410
+/// <c>customer_deleted</c> while they are in the recycle bin.
 /// </summary>
 internal static class UndoMerge
 {
@@ -68,7 +69,7 @@ internal static class UndoMerge
     {
         var way = await LockWayAsync(merge, db, ct);
         var wayIds = way.ConvertAll(c => c.Id);
-        var present = way[^1];
+        var present = way[^1].OutOfBin();
         var restored = await db.Whole().Where(c => merge.AbsorbedIds.Contains(c.Id)).OrderBy(c => c.Id).ToListAsync(ct);
         var memberIds = way.SelectMany(c => c.Layers!.Members).ToList();
         var members = await db.Customers.Where(c => memberIds.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);

@@ -13,6 +13,9 @@ namespace Crm.Contacts.Features.Relationships;
 /// </summary>
 internal static class CreateRelationship
 {
+    /// <summary>Who holds it is alone in changing which organisation belongs to which.</summary>
+    public const string HierarchyLock = "organization hierarchy";
+
     public static async Task<Created<RelationshipView>> Handle(
         string id, RelationshipInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
@@ -47,10 +50,11 @@ internal static class CreateRelationship
     private static async Task RequireNewAsync(Relationship wanted, ContactsDb db, DateOnly today, CancellationToken ct)
     {
         var inHierarchy = Relationship.Hierarchy.Contains(wanted.Type);
-        await db.LockAsync([inHierarchy ? "organization hierarchy" : $"relationship {wanted.FromId}"], ct);
+        await db.LockAsync([inHierarchy ? HierarchyLock : $"relationship {wanted.FromId}"], ct);
         var open = db.Relationships.Where(r => r.FromId == wanted.FromId && r.FromId != r.ToId && (r.EndsOn == null || r.EndsOn >= today));
         open = inHierarchy
-            ? open.Where(r => Relationship.Hierarchy.Contains(r.Type))
+            // One in the recycle bin is in nobody's way; its restore asks again.
+            ? open.Where(r => Relationship.Hierarchy.Contains(r.Type) && r.To.State == CustomerState.Active)
             : open.Where(r => r.ToId == wanted.ToId && r.Type == wanted.Type && r.Role == wanted.Role && r.Purchase == wanted.Purchase);
         if (await open.Select(r => (Guid?)r.Id).FirstOrDefaultAsync(ct) is { } present)
         {
