@@ -18,6 +18,8 @@ public static class Scopes
     public const string ExportsWrite = "exports:write";
     public const string LegalHoldsRead = "legal-holds:read";
     public const string LegalHoldsWrite = "legal-holds:write";
+    /// <summary>What customers of a tier are entitled to; everybody who reads customers reads it.</summary>
+    public const string TiersWrite = "tiers:write";
     public const string InteractionsRead = "interactions:read";
     public const string InteractionsWrite = "interactions:write";
     public const string BillingRead = "billing:read";
@@ -35,7 +37,7 @@ public static class Scopes
     public static readonly IReadOnlyList<string> All =
     [
         CustomersRead, CustomersWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ErasuresRead, ErasuresWrite, ExportsRead, ExportsWrite, LegalHoldsRead, LegalHoldsWrite,
-        ImportsRead, ImportsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
+        ImportsRead, ImportsWrite, TiersWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
         CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
     ];
 }

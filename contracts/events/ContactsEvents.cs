@@ -40,6 +40,19 @@ public sealed record CustomerRegistered(CustomerSnapshot Customer);
 [EventName("contacts.customer-updated.v1")]
 public sealed record CustomerUpdated(CustomerSnapshot Customer, IReadOnlyList<string> Changed);
 
+/// <summary>What customers of a tier are entitled to from now on; a version that is not newer is dropped.</summary>
+/// <param name="Tier">Its name, as <see cref="CustomerSnapshot.Tier"/> has it.</param>
+/// <param name="Rank">The higher, the more privileged.</param>
+[EventName("contacts.tier-changed.v1")]
+public sealed record TierChanged(string Tier, long Version, int Rank, TierEntitlements Entitlements);
+
+/// <summary>What the services grant to customers of a tier.</summary>
+/// <param name="PriorityQueue">Cases that say neither their priority nor their queue go first.</param>
+/// <param name="PriceList">The price list that they buy by; null: that of everybody.</param>
+/// <param name="SlaPolicy">The service level that they are promised; null: none of their own.</param>
+/// <param name="ResponseMinutes">Within how many minutes they are answered; null: nothing is promised.</param>
+public sealed record TierEntitlements(bool PriorityQueue, string? PriceList, string? SlaPolicy, int? ResponseMinutes);
+
 /// <summary>
 /// A person is to confirm a pending consent from the own mailbox (double opt-in): Campaigns sends one mail with a
 /// link, and what comes of it is a <see cref="ConsentStated"/>.

@@ -36,6 +36,7 @@ public static class EventCatalog
     [
         Route<CustomerRegistered>("customer.registered", Queues.CustomerCopies),
         Route<CustomerUpdated>("customer.updated", Queues.CustomerCopies),
+        Route<TierChanged>("tier.changed", Queues.CustomerCopies, EventSubject.Nobody),
         Route<ConsentRecorded>("consent.recorded", Queues.CustomerCopies),
         Route<ConsentConfirmationRequested>("consent.confirmation_requested", [Queues.CampaignsConsentMails]),
         Route<CustomersMerged>("customer.merged", Queues.CustomerCopies, EventSubject.Several),

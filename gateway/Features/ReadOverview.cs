@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.Gateway.Authentication;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Rights;
@@ -205,6 +206,7 @@ public sealed record CustomerUnavailable(string Reason) : CustomerPart;
 public sealed record CustomerForbidden(string Reason) : CustomerPart;
 
 /// <summary>The customer as <c>GET /v1/customers/{id}</c> has it.</summary>
+/// <param name="Entitlements">Of its tier.</param>
 public sealed record CustomerOk(
     DateTimeOffset AsOf,
     string Id,
@@ -223,6 +225,7 @@ public sealed record CustomerOk(
     OverviewSource? Source,
     string? Department,
     string Tier,
+    TierEntitlements? Entitlements,
     IReadOnlyList<OverviewExternalId> ExternalIds,
     [property: FieldGroup(FieldGroups.CustomFields)] IReadOnlyDictionary<string, JsonElement> Attributes,
     string State,
@@ -241,7 +244,7 @@ public sealed record CustomerOk(
             [.. c.Addresses.Select(a => new OverviewAddress([.. a.Lines], a.City.OrNull(), a.Region.OrNull(), a.PostalCode.OrNull(), a.Country.OrNull(), a.Type, a.Primary))],
             c.BirthDate.OrNull(), s.Locale, s.TimeZone, s.Lifecycle,
             c.Source is { Type.Length: > 0 } source ? new(source.Type, source.ReferrerId.OrNull(), source.Detail.OrNull()) : null,
-            s.Department, s.Tier, [.. c.ExternalIds.Select(e => new OverviewExternalId(e.System, e.Id))], s.Attributes, s.State, [.. c.MergedFrom], s.Version, s.CreatedAt, s.UpdatedAt);
+            s.Department, s.Tier, c.Entitlements?.ToEntitlements(), [.. c.ExternalIds.Select(e => new OverviewExternalId(e.System, e.Id))], s.Attributes, s.State, [.. c.MergedFrom], s.Version, s.CreatedAt, s.UpdatedAt);
     }
 }
 

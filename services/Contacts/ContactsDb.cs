@@ -27,6 +27,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<ConsentConfirmation> ConsentConfirmations => Set<ConsentConfirmation>();
     public DbSet<LifecycleChange> LifecycleChanges => Set<LifecycleChange>();
     public DbSet<PlacedOrder> PlacedOrders => Set<PlacedOrder>();
+    public DbSet<Tier> Tiers => Set<Tier>();
     public DbSet<BinnedCustomer> RecycleBin => Set<BinnedCustomer>();
     public DbSet<Relationship> Relationships => Set<Relationship>();
     public DbSet<AccountManager> AccountManagers => Set<AccountManager>();
@@ -52,7 +53,6 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<LifecycleCause>();
         configurationBuilder.EnumAsWord<RelationshipType>();
         configurationBuilder.EnumAsWord<SourceType>();
-        configurationBuilder.EnumAsWord<Tier>();
         configurationBuilder.EnumAsWord<ConsentChannel>();
         configurationBuilder.EnumAsWord<ConsentState>();
         configurationBuilder.EnumAsWord<LegalBasis>();
@@ -91,6 +91,13 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         {
             change.ToTable("lifecycle_changes");
             change.Property(l => l.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<Tier>(tier =>
+        {
+            tier.ToTable("tiers");
+            tier.Property(t => t.Id).ValueGeneratedNever();
+            tier.Property(t => t.Version).IsConcurrencyToken();
+            tier.Ignore(t => t.Entitlements);
         });
         modelBuilder.Entity<BinnedCustomer>(binned =>
         {

@@ -40,7 +40,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
                 whole.Where(c => c.ExternalIds.Any(e => e.System == request.ExternalId.System && e.Value == request.ExternalId.Id)),
             _ => throw new RpcException(new Status(StatusCode.InvalidArgument, "Give one identifier.")),
         };
-        return ToWire(await FindAsync(query, context.CancellationToken));
+        return await ToWireAsync(await FindAsync(query, context.CancellationToken), context.CancellationToken);
     }
 
     [Callers("interactions", "campaigns", "billing-sync", "support")]
@@ -77,6 +77,14 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
         }
     }
 
+    [Callers("interactions", "campaigns", "billing-sync", "support")]
+    public override async Task<Wire.ListTiersResponse> ListTiers(Wire.ListTiersRequest request, ServerCallContext context)
+    {
+        var response = new Wire.ListTiersResponse();
+        response.Tiers.AddRange((await db.Tiers.AsNoTracking().OrderBy(t => t.Name).ToListAsync(context.CancellationToken)).Select(t => t.Changed().ToProto()));
+        return response;
+    }
+
     /// <summary>The customer whom the id stands for; of another one, with the snapshots of all on the way.</summary>
     private async Task<Wire.Customer> FindByIdAsync(string id, bool includeDeleted, CancellationToken ct)
     {
@@ -92,7 +100,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
             throw CustomerRoots.Erased();
         }
 
-        var wire = ToWire(includeDeleted ? way[^1] : way[^1].OutOfBin());
+        var wire = await ToWireAsync(includeDeleted ? way[^1] : way[^1].OutOfBin(), ct);
         wire.Absorbed.AddRange(way.SkipLast(1).Select(c => c.Snapshot().ToProto()));
         return wire;
     }
@@ -112,13 +120,14 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
             _ => throw new RpcException(new Status(StatusCode.FailedPrecondition, "Several customers have this identifier.")),
         };
 
-    private static Wire.Customer ToWire(Customer customer)
+    private async Task<Wire.Customer> ToWireAsync(Customer customer, CancellationToken ct)
     {
         var wire = new Wire.Customer
         {
             Snapshot = customer.Snapshot().ToProto(),
             BirthDate = customer.BirthDate?.ToString("O", System.Globalization.CultureInfo.InvariantCulture) ?? "",
         };
+        wire.Entitlements = (await db.Tiers.AsNoTracking().FirstAsync(t => t.Name == customer.Tier, ct)).Entitlements.ToProto();
         wire.MergedFrom.AddRange(customer.MergedFrom.Select(Ids.Customer.Format));
         wire.Emails.AddRange(customer.Emails.Select(e => new Wire.Email { Address = e.Address, Type = e.Type!.Value.ToWord(), Primary = e.Primary is true }));
         wire.Phones.AddRange(customer.Phones.Select(p => new Wire.Phone { Number = p.Number, Type = p.Type!.Value.ToWord(), Primary = p.Primary is true }));

@@ -25,6 +25,24 @@ public sealed class Customer
     public DateTimeOffset UpdatedAt { get; private set; }
 }
 
+/// <summary>What customers of a tier are entitled to; Contacts owns the truth.</summary>
+public sealed class Tier
+{
+    public string Name { get; private set; } = "";
+    public long Version { get; private set; }
+
+    /// <summary>The higher, the more privileged.</summary>
+    public int Rank { get; private set; }
+
+    /// <summary>Cases that say neither their priority nor their queue go first.</summary>
+    public bool PriorityQueue { get; private set; }
+    public string? PriceList { get; private set; }
+    public string? SlaPolicy { get; private set; }
+
+    /// <summary>Within how many minutes they are answered; null: nothing is promised.</summary>
+    public int? ResponseMinutes { get; private set; }
+}
+
 /// <summary>The current consent of a customer for one channel and purpose.</summary>
 public sealed class CustomerConsent
 {

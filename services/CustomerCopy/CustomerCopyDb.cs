@@ -15,6 +15,7 @@ namespace Crm.CustomerCopy;
 public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(options)
 {
     public DbSet<Customer> Customers => Set<Customer>();
+    public DbSet<Tier> Tiers => Set<Tier>();
     public DbSet<CustomerConsent> CustomerConsents => Set<CustomerConsent>();
 
     /// <summary>The tables whose rows follow their customers through merges.</summary>
@@ -196,6 +197,27 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             """, rows, ct);
     }
 
+    internal async Task StoreAsync(IReadOnlyCollection<TierChanged> tiers, CancellationToken ct)
+    {
+        var rows = JsonSerializer.Serialize(tiers.Select(t => new
+        {
+            name = t.Tier,
+            t.Version,
+            t.Rank,
+            priority_queue = t.Entitlements.PriorityQueue,
+            price_list = t.Entitlements.PriceList,
+            sla_policy = t.Entitlements.SlaPolicy,
+            response_minutes = t.Entitlements.ResponseMinutes,
+        }), EventJson);
+        await ExecuteAsync("""
+            INSERT INTO tiers SELECT * FROM jsonb_populate_recordset(NULL::tiers, @rows) ORDER BY name
+            ON CONFLICT (name) DO UPDATE SET
+                version = excluded.version, rank = excluded.rank, priority_queue = excluded.priority_queue, price_list = excluded.price_list,
+                sla_policy = excluded.sla_policy, response_minutes = excluded.response_minutes
+            WHERE tiers.version < excluded.version
+            """, rows, ct);
+    }
+
     protected override void OnModelCreating(ModelBuilder modelBuilder)
     {
         base.OnModelCreating(modelBuilder);
@@ -204,6 +226,11 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             customer.ToTable("customers");
             customer.HasQueryFilter(c => AllRows || RowDepartments.Contains(c.Department!) || EF.Functions.JsonContains(c.Attributes, RowAttributes!));
             customer.Property(c => c.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<Tier>(tier =>
+        {
+            tier.ToTable("tiers");
+            tier.HasKey(t => t.Name);
         });
         modelBuilder.Entity<CustomerConsent>(consent =>
         {

@@ -11,7 +11,7 @@ namespace Crm.CustomerCopy;
 
 /// <summary>
 /// Fills the copy of a service that starts for the first time: customers registered before its queue
-/// existed come over gRPC. Runs beside the consumer, since only newer versions have an effect.
+/// existed come over gRPC, and at every start the few tiers. Runs beside the consumer, since only newer versions have an effect.
 /// </summary>
 internal sealed partial class FillCustomerCopy(IServiceScopeFactory scopes, Contacts.ContactsClient contacts, ILogger<FillCustomerCopy> logger) : BackgroundService
 {
@@ -43,6 +43,7 @@ internal sealed partial class FillCustomerCopy(IServiceScopeFactory scopes, Cont
     {
         await using var scope = scopes.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<CustomerCopyDb>();
+        await db.StoreAsync([.. (await contacts.ListTiersAsync(new ListTiersRequest(), cancellationToken: ct)).Tiers.Select(t => t.ToEvent())], ct);
         if (await db.Database.SqlQuery<bool>($"SELECT EXISTS (SELECT 1 FROM customer_copy_filled) AS \"Value\"").SingleAsync(ct))
         {
             return;

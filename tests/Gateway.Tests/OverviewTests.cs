@@ -23,6 +23,8 @@ public sealed class OverviewTests(GatewayFixture gateway) : IDisposable
         });
         var customer = overview.GetProperty("customer");
         Assert.Equal("Byron", customer.GetProperty("family_name").GetString());
+        var entitlements = customer.GetProperty("entitlements");
+        Assert.Equal((true, "gold", JsonValueKind.Null), (entitlements.GetProperty("priority_queue").GetBoolean(), entitlements.GetProperty("price_list").GetString(), entitlements.GetProperty("response_minutes").ValueKind));
         Assert.Equal("ada@example.com", customer.GetProperty("emails")[0].GetProperty("address").GetString());
         Assert.Equal("maths", customer.GetProperty("attributes").GetProperty("newsletter_topic").GetString());
         Assert.Equal(23_900, overview.GetProperty("billing").GetProperty("by_currency")[0].GetProperty("revenue").GetInt64());

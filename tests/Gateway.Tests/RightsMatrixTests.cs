@@ -116,6 +116,9 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         assignAccountManager              x x x - - - - x  -
         reassignAccounts                  x x x - - - - x  -
         reportAcquisitionSources          x x x x x x x x  -
+        listTiers                         x x x x x x x x  -
+        readTier                          x x x x x x x x  -
+        putTier                           x - - - - - - -  -
         deleteCustomer                    x x x - - - - x  -
         listRecycleBin                    x x x x x x x x  -
         readDeletedCustomer               x x x x x x x x  -
@@ -159,6 +162,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         overview            customer/emails/0/address A A A M A M A A
         overview            customer/phones/0/number  A A A M A M A A
         overview            customer/birth_date       A D A D D D A D
+        overview            customer/entitlements     A A A A A A A A
         overview            customer/attributes/shoe  A A D A D A A D
         overview            billing/by_currency       A A D D A A A D
         overview            support/recent/0/subject  A A A D D M A A
@@ -201,7 +205,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "CampaignInput.name", "CampaignView.name", "TemplateInput.*", "OverviewMessage.campaign_name", "Segment*", "PreviewSegmentRequest.as_of", "Product*",
         "OrderLine*.description", "Invoice*.number", "Payment*.method", "Merge*.reason", "UndoMergeRequest.reason", "*Forbidden.reason", "*Unavailable.reason",
         "PreviewMergeRequest.choices", "MergeView.missing", "ReceiptView.counts", "StayedView.counts", "RowCountView.table",
-        "*.decided_by", "*.deleted_by", "DeleteCustomerRequest.reason", "RestoreCustomerRequest.reason", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
+        "*.decided_by", "*.deleted_by", "DeleteCustomerRequest.reason", "RestoreCustomerRequest.reason", "TierView.name", "TierEntitlements.*", "EntitlementsInput.*", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
         // Who looks after whom, and how customers belong together.
         "AccountManager*.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.

@@ -106,6 +106,7 @@ public sealed class Upstream : IAsyncDisposable
                 },
                 Emails = { new Contact.Email { Address = "ada@example.com", Type = "work", Primary = true } },
                 BirthDate = "1815-12-10",
+                Entitlements = new Contact.Entitlements { PriorityQueue = true, PriceList = "gold" },
                 ExternalIds = { new Contact.ExternalId { System = "shop", Id = "4711" } },
             };
         }

@@ -52,5 +52,6 @@ public sealed record ReassignmentInput
     public string? Department { get; init; }
 
     /// <summary>Only customers of this tier.</summary>
-    public Tier? Tier { get; init; }
+    [Slug]
+    public string? Tier { get; init; }
 }

@@ -48,14 +48,6 @@ public enum SourceType
     Import,
 }
 
-public enum Tier
-{
-    Standard,
-    Silver,
-    Gold,
-    Vip,
-}
-
 public enum ContactPointType
 {
     Home,
@@ -96,7 +88,7 @@ internal sealed class Customer : IAggregate
     public Guid? SourceReferrerId { get; private set; }
     public string? SourceDetail { get; private set; }
     public string? Department { get; private set; }
-    public Tier Tier { get; private set; }
+    public string Tier { get; private set; } = Domain.Tier.Standard;
     public Dictionary<string, JsonElement> Attributes { get; private set; } = [];
     public CustomerState State { get; private set; }
     public Guid? SurvivorId { get; private set; }
@@ -213,7 +205,7 @@ internal sealed class Customer : IAggregate
     {
         State = CustomerState.Erased;
         Strip();
-        (Lifecycle, Tier, SourceType, Layers, OwnExternalIds) = (Lifecycle.Prospect, Tier.Standard, null, null, null);
+        (Lifecycle, Tier, SourceType, Layers, OwnExternalIds) = (Lifecycle.Prospect, Domain.Tier.Standard, null, null, null);
         Advance(now);
     }
 
@@ -327,7 +319,7 @@ internal sealed class Customer : IAggregate
         Locale,
         TimeZone,
         Lifecycle.ToWord(),
-        Tier.ToWord(),
+        Tier,
         Department,
         Attributes,
         State.ToWord(),
@@ -355,7 +347,7 @@ internal sealed class Customer : IAggregate
         SourceReferrerId = Ids.Customer.TryParse(input.Source?.ReferrerId, out var referrer) ? referrer : null;
         SourceDetail = input.Source?.Detail;
         Department = input.Department;
-        Tier = input.Tier!.Value;
+        Tier = input.Tier!;
         Attributes = input.Attributes!;
         MatchKeys = CustomerMatching.MatchKeysOf(input.ToMatchFields(Id));
         if (State == CustomerState.Merged)

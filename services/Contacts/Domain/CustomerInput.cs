@@ -63,8 +63,9 @@ public sealed record CustomerInput : IValidatableObject
     [Slug]
     public string? Department { get; init; }
 
-    /// <summary>Default <c>standard</c>.</summary>
-    public Tier? Tier { get; init; }
+    /// <summary>One of <c>/v1/tiers</c>; default <c>standard</c>.</summary>
+    [Slug]
+    public string? Tier { get; init; }
 
     [AtMost(50)]
     public List<ExternalIdInput>? ExternalIds { get; init; }

@@ -25,7 +25,7 @@ internal static class CreateCustomer
         {
             await duplicates.LockAsync(input, ct);
             await db.RequireFreeExternalIdsAsync(input, ct);
-            await db.RequireReferrerAsync(input, ct);
+            await db.RequireReferencesAsync(input, ct);
             var candidates = await duplicates.FindAsync(input, ct);
             if (candidates.Count > 0 && !allowDuplicate)
             {

@@ -23,7 +23,7 @@ public sealed record CustomerView(
     Lifecycle Lifecycle,
     Source? Source,
     string? Department,
-    Tier Tier,
+    string Tier,
     IReadOnlyList<ExternalIdInput> ExternalIds,
     [property: FieldGroup(FieldGroups.CustomFields)] IReadOnlyDictionary<string, JsonElement> Attributes,
     CustomerState State,

@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.Tiers;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
@@ -32,12 +33,17 @@ internal static class CustomerWrites
         return new(code, detail, new FieldError(pointer, code.Code)) { Extensions = new Dictionary<string, object?> { ["existing_id"] = id } };
     }
 
-    /// <exception cref="ProblemException">422 when the referrer does not exist.</exception>
-    public static async Task RequireReferrerAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
+    /// <exception cref="ProblemException">422 when the referrer or the tier does not exist.</exception>
+    public static async Task RequireReferencesAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
     {
         if (Ids.Customer.TryParse(input.Source?.ReferrerId, out var referrer) && !await db.Customers.AnyAsync(c => c.Id == referrer, ct))
         {
             throw new ProblemException(ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
+        }
+
+        if (input.Tier is not (null or Tier.Standard) && !await db.Tiers.AnyAsync(t => t.Name == input.Tier, ct))
+        {
+            throw ReadTiers.Unknown();
         }
     }
 

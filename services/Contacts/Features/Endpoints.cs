@@ -10,6 +10,7 @@ using Crm.Contacts.Features.Merges;
 using Crm.Contacts.Features.RecycleBin;
 using Crm.Contacts.Features.Relationships;
 using Crm.Contacts.Features.Reports;
+using Crm.Contacts.Features.Tiers;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
@@ -32,6 +33,11 @@ internal static class Endpoints
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
             .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("match_on");
         customers.MapGet("/by-external-id/{source}/{externalId}", ReadCustomer.HandleByExternalId).RequireScope(Scopes.CustomersRead).WithName("readCustomerByExternalId").Produces<CustomerView>();
+
+        var tiers = app.MapGroup("/v1/tiers").WithTags("tiers");
+        tiers.MapGet("/", ReadTiers.List).RequireScope(Scopes.CustomersRead).WithName("listTiers");
+        tiers.MapGet("/{name}", ReadTiers.One).RequireScope(Scopes.CustomersRead).WithName("readTier").Produces<TierView>();
+        tiers.MapPut("/{name}", PutTier.Handle).RequireScope(Scopes.TiersWrite).WithName("putTier").Produces<TierView>().Produces<TierView>(StatusCodes.Status201Created);
 
         var bin = app.MapGroup("/v1/recycle-bin").WithTags("recycle-bin");
         bin.MapGet("/", ReadRecycleBin.List).RequireScope(Scopes.CustomersRead).WithName("listRecycleBin").WithQuery(ReadRecycleBin.Parameters);

@@ -32,7 +32,7 @@ internal static class PatchCustomer
         Customer customer, CustomerInput input, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         await validation.EnsureValidAsync(input, ct);
-        await db.RequireReferrerAsync(input, ct);
+        await db.RequireReferencesAsync(input, ct);
         if (db.Change(customer, input, clock.GetUtcNow()))
         {
             try

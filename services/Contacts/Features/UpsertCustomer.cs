@@ -40,7 +40,7 @@ internal static class UpsertCustomer
 
             var input = WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own);
             await validation.EnsureValidAsync(input, ct);
-            await db.RequireReferrerAsync(input, ct);
+            await db.RequireReferencesAsync(input, ct);
             if (existing is null)
             {
                 input = input.Normalized();

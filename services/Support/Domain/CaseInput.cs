@@ -23,7 +23,7 @@ public sealed record CaseInput
     [FieldGroup(FieldGroups.Notes)]
     public string? Description { get; init; }
 
-    /// <summary>Default <c>normal</c>, of a complaint <c>high</c>.</summary>
+    /// <summary>Default <c>normal</c>; <c>high</c> of a complaint, and, when no queue is named either, of a customer whose tier is entitled to <c>priority_queue</c>.</summary>
     public CasePriority? Priority { get; init; }
 
     /// <summary>Whose work it is; default <c>general</c>.</summary>

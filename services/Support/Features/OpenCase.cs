@@ -14,7 +14,7 @@ internal static class OpenCase
         var opened = await db.InTransactionAsync(async () =>
         {
             var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
-            var opened = Case.Open(customerId, body, externalId: null, http.Now(clock));
+            var opened = Case.Open(customerId, await db.WithEntitlementsAsync(body, customerId, ct), externalId: null, http.Now(clock));
             db.Cases.Add(opened);
             await db.SaveAsync(opened, ct);
             return opened;

@@ -19,17 +19,19 @@ internal static class UpsertCase
         {
             var customerId = await customers.RequireAsync(body.CustomerId, "/customer_id", ct);
 
+            var input = await db.WithEntitlementsAsync(body, customerId, ct);
+
             // A row that is not there yet cannot be locked.
             await db.LockAsync([$"case {source} {externalId}"], ct);
             if (await db.LockCaseAsync(source, externalId, ct) is not { } existing)
             {
-                var opened = Case.Open(customerId, body, own, http.Now(clock));
+                var opened = Case.Open(customerId, input, own, http.Now(clock));
                 db.Cases.Add(opened);
                 await db.SaveAsync(opened, ct);
                 return (opened, UpsertResult.Created);
             }
 
-            if (!existing.Change(customerId, FieldRules.Keep(existing.ToInput(), body), http.Now(clock)))
+            if (!existing.Change(customerId, FieldRules.Keep(existing.ToInput(), input), http.Now(clock)))
             {
                 return (existing, UpsertResult.Unchanged);
             }

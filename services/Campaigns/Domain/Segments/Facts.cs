@@ -34,6 +34,7 @@ internal enum FactType
 }
 
 /// <summary>Something that is known of a customer and can be asked for by name.</summary>
+/// <param name="Words">Of a word; null of the tier, whose words are data.</param>
 /// <param name="Argument">The attribute's name, or a consent's channel and purpose with a point between.</param>
 internal sealed record Fact(string Name, FactType Type, IReadOnlyList<string>? Words = null, string? Argument = null)
 {
@@ -48,7 +49,7 @@ internal sealed record Fact(string Name, FactType Type, IReadOnlyList<string>? W
     {
         new("lifecycle", FactType.Word, ["prospect", "enquiry", "active_buyer", "lapsed", "former", "won_back"]),
         new("kind", FactType.Word, ["person", "organization"]),
-        new("tier", FactType.Word, ["standard", "silver", "gold", "vip"]),
+        new("tier", FactType.Word),
         new("country", FactType.Text),
         new("department", FactType.Text),
         new("locale", FactType.Text),

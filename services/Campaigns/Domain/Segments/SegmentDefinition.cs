@@ -35,10 +35,11 @@ internal static partial class SegmentDefinition
 
     private const string Root = "/definition";
 
+    /// <param name="tiers">The known ones; null of a definition that was read before: no tier ever goes.</param>
     /// <exception cref="ProblemException">400 with a JSON Pointer to each place that is wrong.</exception>
-    public static Condition Parse(JsonElement definition)
+    public static Condition Parse(JsonElement definition, IReadOnlyCollection<string>? tiers = null)
     {
-        var reader = new Reader();
+        var reader = new Reader(tiers);
         Condition? condition;
         try
         {
@@ -56,7 +57,7 @@ internal static partial class SegmentDefinition
     [GeneratedRegex("^[A-Z]{3}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
     private static partial Regex Currency();
 
-    private sealed class Reader
+    private sealed class Reader(IReadOnlyCollection<string>? tiers)
     {
         private int _conditions;
 
@@ -269,9 +270,9 @@ internal static partial class SegmentDefinition
                         return null;
                     }
 
-                    if (!fact.Words!.Contains(word))
+                    if ((fact.Words ?? tiers) is { } words && !words.Contains(word))
                     {
-                        Fail(pointer, "unknown_value", $"One of {string.Join(", ", fact.Words!)}.");
+                        Fail(pointer, "unknown_value", $"One of {string.Join(", ", words)}.");
                         return null;
                     }
 

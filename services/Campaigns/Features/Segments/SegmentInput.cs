@@ -78,6 +78,15 @@ internal static class SegmentQueries
         return condition.HiddenGroup() is { } group ? throw FieldRules.Forbidden("/definition", group) : condition;
     }
 
+    /// <summary>As <see cref="ReadForCaller"/>, of a definition that comes in: its tiers are those that there are.</summary>
+    public static async Task RequireReadableAsync(this CampaignsDb db, JsonElement definition, CancellationToken ct)
+    {
+        var tiers = await db.Tiers.Select(t => t.Name).ToListAsync(ct);
+        // None: the copy is not filled yet.
+        _ = SegmentDefinition.Parse(definition, tiers.Count > 0 ? tiers : null);
+        _ = definition.ReadForCaller();
+    }
+
     /// <summary>A field group that the definition asks about and the caller may not see.</summary>
     public static string? HiddenGroup(this Condition condition) => condition switch
     {

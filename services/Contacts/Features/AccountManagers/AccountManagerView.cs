@@ -11,7 +11,7 @@ public sealed record AccountManagerView(
     string Id,
     string CustomerId,
     [property: FieldGroup(FieldGroups.Names)] string DisplayName,
-    Tier Tier,
+    string Tier,
     Lifecycle Lifecycle,
     string Manager,
     DateTimeOffset StartsAt,

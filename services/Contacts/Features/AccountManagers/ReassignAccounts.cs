@@ -28,13 +28,12 @@ internal static class ReassignAccounts
         var reassigned = await db.InTransactionAsync(async () =>
         {
             var actor = db.Actor();
-            var tier = body.Tier?.ToWord();
             var customers = await db.Database.SqlQuery<Guid>($"""
                 WITH ended AS (
                     UPDATE account_managers a SET ends_at = greatest(a.starts_at, {from})
                     FROM customers c
                     WHERE a.manager = {body.From} AND (a.ends_at IS NULL OR a.ends_at > {from}) AND c.id = a.customer_id AND c.state = 'active'
-                      AND ({body.Department}::text IS NULL OR c.department = {body.Department}) AND ({tier}::text IS NULL OR c.tier = {tier})
+                      AND ({body.Department}::text IS NULL OR c.department = {body.Department}) AND ({body.Tier}::text IS NULL OR c.tier = {body.Tier})
                     RETURNING a.customer_id, a.origin_customer_id)
                 INSERT INTO account_managers (id, customer_id, origin_customer_id, manager, starts_at, actor, created_at)
                 SELECT DISTINCT ON (customer_id) uuid_at({now}), customer_id, origin_customer_id, {body.To}, {from}, {actor}, {now}

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Imports;
+using Crm.Contacts.Features.Tiers;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
@@ -33,6 +34,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
     private IDbContextTransaction? _transaction;
     private CompiledMapping? _mapping;
     private HashSet<string> _referrers = [];
+    private HashSet<string> _tiers = [];
 
     public Import Import { get; private set; } = null!;
 
@@ -77,6 +79,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
             rows = await ReadAsync(to, ct);
             await MatchAsync(rows, ct);
             await FindReferrersAsync(rows, ct);
+            _tiers = await db.Tiers.Select(t => t.Name).ToHashSetAsync(StringComparer.Ordinal, ct);
             await ApplyAsync(rows, now, ct);
             if (!Import.DryRun)
             {
@@ -215,6 +218,11 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
                 if (ReferrerOf(row) is { } referrer && !_referrers.Contains(referrer))
                 {
                     throw new ProblemException(Contracts.ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
+                }
+
+                if (input.Tier is { } tier && !_tiers.Contains(tier))
+                {
+                    throw ReadTiers.Unknown();
                 }
 
                 if (existing is null)
