@@ -1,6 +1,7 @@
 using Crm.Contacts;
 using Crm.Contacts.Consumers;
 using Crm.Contacts.Features;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Erasures;
 using Crm.Contacts.Features.Exports;
@@ -19,6 +20,7 @@ builder.AddCrmService<ContactsDb>("contacts", bus =>
 });
 builder.AddMerges();
 builder.AddDuplicates();
+builder.AddCustomFields();
 builder.AddLifecycle();
 builder.AddErasures();
 ExportWorker.Add(builder);
@@ -29,6 +31,7 @@ builder.Services.AddHostedService<ImportWorker>();
 
 var app = builder.Build();
 app.UseCrmService();
+app.UseAttributeGroups();
 app.MapContacts();
 app.MapGrpcService<ContactsGrpc>();
 return await app.RunCrmServiceAsync(args);

@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Domain.Matching;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
@@ -25,6 +26,7 @@ internal static class CreateCustomer
         var (allowDuplicate, reason) = ReadOverride(http.Request);
         var customer = await db.InTransactionAsync(async () =>
         {
+            input = await db.CheckAttributesAsync(null, input, ct);
             await duplicates.LockAsync(input, ct);
             await db.RequireFreeExternalIdsAsync(input, ct);
             await db.RequireReferrerAsync(input, ct);

@@ -1,4 +1,5 @@
 using Crm.Contacts.Features.AccountManagers;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using System.Text.Json;
 using Crm.Contacts.Features.Erasures;
@@ -30,6 +31,15 @@ internal static class Endpoints
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
             .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("match_on");
         customers.MapGet("/by-external-id/{source}/{externalId}", ReadCustomer.HandleByExternalId).RequireScope(Scopes.CustomersRead).WithName("readCustomerByExternalId").Produces<CustomerView>();
+
+        var fields = app.MapGroup("/v1/custom-fields").WithTags("custom-fields");
+        fields.MapPost("/", CreateCustomField.Handle).RequireScope(Scopes.CustomFieldsWrite).WithName("createCustomField");
+        fields.MapGet("/", ReadCustomFields.List).RequireScope(Scopes.CustomersRead).WithName("listCustomFields").WithQuery(PageRequest.Parameters);
+        fields.MapGet("/schema", ReadSchema.Handle).RequireScope(Scopes.CustomersRead).WithName("readAttributesSchema").Produces<JsonElement>(StatusCodes.Status200OK, "application/schema+json").WithQuery(ReadSchema.Parameters);
+        fields.MapGet("/{id}", ReadCustomFields.One).RequireScope(Scopes.CustomersRead).WithName("readCustomField");
+        fields.MapPatch("/{id}", ChangeCustomField.Patch).RequireScope(Scopes.CustomFieldsWrite).WithName("patchCustomField")
+            .Accepts<Domain.CustomFields.CustomFieldInput>("application/merge-patch+json", "application/json");
+        fields.MapDelete("/{id}", ChangeCustomField.Archive).RequireScope(Scopes.CustomFieldsWrite).WithName("archiveCustomField");
 
         var history = customers.MapGroup("/{id}/history").WithTags("history");
         history.MapGet("/", ReadHistory.Handle).RequireScope(Scopes.CustomersRead).WithName("readHistory").WithQuery([.. PageRequest.Parameters, "field"]);

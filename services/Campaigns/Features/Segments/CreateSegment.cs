@@ -10,7 +10,7 @@ internal static class CreateSegment
 {
     public static async Task<Created<SegmentView>> Handle(SegmentInput body, HttpContext http, CampaignsDb db, TimeProvider clock, CancellationToken ct)
     {
-        _ = body.Definition!.Value.ReadForCaller();
+        _ = await db.ReadForCallerAsync(body.Definition!.Value, ct);
         var segment = Segment.Define(body.Name!, body.AsOf, body.Definition.Value, clock.GetUtcNow());
         db.Segments.Add(segment);
         db.AuditRow("segment", segment.Id, customerId: null, segment);

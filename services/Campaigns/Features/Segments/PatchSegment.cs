@@ -22,7 +22,7 @@ internal static class PatchSegment
         };
         var input = MergePatch.Apply(current, patch);
         await validation.EnsureValidAsync(input, ct);
-        _ = input.Definition!.Value.ReadForCaller();
+        _ = await db.ReadForCallerAsync(input.Definition!.Value, ct);
         segment.Change(input.Name!, input.AsOf, input.Definition.Value, clock.GetUtcNow());
         db.AuditRow("segment", segment.Id, customerId: null, segment);
         try
