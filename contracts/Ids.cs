@@ -15,6 +15,8 @@ public static class Ids
     public static readonly IdKind DuplicateScan = new("dsc");
     public static readonly IdKind BlockedIdentifier = new("blk");
 
+    public static readonly IdKind CustomField = new("cfd");
+
     /// <summary>An entry of a record's history.</summary>
     public static readonly IdKind History = new("his");
 

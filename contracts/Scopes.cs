@@ -5,6 +5,8 @@ public static class Scopes
 {
     public const string CustomersRead = "customers:read";
     public const string CustomersWrite = "customers:write";
+    /// <summary>Define what an installation keeps in the attributes of customers.</summary>
+    public const string CustomFieldsWrite = "custom-fields:write";
     public const string ConsentsRead = "consents:read";
     public const string ConsentsWrite = "consents:write";
     public const string ImportsRead = "imports:read";
@@ -36,7 +38,7 @@ public static class Scopes
 
     public static readonly IReadOnlyList<string> All =
     [
-        CustomersRead, CustomersWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ErasuresRead, ErasuresWrite, ExportsRead, ExportsWrite, LegalHoldsRead, LegalHoldsWrite,
+        CustomersRead, CustomersWrite, CustomFieldsWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ErasuresRead, ErasuresWrite, ExportsRead, ExportsWrite, LegalHoldsRead, LegalHoldsWrite,
         ImportsRead, ImportsWrite, TiersWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
         CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
     ];

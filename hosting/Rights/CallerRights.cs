@@ -22,6 +22,7 @@ public sealed class CallerRights
 
     private Dictionary<string, FieldAccess>? _read;
     private HashSet<string>? _write;
+    private IReadOnlyDictionary<string, string> _memberGroups = new Dictionary<string, string>();
     private IReadOnlySet<(string Owner, string Department)> _grants = new HashSet<(string, string)>();
 
     private CallerRights()
@@ -44,6 +45,19 @@ public sealed class CallerRights
     public bool MayWriteOf(string department) => Departments.Count == 0 || Departments.Contains(department, StringComparer.Ordinal) || Departments.Any(d => _grants.Contains((department, d)));
 
     public FieldAccess Read(string group) => _read is null ? FieldAccess.Allow : _read.GetValueOrDefault(group);
+
+    /// <summary>Members of dictionaries that are known only while the service runs, and the group that each has besides its dictionary's; before anything is read.</summary>
+    public void Know(IReadOnlyDictionary<string, string> memberGroups)
+    {
+        if (!AllFields && !ReferenceEquals(this, Nothing))
+        {
+            _memberGroups = memberGroups;
+        }
+    }
+
+    /// <summary>The entries that the caller may see: what has a group of its own is left out unless that is allowed.</summary>
+    public Dictionary<string, T> Shown<T>(IEnumerable<KeyValuePair<string, T>> entries) =>
+        new(entries.Where(e => !_memberGroups.TryGetValue(e.Key, out var group) || Read(group) == FieldAccess.Allow), StringComparer.Ordinal);
 
     public bool MayWrite(string group) => _write?.Contains(group) is not false;
 

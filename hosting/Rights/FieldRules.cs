@@ -110,6 +110,11 @@ public static class FieldRules
                 FieldAccess.Mask => canBeMasked,
                 _ => false,
             };
+            if (property.PropertyType.IsAssignableFrom(typeof(Dictionary<string, JsonElement>)) && property.PropertyType != typeof(object))
+            {
+                property.Get = owner => get(owner) is IEnumerable<KeyValuePair<string, JsonElement>> entries ? CallerRights.Current.Shown(entries) : null;
+            }
+
             if (isText)
             {
                 property.Get = owner => CallerRights.Current.Read(group) == FieldAccess.Allow ? get(owner) : Masks.Of(get(owner));

@@ -123,7 +123,19 @@ public static class OpenApiDefaults
         operation.Parameters ??= [];
         foreach (var name in metadata.OfType<QueryParameters.Known>().SelectMany(k => k.Names))
         {
-            if (!operation.Parameters.Any(p => p.Name == name && p.In == ParameterLocation.Query))
+            if (QueryParameters.Known.BeginningOf(name) is { } beginning)
+            {
+                operation.Parameters.Add(new OpenApiParameter
+                {
+                    Name = beginning.TrimEnd('.'),
+                    In = ParameterLocation.Query,
+                    Style = ParameterStyle.Form,
+                    Explode = true,
+                    Schema = new OpenApiSchema { Type = JsonSchemaType.Object, AdditionalProperties = new OpenApiSchema { Type = JsonSchemaType.String } },
+                    Description = $"Parameters whose names begin with {beginning}",
+                });
+            }
+            else if (!operation.Parameters.Any(p => p.Name == name && p.In == ParameterLocation.Query))
             {
                 operation.Parameters.Add(new OpenApiParameter { Name = name, In = ParameterLocation.Query, Schema = SchemaOf(name), Description = DescriptionOf(name) });
             }

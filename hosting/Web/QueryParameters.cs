@@ -8,7 +8,16 @@ namespace Crm.Hosting.Web;
 /// <summary>Which query parameters an endpoint knows; a request with another one is a 400, never a silent miss.</summary>
 public static class QueryParameters
 {
-    internal sealed record Known(IReadOnlySet<string> Names);
+    /// <param name="Names">One that ends with <c>.*</c> stands for all that begin so.</param>
+    internal sealed record Known(IReadOnlySet<string> Names)
+    {
+        private readonly string[] _beginnings = [.. Names.Select(BeginningOf).OfType<string>()];
+
+        /// <summary>Null of a name that stands for itself.</summary>
+        public static string? BeginningOf(string name) => name.EndsWith(".*", StringComparison.Ordinal) ? name[..^1] : null;
+
+        public bool Has(string name) => Names.Contains(name) || _beginnings.Any(b => name.Length > b.Length && name.StartsWith(b, StringComparison.Ordinal));
+    }
 
     public static TBuilder WithQuery<TBuilder>(this TBuilder endpoint, params string[] names) where TBuilder : IEndpointConventionBuilder =>
         endpoint.WithMetadata(new Known(names.ToHashSet(StringComparer.Ordinal)));
@@ -18,10 +27,10 @@ public static class QueryParameters
     {
         if (http.Request.Query.Count > 0 && http.GetEndpoint() is { } endpoint && endpoint.Metadata.GetMetadata<ScopeMetadata>() is not null)
         {
-            var known = endpoint.Metadata.GetMetadata<Known>()?.Names;
+            var known = endpoint.Metadata.GetMetadata<Known>();
             foreach (var (name, values) in http.Request.Query)
             {
-                if (known?.Contains(name) is not true)
+                if (known?.Has(name) is not true)
                 {
                     await Problems.WriteAsync(http, ProblemCodes.UnknownParameter, "A query parameter is not known here.", new FieldError(name, "unknown_parameter"));
                     return;

@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Domain.Erasures;
 using Crm.Contacts.Domain.Exports;
@@ -16,6 +17,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public const string ExternalIdKey = "external_ids_pkey";
 
     public DbSet<Customer> Customers => Set<Customer>();
+    public DbSet<CustomField> CustomFields => Set<CustomField>();
     public DbSet<CustomerIdentifier> Identifiers => Set<CustomerIdentifier>();
     public DbSet<ExternalId> ExternalIds => Set<ExternalId>();
     public DbSet<DuplicateOverride> DuplicateOverrides => Set<DuplicateOverride>();
@@ -49,6 +51,9 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         base.ConfigureConventions(configurationBuilder);
         configurationBuilder.EnumAsWord<CustomerKind>();
         configurationBuilder.EnumAsWord<CustomerState>();
+        configurationBuilder.EnumAsWord<CustomFieldType>();
+        configurationBuilder.EnumAsWord<AppliesTo>();
+        configurationBuilder.EnumAsWord<FieldIndexState>();
         configurationBuilder.EnumAsWord<Lifecycle>();
         configurationBuilder.EnumAsWord<LifecycleCause>();
         configurationBuilder.EnumAsWord<RelationshipType>();
@@ -86,6 +91,13 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             customer.HasMany(c => c.Identifiers).WithOne().HasForeignKey(i => i.CustomerId);
             customer.HasMany(c => c.ExternalIds).WithOne().HasForeignKey(e => e.CustomerId);
             customer.HasMany(c => c.LifecycleChanges).WithOne().HasForeignKey(l => l.CustomerId);
+        });
+        modelBuilder.Entity<CustomField>(field =>
+        {
+            field.ToTable("custom_fields");
+            field.Property(f => f.Id).ValueGeneratedNever();
+            field.Property(f => f.Version).IsConcurrencyToken();
+            field.Property(f => f.Options).AsJson();
         });
         modelBuilder.Entity<LifecycleChange>(change =>
         {

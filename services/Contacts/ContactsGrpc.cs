@@ -1,9 +1,11 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Features;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -85,6 +87,14 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
         return response;
     }
 
+    [Callers("campaigns")]
+    public override async Task<Wire.AttributeGroups> ListAttributeGroups(Wire.ListAttributeGroupsRequest request, ServerCallContext context)
+    {
+        var groups = new Wire.AttributeGroups();
+        groups.Groups.Add(await db.ReadAttributeGroupsAsync(context.CancellationToken));
+        return groups;
+    }
+
     /// <summary>The customer whom the id stands for; of another one, with the snapshots of all on the way.</summary>
     private async Task<Wire.Customer> FindByIdAsync(string id, bool includeDeleted, CancellationToken ct)
     {
@@ -101,7 +111,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
         }
 
         var wire = await ToWireAsync(includeDeleted ? way[^1] : way[^1].OutOfBin(), ct);
-        wire.Absorbed.AddRange(way.SkipLast(1).Select(c => c.Snapshot().ToProto()));
+        wire.Absorbed.AddRange(way.SkipLast(1).Select(ShownSnapshot));
         return wire;
     }
 
@@ -120,11 +130,18 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
             _ => throw new RpcException(new Status(StatusCode.FailedPrecondition, "Several customers have this identifier.")),
         };
 
+    /// <summary>The attributes are one text, so the rules on fields do not see into it.</summary>
+    private static Wire.CustomerSnapshot ShownSnapshot(Customer customer)
+    {
+        var snapshot = customer.Snapshot();
+        return (snapshot with { Attributes = CallerRights.Current.Shown(snapshot.Attributes) }).ToProto();
+    }
+
     private async Task<Wire.Customer> ToWireAsync(Customer customer, CancellationToken ct)
     {
         var wire = new Wire.Customer
         {
-            Snapshot = customer.Snapshot().ToProto(),
+            Snapshot = ShownSnapshot(customer),
             BirthDate = customer.BirthDate?.ToString("O", System.Globalization.CultureInfo.InvariantCulture) ?? "",
         };
         wire.Entitlements = (await db.Tiers.AsNoTracking().FirstAsync(t => t.Name == customer.Tier, ct)).Entitlements.ToProto();

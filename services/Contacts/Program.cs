@@ -1,6 +1,7 @@
 using Crm.Contacts;
 using Crm.Contacts.Consumers;
 using Crm.Contacts.Features;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Erasures;
 using Crm.Contacts.Features.Exports;
@@ -20,6 +21,7 @@ builder.AddCrmService<ContactsDb>("contacts", bus =>
 });
 builder.AddMerges();
 builder.AddDuplicates();
+builder.AddCustomFields();
 builder.AddLifecycle();
 builder.AddErasures();
 builder.AddRecycleBin();
@@ -31,6 +33,7 @@ builder.Services.AddHostedService<ImportWorker>();
 
 var app = builder.Build();
 app.UseCrmService();
+app.UseAttributeGroups();
 app.MapContacts();
 app.MapGrpcService<ContactsGrpc>();
 return await app.RunCrmServiceAsync(args);

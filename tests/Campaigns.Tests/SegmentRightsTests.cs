@@ -28,6 +28,19 @@ public sealed class SegmentRightsTests(CampaignsFixture fixture)
         await RefusedAsync(await caller.GetAsync($"/v1/segments/{segment["id"]}/members", Ct));
     }
 
+    [Fact]
+    public async Task Nobody_counts_by_an_attribute_whose_own_field_group_the_roles_hide()
+    {
+        var name = $"f{Guid.NewGuid():n}";
+        using var contacts = fixture.CreateClient("contacts");
+        using var defined = await contacts.PostAsync("/v1/custom-fields", Json($$"""{"name":"{{name}}","label":"L","type":"text","field_group":"identity"}"""), Ct);
+        Assert.Equal(System.Net.HttpStatusCode.Created, defined.StatusCode);
+        using var marketing = fixture.CreateClient("campaigns", new TokenSubject("key_role", [Scopes.SegmentsRead, Scopes.SegmentsWrite], ["marketing"], []));
+        await RefusedAsync(await marketing.PostAsync("/v1/segments/preview", Json($$$"""{"definition":{"all":[{"fact":"attributes.{{{name}}}","exists":true}]}}"""), Ct));
+        using var open = await marketing.PostAsync("/v1/segments/preview", Json("""{"definition":{"all":[{"fact":"attributes.shoe","exists":true}]}}"""), Ct);
+        Assert.Equal(System.Net.HttpStatusCode.OK, open.StatusCode);
+    }
+
     private static StringContent Json(string body) => new(body, System.Text.Encoding.UTF8, "application/json");
 
     private static async Task RefusedAsync(HttpResponseMessage answer)

@@ -70,6 +70,12 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         patchCustomer                     x x x - - - - x  x
         restoreFields                     x x x - - - - x  x
         upsertCustomer                    x x x - - - - x  x
+        listCustomFields                  x x x x x x x x  -
+        readCustomField                   x x x x x x x x  -
+        readAttributesSchema              x x x x x x x x  -
+        createCustomField                 x - - - - - - -  -
+        patchCustomField                  x - - - - - - -  -
+        archiveCustomField                x - - - - - - -  -
         listImportMappings                x - - - - - x -  -
         listImportResults                 x - - - - - x -  -
         listImports                       x - - - - - x -  -
@@ -206,6 +212,8 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "OrderLine*.description", "Invoice*.number", "Payment*.method", "Merge*.reason", "UndoMergeRequest.reason", "*Forbidden.reason", "*Unavailable.reason",
         "PreviewMergeRequest.choices", "MergeView.missing", "ReceiptView.counts", "StayedView.counts", "RowCountView.table",
         "*.decided_by", "*.deleted_by", "DeleteCustomerRequest.reason", "RestoreCustomerRequest.reason", "TierView.name", "TierEntitlements.*", "EntitlementsInput.*", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
+        // What an installation calls its fields, never a value.
+        "CustomField*",
         // Who looks after whom, and how customers belong together.
         "AccountManager*.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.

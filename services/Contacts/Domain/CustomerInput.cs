@@ -13,6 +13,11 @@ namespace Crm.Contacts.Domain;
 /// <summary>The writable fields of a customer: the body of create and upsert, and what a merge patch is applied to.</summary>
 public sealed record CustomerInput : IValidatableObject
 {
+    internal const int MostAttributes = 100;
+
+    /// <summary>Characters.</summary>
+    internal const int LongestAttribute = 2000;
+
     [Required]
     public CustomerKind? Kind { get; init; }
 
@@ -70,8 +75,8 @@ public sealed record CustomerInput : IValidatableObject
     [AtMost(50)]
     public List<ExternalIdInput>? ExternalIds { get; init; }
 
-    /// <summary>Custom fields: text, numbers and booleans by name.</summary>
-    [AtMost(100)]
+    /// <summary>Custom fields by name: text, numbers and booleans, of the types that <c>/v1/custom-fields</c> defines.</summary>
+    [AtMost(MostAttributes)]
     [FieldGroup(FieldGroups.CustomFields)]
     public Dictionary<string, JsonElement>? Attributes { get; init; }
 
@@ -138,9 +143,9 @@ public sealed record CustomerInput : IValidatableObject
                 yield return new("wrong_format|Names of attributes are lower-case words.", [nameof(Attributes)]);
             }
             else if (value.ValueKind is not (JsonValueKind.String or JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False)
-                || (value.ValueKind == JsonValueKind.String && (value.GetString()!.Length > 2000 || value.GetString()!.Contains('\0', StringComparison.Ordinal))))
+                || (value.ValueKind == JsonValueKind.String && (value.GetString()!.Length > LongestAttribute || value.GetString()!.Contains('\0', StringComparison.Ordinal))))
             {
-                yield return new($"wrong_type|{name} is text of at most 2000 characters, a number or a boolean.", [nameof(Attributes)]);
+                yield return new($"wrong_type|{name} is text of at most {LongestAttribute} characters, a number or a boolean.", [nameof(Attributes)]);
             }
         }
     }

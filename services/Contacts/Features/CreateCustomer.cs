@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Duplicates;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
@@ -23,6 +24,7 @@ internal static class CreateCustomer
         var (allowDuplicate, reason) = ReadOverride(http.Request);
         var customer = await db.InTransactionAsync(async () =>
         {
+            input = await db.CheckAttributesAsync(null, input, ct);
             await duplicates.LockAsync(input, ct);
             await db.RequireFreeExternalIdsAsync(input, ct);
             await db.RequireReferencesAsync(input, ct);

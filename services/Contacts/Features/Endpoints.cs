@@ -1,4 +1,5 @@
 using Crm.Contacts.Features.AccountManagers;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using System.Text.Json;
 using Crm.Contacts.Features.Erasures;
@@ -43,6 +44,15 @@ internal static class Endpoints
         bin.MapGet("/", ReadRecycleBin.List).RequireScope(Scopes.CustomersRead).WithName("listRecycleBin").WithQuery(ReadRecycleBin.Parameters);
         bin.MapGet("/{id}", ReadRecycleBin.One).RequireScope(Scopes.CustomersRead).WithName("readDeletedCustomer").Produces<BinnedCustomerView>();
         bin.MapPost("/{id}/restore", RestoreCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreCustomer").Produces<CustomerView>();
+
+        var fields = app.MapGroup("/v1/custom-fields").WithTags("custom-fields");
+        fields.MapPost("/", CreateCustomField.Handle).RequireScope(Scopes.CustomFieldsWrite).WithName("createCustomField");
+        fields.MapGet("/", ReadCustomFields.List).RequireScope(Scopes.CustomersRead).WithName("listCustomFields").WithQuery(PageRequest.Parameters);
+        fields.MapGet("/schema", ReadSchema.Handle).RequireScope(Scopes.CustomersRead).WithName("readAttributesSchema").Produces<JsonElement>(StatusCodes.Status200OK, "application/schema+json").WithQuery(ReadSchema.Parameters);
+        fields.MapGet("/{id}", ReadCustomFields.One).RequireScope(Scopes.CustomersRead).WithName("readCustomField");
+        fields.MapPatch("/{id}", ChangeCustomField.Patch).RequireScope(Scopes.CustomFieldsWrite).WithName("patchCustomField")
+            .Accepts<Domain.CustomFields.CustomFieldInput>("application/merge-patch+json", "application/json");
+        fields.MapDelete("/{id}", ChangeCustomField.Archive).RequireScope(Scopes.CustomFieldsWrite).WithName("archiveCustomField");
 
         var history = customers.MapGroup("/{id}/history").WithTags("history");
         history.MapGet("/", ReadHistory.Handle).RequireScope(Scopes.CustomersRead).WithName("readHistory").WithQuery([.. PageRequest.Parameters, "field"]);

@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
 using Crm.Hosting.Data;
 using Crm.Hosting.Rights;
@@ -15,7 +16,7 @@ namespace Crm.Contacts.Features;
 internal static class ListCustomers
 {
     public static readonly string[] Parameters =
-        [.. PageRequest.Parameters, "q", "email", "phone", "external_id", "lifecycle", "department", "updated_at[gte]"];
+        [.. PageRequest.Parameters, "q", "email", "phone", "external_id", "lifecycle", "department", "updated_at[gte]", AttributeFilter.Parameter];
 
     private const int BestMatches = 100;
 
@@ -28,13 +29,13 @@ internal static class ListCustomers
         }
 
         var page = PageRequest.Read(request, Ids.Customer);
-        var customers = Filter(request, db);
+        var customers = Filter(request, await db.WithAttributesAsync(request, ct));
         return await customers.Include(c => c.ExternalIds).AsSplitQuery().AsNoTracking().ToPageAsync(page, c => c.Id, Ids.Customer, CustomerView.Of, ct);
     }
 
-    private static IQueryable<Customer> Filter(HttpRequest request, ContactsDb db)
+    private static IQueryable<Customer> Filter(HttpRequest request, IQueryable<Customer> customers)
     {
-        IQueryable<Customer> customers = db.Customers.Living();
+        customers = customers.Living();
         if (request.Query["email"] is [{ } email])
         {
             CallerRights.Current.RequireRead(FieldGroups.ContactDetails, "email");

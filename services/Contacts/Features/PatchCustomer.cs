@@ -1,6 +1,7 @@
 using Crm.Contracts;
 using Crm.Hosting.Web;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.CustomFields;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
@@ -27,11 +28,12 @@ internal static class PatchCustomer
         }, ct);
     }
 
-    /// <summary>Takes the new state, when it is valid and nobody was quicker; 200 with the customer.</summary>
+    /// <summary>Takes the new state, when it is valid and nobody was quicker, in the transaction at hand; 200 with the customer.</summary>
     public static async Task<IResult> SaveAsync(
         Customer customer, CustomerInput input, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         await validation.EnsureValidAsync(input, ct);
+        input = await db.CheckAttributesAsync(customer.ToInput(), input, ct);
         await db.RequireReferencesAsync(input, ct);
         if (db.Change(customer, input, clock.GetUtcNow()))
         {

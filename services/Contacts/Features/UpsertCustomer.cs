@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
@@ -40,6 +41,7 @@ internal static class UpsertCustomer
 
             var input = WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own);
             await validation.EnsureValidAsync(input, ct);
+            input = await db.CheckAttributesAsync(existing?.ToInput(), input, ct);
             await db.RequireReferencesAsync(input, ct);
             if (existing is null)
             {

@@ -10,7 +10,7 @@ internal static class ReadSegment
     public static async Task<Ok<SegmentView>> Handle(string id, HttpContext http, CampaignsDb db, TimeProvider clock, CancellationToken ct)
     {
         var segment = await db.FindSegmentAsync(id, ct);
-        long? count = SegmentDefinition.Parse(segment.Definition).HiddenGroup() is null ? await db.CountMembersAsync(segment.Definition, segment.AsOf, clock, ct) : null;
+        long? count = await db.HiddenGroupAsync(SegmentDefinition.Parse(segment.Definition), ct) is null ? await db.CountMembersAsync(segment.Definition, segment.AsOf, clock, ct) : null;
         // For If-Match. If-None-Match is not looked at: the count changes without the version.
         http.Response.Headers.ETag = ETags.Of(segment.Version);
         return TypedResults.Ok(SegmentView.Of(segment) with { Count = count });

@@ -3,9 +3,12 @@ using System.ComponentModel.DataAnnotations.Schema;
 using System.Text.Json;
 using Crm.Campaigns.Domain.Segments;
 using Crm.Contracts;
+using Crm.Contracts.Contacts.V1;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
+using Grpc.Core;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
 
 namespace Crm.Campaigns.Features.Segments;
 
@@ -72,41 +75,72 @@ internal static class SegmentQueries
     /// <exception cref="ProblemException">
     /// 400 when it is wrong; 403 <c>field_forbidden</c> when it asks for what the caller may not see: the count of members would tell.
     /// </exception>
-    public static Condition ReadForCaller(this JsonElement definition)
+    public static async Task<Condition> ReadForCallerAsync(this CampaignsDb db, JsonElement definition, CancellationToken ct)
     {
         var condition = SegmentDefinition.Parse(definition);
-        return condition.HiddenGroup() is { } group ? throw FieldRules.Forbidden("/definition", group) : condition;
+        return await db.HiddenGroupAsync(condition, ct) is { } group ? throw FieldRules.Forbidden("/definition", group) : condition;
     }
 
-    /// <summary>As <see cref="ReadForCaller"/>, of a definition that comes in: its tiers are those that there are.</summary>
+    /// <summary>As <see cref="ReadForCallerAsync"/>, of a definition that comes in: its tiers are those that there are.</summary>
     public static async Task RequireReadableAsync(this CampaignsDb db, JsonElement definition, CancellationToken ct)
     {
         var tiers = await db.Tiers.Select(t => t.Name).ToListAsync(ct);
         // None: the copy is not filled yet.
         _ = SegmentDefinition.Parse(definition, tiers.Count > 0 ? tiers : null);
-        _ = definition.ReadForCaller();
+        _ = await db.ReadForCallerAsync(definition, ct);
     }
 
     /// <summary>A field group that the definition asks about and the caller may not see.</summary>
-    public static string? HiddenGroup(this Condition condition) => condition switch
+    /// <exception cref="ProblemException">503 when it asks about attributes and Contacts, who knows their groups, cannot be reached.</exception>
+    public static async Task<string?> HiddenGroupAsync(this CampaignsDb db, Condition condition, CancellationToken ct)
     {
-        All all => all.Conditions.Select(HiddenGroup).FirstOrDefault(g => g is not null),
-        Any any => any.Conditions.Select(HiddenGroup).FirstOrDefault(g => g is not null),
-        Not not => not.Condition.HiddenGroup(),
-        Comparison { Fact.Group: { } group } when CallerRights.Current.Read(group) != FieldAccess.Allow => group,
-        _ => null,
+        if (CallerRights.Current.AllFields)
+        {
+            return null;
+        }
+
+        var facts = FactsOf(condition).ToList();
+        var groups = facts.Select(f => f.Group).OfType<string>();
+        if (facts.Exists(f => f.Type == FactType.Attribute))
+        {
+            var own = await db.ReadAttributeGroupsAsync(ct);
+            groups = groups.Concat(facts.Where(f => f.Type == FactType.Attribute).Select(f => own.GetValueOrDefault(f.Argument!)).OfType<string>());
+        }
+
+        return groups.FirstOrDefault(g => CallerRights.Current.Read(g) != FieldAccess.Allow);
+    }
+
+    private static IEnumerable<Fact> FactsOf(Condition condition) => condition switch
+    {
+        All all => all.Conditions.SelectMany(FactsOf),
+        Any any => any.Conditions.SelectMany(FactsOf),
+        Not not => FactsOf(not.Condition),
+        Comparison comparison => [comparison.Fact],
+        _ => [],
     };
+
+    private static async Task<Dictionary<string, string>> ReadAttributeGroupsAsync(this CampaignsDb db, CancellationToken ct)
+    {
+        try
+        {
+            return (await db.GetService<Contacts.ContactsClient>().ListAttributeGroupsAsync(new ListAttributeGroupsRequest(), cancellationToken: ct)).Groups.ToDictionary();
+        }
+        catch (RpcException) when (!ct.IsCancellationRequested)
+        {
+            throw new ProblemException(ProblemCodes.Unavailable, "Contacts cannot be asked who may see these attributes; try again.") { RetryAfter = 1 };
+        }
+    }
 
     public static async Task<long> CountMembersAsync(this CampaignsDb db, JsonElement definition, string? asOf, TimeProvider clock, CancellationToken ct)
     {
-        var members = SegmentSql.Compile(definition.ReadForCaller(), AsOf.Day(asOf, clock.GetUtcNow()));
+        var members = SegmentSql.Compile(await db.ReadForCallerAsync(definition, ct), AsOf.Day(asOf, clock.GetUtcNow()));
         return await db.Database.SqlQueryRaw<long>(members.CountSql, [.. members.Parameters]).SingleAsync(ct);
     }
 
-    public static Task<Page<MemberView>> ListMembersAsync(this CampaignsDb db, JsonElement definition, string? asOf, PageRequest page, TimeProvider clock, CancellationToken ct)
+    public static async Task<Page<MemberView>> ListMembersAsync(this CampaignsDb db, JsonElement definition, string? asOf, PageRequest page, TimeProvider clock, CancellationToken ct)
     {
-        var members = SegmentSql.Compile(definition.ReadForCaller(), AsOf.Day(asOf, clock.GetUtcNow()), page: true);
-        return db.Database.SqlQueryRaw<MemberRow>(members.Sql, [.. members.Parameters]).ToPageAsync(page, m => m.Id, Ids.Customer, MemberView.Of, ct);
+        var members = SegmentSql.Compile(await db.ReadForCallerAsync(definition, ct), AsOf.Day(asOf, clock.GetUtcNow()), page: true);
+        return await db.Database.SqlQueryRaw<MemberRow>(members.Sql, [.. members.Parameters]).ToPageAsync(page, m => m.Id, Ids.Customer, MemberView.Of, ct);
     }
 
     /// <exception cref="ProblemException">404.</exception>

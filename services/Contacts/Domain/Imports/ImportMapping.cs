@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Crm.Contacts.Domain.CustomFields;
 using Crm.Hosting.Web;
 
 namespace Crm.Contacts.Domain.Imports;
@@ -115,14 +116,17 @@ internal sealed class CompiledMapping
     private static readonly Dictionary<string, string> CountryCodes = CountriesByName();
 
     private readonly ImportMapping _mapping;
+    private readonly FieldCatalog _catalog;
     private readonly ImportTarget?[] _columns;
     private readonly Dictionary<string, ImportTarget>? _members;
     private readonly Dictionary<string, Dictionary<string, string>> _values;
 
     /// <param name="columns">Of a CSV file; none for NDJSON.</param>
-    public CompiledMapping(ImportMapping mapping, IReadOnlyList<string> columns)
+    /// <param name="catalog">What the texts of a file are in attributes.</param>
+    public CompiledMapping(ImportMapping mapping, IReadOnlyList<string> columns, FieldCatalog catalog)
     {
         _mapping = mapping;
+        _catalog = catalog;
         _values = (mapping.Values ?? []).ToDictionary(v => v.Key, v => new Dictionary<string, string>(v.Value, StringComparer.OrdinalIgnoreCase), StringComparer.Ordinal);
         _members = mapping.Fields is { Count: > 0 } fields
             ? fields.DistinctBy(f => f.Key.Trim(), StringComparer.OrdinalIgnoreCase).ToDictionary(f => f.Key.Trim(), f => ImportTarget.Parse(f.Value)!, StringComparer.OrdinalIgnoreCase)
@@ -250,7 +254,7 @@ internal sealed class CompiledMapping
                     Object("source")[target.Name] ??= value;
                     break;
                 case TargetKind.Attribute:
-                    Object("attributes")[target.Name] ??= value;
+                    Object("attributes")[target.Name] ??= JsonValue.Create(_catalog.Parse(target.Name, value, _mapping.DateFormat));
                     break;
                 case TargetKind.ExternalId:
                     Array("external_ids").Add(new JsonObject { ["system"] = target.Name, ["id"] = value });

@@ -35,8 +35,8 @@ internal static class RestoreFields
             throw new ProblemException(ProblemCodes.Conflict, "The values of this change were erased.");
         }
 
-        return await PatchCustomer.SaveAsync(
-            customer, Restored(customer.ToInput(), JsonNode.Parse(change.Value.Changes)!.AsObject(), body.Fields), http, db, validation, clock, ct);
+        var restored = Restored(customer.ToInput(), JsonNode.Parse(change.Value.Changes)!.AsObject(), body.Fields);
+        return await db.InTransactionAsync(() => PatchCustomer.SaveAsync(customer, restored, http, db, validation, clock, ct), ct);
     }
 
     private static CustomerInput Restored(CustomerInput current, JsonObject changes, List<string>? fields)

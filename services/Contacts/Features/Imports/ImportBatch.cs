@@ -1,7 +1,9 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Tiers;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
@@ -33,6 +35,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
 
     private IDbContextTransaction? _transaction;
     private CompiledMapping? _mapping;
+    private FieldCatalog _fields = null!;
     private HashSet<string> _referrers = [];
     private HashSet<string> _tiers = [];
 
@@ -100,7 +103,8 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
 
     private async Task<List<Row>> ReadAsync(int to, CancellationToken ct)
     {
-        _mapping = new CompiledMapping(Import.Mapping, Import.Columns);
+        _fields = await db.HoldFieldsAsync(ct);
+        _mapping = new CompiledMapping(Import.Mapping, Import.Columns, _fields);
         var bodies = await db.Database.SqlQuery<string>(
             $"SELECT body AS \"Value\" FROM import_rows WHERE import_id = {Import.Id} AND row_no BETWEEN {Import.NextRow} AND {to} ORDER BY row_no").ToListAsync(ct);
         var rows = bodies.Select((body, i) =>
@@ -214,6 +218,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
                 var before = existing?.ToInput();
                 var input = MergePatch.Apply(before ?? new CustomerInput(), existing is null ? row.Fields! : Added(row.Fields!, before!));
                 await validation.EnsureValidAsync(input, ct);
+                input = _fields.Check(before, input);
                 RequireFree(row, existing, made);
                 if (ReferrerOf(row) is { } referrer && !_referrers.Contains(referrer))
                 {

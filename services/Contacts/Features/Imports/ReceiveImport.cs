@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Crm.Contacts.Domain.Imports;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
@@ -56,7 +57,7 @@ internal static class ReceiveImport
                 RequireColumns(columns);
             }
 
-            var compiled = new CompiledMapping(mapping, columns);
+            var compiled = new CompiledMapping(mapping, columns, await db.ReadFieldsAsync(ct));
             if (format == ImportFormat.Csv && !compiled.FillsAnything)
             {
                 throw new ProblemException(

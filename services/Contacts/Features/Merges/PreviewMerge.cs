@@ -4,7 +4,9 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
 using Crm.Hosting.Data;
@@ -90,7 +92,7 @@ internal static class PreviewMerge
             origins["lifecycle"] = new(held.ToState.ToWord(), [Ids.Customer.Format(held.CustomerId)], held.CustomerId == survivorId ? FieldRule.Survivor : FieldRule.MostRecent);
         }
 
-        await RequireValidAsync(fields, validation, ct);
+        await RequireValidAsync(survivor.ToInput(), fields, await db.ReadFieldsAsync(ct), validation, ct);
 
         var (services, blockers) = await impact.AskAsync(survivorId, absorbedIds, ct);
         services.Insert(0, await OwnImpactAsync(db, absorbedIds, ct));
@@ -144,12 +146,13 @@ internal static class PreviewMerge
         return read;
     }
 
-    /// <summary>A union may be larger than a record can be.</summary>
-    private static async Task RequireValidAsync(CustomerInput fields, Validation validation, CancellationToken ct)
+    /// <summary>A union may be larger than a record can be, and have a value that is older than the definition of its field.</summary>
+    private static async Task RequireValidAsync(CustomerInput survivor, CustomerInput fields, FieldCatalog definitions, Validation validation, CancellationToken ct)
     {
         try
         {
             await validation.EnsureValidAsync(fields, ct);
+            definitions.CheckMerged(survivor, fields);
         }
         catch (ProblemException exception) when (exception.Code == ProblemCodes.ValidationFailed)
         {

@@ -1,0 +1,110 @@
+using System.Text.Json;
+using Crm.Contracts;
+using Crm.Hosting.Web;
+
+namespace Crm.Contacts.Domain.CustomFields;
+
+/// <summary>All definitions, and what they say of the attributes of a customer.</summary>
+/// <param name="strict">No attribute is written that is not defined.</param>
+/// <param name="mayWrite">Whether the caller writes the field group.</param>
+internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool strict, Func<string, bool> mayWrite)
+{
+    private readonly Dictionary<string, CustomField> _byName = fields.ToDictionary(f => f.Name, StringComparer.Ordinal);
+
+    public CustomField? Find(string name) => _byName.GetValueOrDefault(name);
+
+    /// <summary>
+    /// The attributes as they are stored. What does not change is not looked at: values that are older than their definition
+    /// stay, and so do those of archived fields.
+    /// </summary>
+    /// <param name="before">Null of a new customer.</param>
+    /// <exception cref="ProblemException">400, or 403 <c>field_forbidden</c>, naming <c>/attributes/…</c>.</exception>
+    public CustomerInput Check(CustomerInput? before, CustomerInput after)
+    {
+        var (had, has) = (before?.Attributes ?? [], after.Attributes ?? []);
+        var isNew = before is null || before.Kind != after.Kind;
+        RequireWritable(had, has);
+        var stored = new Dictionary<string, JsonElement>(has, StringComparer.Ordinal);
+        var errors = new List<FieldError>();
+        foreach (var (name, value) in has.Where(a => isNew || !IsSame(had, a.Key, a.Value)))
+        {
+            if (Error(name, value, after.Kind!.Value, IsSame(had, name, value), out var canonical) is { } error)
+            {
+                errors.Add(error);
+            }
+
+            stored[name] = canonical;
+        }
+
+        errors.AddRange(fields.Where(f => f.Required && !f.IsArchived && f.Has(after.Kind!.Value) && !has.ContainsKey(f.Name) && (isNew || had.ContainsKey(f.Name)))
+            .Select(f => new FieldError(Pointer(f.Name), "required", $"{f.Label} is required.")));
+        return errors.Count > 0 ? throw ProblemException.Invalid(errors) : after with { Attributes = stored };
+    }
+
+    /// <summary>What a merge brings to the survivor: values that the others had already, of archived fields too.</summary>
+    /// <exception cref="ProblemException">400 naming <c>/attributes/…</c>.</exception>
+    public void CheckMerged(CustomerInput survivor, CustomerInput merged)
+    {
+        var had = survivor.Attributes ?? [];
+        var errors = (merged.Attributes ?? []).Where(a => !IsSame(had, a.Key, a.Value))
+            .Select(a => Find(a.Key) is { IsArchived: false } ? Error(a.Key, a.Value, merged.Kind!.Value, isOld: true, out _) : null).OfType<FieldError>().ToList();
+        if (errors.Count > 0)
+        {
+            throw ProblemException.Invalid(errors);
+        }
+    }
+
+    /// <summary>A value that a file has as text; text as it is when no field of the name is defined.</summary>
+    /// <exception cref="ProblemException">400 naming <c>/attributes/…</c>.</exception>
+    public JsonElement Parse(string name, string text, string? dateFormat) => Find(name) is not { } field
+        ? JsonSerializer.SerializeToElement(text)
+        : field.Parse(text, dateFormat) ?? throw ProblemException.Invalid(WrongValue(field));
+
+    /// <param name="isOld">The customer had it before its kind changed, or somebody else whom it absorbs.</param>
+    private FieldError? Error(string name, JsonElement value, CustomerKind kind, bool isOld, out JsonElement canonical)
+    {
+        canonical = value;
+        if (Find(name) is not { } field)
+        {
+            return strict && !isOld ? new(Pointer(name), "unknown_field", "This installation has no such field.") : null;
+        }
+
+        if (field.IsArchived)
+        {
+            return isOld ? null : new(Pointer(name), "archived", $"{field.Label} is archived: its values are kept and no longer written.");
+        }
+
+        if (!field.Has(kind))
+        {
+            return new(Pointer(name), "not_allowed", $"{field.Label} is not a field of {(kind == CustomerKind.Person ? "a person" : "an organization")}.");
+        }
+
+        if (field.Canonical(value) is not { } known)
+        {
+            return WrongValue(field);
+        }
+
+        canonical = known;
+        return !isOld && field.Type == CustomFieldType.Choice && field.Options.Find(o => o.Value == known.GetString()) is { Archived: true }
+            ? new(Pointer(name), "archived", "The option is archived.")
+            : null;
+    }
+
+    private void RequireWritable(Dictionary<string, JsonElement> had, Dictionary<string, JsonElement> has)
+    {
+        var hidden = had.Keys.Union(has.Keys, StringComparer.Ordinal)
+            .Where(n => Find(n) is { } field && !mayWrite(field.FieldGroup) && !(had.ContainsKey(n) && has.TryGetValue(n, out var now) && IsSame(had, n, now)))
+            .Select(n => new FieldError(Pointer(n), ProblemCodes.FieldForbidden.Code, $"The caller's roles do not write {Find(n)!.FieldGroup}.")).ToList();
+        if (hidden.Count > 0)
+        {
+            throw new ProblemException(ProblemCodes.FieldForbidden, "The caller's roles do not reach these fields; see errors.", hidden);
+        }
+    }
+
+    private static FieldError WrongValue(CustomField field) =>
+        new(Pointer(field.Name), field.Type == CustomFieldType.Choice ? "unknown_value" : "wrong_type", field.Expected());
+
+    private static string Pointer(string name) => $"/attributes/{name}";
+
+    private static bool IsSame(Dictionary<string, JsonElement> had, string name, JsonElement value) => had.TryGetValue(name, out var was) && JsonElement.DeepEquals(was, value);
+}

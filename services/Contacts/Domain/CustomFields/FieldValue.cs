@@ -1,0 +1,82 @@
+using System.Globalization;
+using System.Text.Json;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+
+namespace Crm.Contacts.Domain.CustomFields;
+
+/// <summary>What a value of a type is: from JSON, as the API has it, and from text, as files and query parameters have it.</summary>
+internal static class FieldValue
+{
+    /// <summary>Whole numbers that every reader of JSON reads exactly (RFC 8259).</summary>
+    public const long LargestInteger = 9_007_199_254_740_991;
+
+    /// <summary>As it is stored; instants in UTC to the microsecond, so that their order is the order of their texts.</summary>
+    /// <returns>Null when the value is none of the field.</returns>
+    public static JsonElement? Canonical(this CustomField field, JsonElement value)
+    {
+        switch (field.Type)
+        {
+            case CustomFieldType.Number or CustomFieldType.Integer:
+                return value.ValueKind == JsonValueKind.Number && value.TryGetDecimal(out var number) && IsOf(field.Type, number) ? value : null;
+            case CustomFieldType.Boolean:
+                return value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value : null;
+            default:
+                return value.ValueKind == JsonValueKind.String && TextOf(field, value.GetString()!) is { } text ? JsonSerializer.SerializeToElement(text) : null;
+        }
+    }
+
+    /// <summary>From text; null when it says no value of the field. A choice is found by its label, too.</summary>
+    /// <param name="dateFormat">Of dates that are not ISO 8601.</param>
+    public static JsonElement? Parse(this CustomField field, string text, string? dateFormat = null)
+    {
+        switch (field.Type)
+        {
+            case CustomFieldType.Number or CustomFieldType.Integer:
+                return decimal.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture, out var number) && IsOf(field.Type, number)
+                    ? JsonSerializer.SerializeToElement(number)
+                    : null;
+            case CustomFieldType.Boolean:
+                return text.ToLowerInvariant() switch
+                {
+                    "true" or "yes" or "1" => JsonSerializer.SerializeToElement(true),
+                    "false" or "no" or "0" => JsonSerializer.SerializeToElement(false),
+                    _ => null,
+                };
+            case CustomFieldType.Date when dateFormat is not null && DateOnly.TryParseExact(text, dateFormat, CultureInfo.InvariantCulture, DateTimeStyles.None, out var date):
+                return JsonSerializer.SerializeToElement(date);
+            case CustomFieldType.Choice:
+                var option = field.Options.Find(o => o.Value == text)
+                    ?? field.Options.Find(o => string.Equals(o.Value, text, StringComparison.OrdinalIgnoreCase))
+                    ?? field.Options.Find(o => string.Equals(o.Label, text, StringComparison.OrdinalIgnoreCase));
+                return option is null ? null : JsonSerializer.SerializeToElement(option.Value);
+            default:
+                return TextOf(field, text) is { } known ? JsonSerializer.SerializeToElement(known) : null;
+        }
+    }
+
+    /// <summary>For people, what a value of the field is.</summary>
+    public static string Expected(this CustomField field) => field.Type switch
+    {
+        CustomFieldType.Number => "A number of at most 28 digits.",
+        CustomFieldType.Integer => "A whole number of at most 15 digits.",
+        CustomFieldType.Boolean => "true or false.",
+        CustomFieldType.Date => "A date, such as 2026-01-31.",
+        CustomFieldType.Instant => "An RFC 3339 instant with its zone, such as 2026-01-31T09:00:00Z.",
+        CustomFieldType.Choice => $"One of {string.Join(", ", field.Options.Where(o => o.Archived is not true).Take(20).Select(o => o.Value))}{(field.Options.Count > 20 ? ", …" : ".")}",
+        CustomFieldType.Url => $"An http or https address of at most {CustomerInput.LongestAttribute} characters.",
+        _ => $"Text of at most {CustomerInput.LongestAttribute} characters.",
+    };
+
+    private static bool IsOf(CustomFieldType type, decimal number) =>
+        type == CustomFieldType.Number || (decimal.Truncate(number) == number && Math.Abs(number) <= LargestInteger);
+
+    private static string? TextOf(CustomField field, string text) => text.Length > CustomerInput.LongestAttribute || text.Contains('\0', StringComparison.Ordinal) ? null : field.Type switch
+    {
+        CustomFieldType.Date => DateOnly.TryParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out _) ? text : null,
+        CustomFieldType.Instant => Instants.TryParse(text, out var instant) ? instant.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture) : null,
+        CustomFieldType.Choice => field.Options.Exists(o => o.Value == text) ? text : null,
+        CustomFieldType.Url => Uri.TryCreate(text, UriKind.Absolute, out var uri) && (uri.Scheme == Uri.UriSchemeHttps || uri.Scheme == Uri.UriSchemeHttp) && !text.Any(char.IsWhiteSpace) ? text : null,
+        _ => text,
+    };
+}

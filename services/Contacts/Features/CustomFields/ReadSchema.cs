@@ -1,0 +1,99 @@
+using System.Text.Json.Nodes;
+using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.CustomFields;
+using Crm.Hosting.Data;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
+
+namespace Crm.Contacts.Features.CustomFields;
+
+/// <summary>
+/// What may be in the <c>attributes</c> of a customer of this installation, as a JSON Schema 2020-12; with <c>kind</c> of a
+/// person or an organization. Archived fields and options are deprecated, archived fields read-only.
+/// </summary>
+internal static class ReadSchema
+{
+    public static readonly string[] Parameters = ["kind"];
+
+    public static async Task<JsonHttpResult<JsonObject>> Handle(HttpRequest request, ContactsDb db, IOptions<CustomFieldOptions> options, CancellationToken ct)
+    {
+        CustomerKind? kind = request.Query["kind"] is not [{ } word] ? null
+            : EnumWords<CustomerKind>.TryParse(word, out var known) ? known
+            : throw ProblemException.InvalidParameter("kind", "person or organization.");
+        var fields = (await db.CustomFields.AsNoTracking().OrderBy(f => f.Name).ToListAsync(ct)).Where(f => kind is null || f.Has(kind.Value)).ToList();
+        // Without a kind only what every customer needs.
+        var required = fields.Where(f => f.Required && !f.IsArchived && (kind is not null || f.AppliesTo == AppliesTo.Both)).Select(f => (JsonNode)f.Name);
+        var schema = new JsonObject
+        {
+            ["$schema"] = "https://json-schema.org/draft/2020-12/schema",
+            ["title"] = kind is null ? "Attributes of a customer" : $"Attributes of {(kind == CustomerKind.Person ? "a person" : "an organization")}",
+            ["type"] = "object",
+            ["properties"] = new JsonObject(fields.Select(f => KeyValuePair.Create(f.Name, (JsonNode?)Of(f)))),
+            ["required"] = new JsonArray([.. required]),
+            ["maxProperties"] = CustomerInput.MostAttributes,
+            ["propertyNames"] = new JsonObject { ["pattern"] = "^[a-z0-9][a-z0-9_.-]{0,63}$" },
+            ["additionalProperties"] = options.Value.Strict
+                ? false
+                : new JsonObject { ["type"] = new JsonArray("string", "number", "boolean"), ["maxLength"] = CustomerInput.LongestAttribute },
+        };
+        return TypedResults.Json(schema, contentType: "application/schema+json");
+    }
+
+    private static JsonObject Of(CustomField field)
+    {
+        var schema = new JsonObject { ["title"] = field.Label };
+        if (field.Description is not null)
+        {
+            schema["description"] = field.Description;
+        }
+
+        schema["type"] = field.Type switch
+        {
+            CustomFieldType.Number => "number",
+            CustomFieldType.Integer => "integer",
+            CustomFieldType.Boolean => "boolean",
+            _ => "string",
+        };
+        switch (field.Type)
+        {
+            case CustomFieldType.Date:
+                schema["format"] = "date";
+                break;
+            case CustomFieldType.Instant:
+                schema["format"] = "date-time";
+                break;
+            case CustomFieldType.Url:
+                (schema["format"], schema["maxLength"]) = ("uri", CustomerInput.LongestAttribute);
+                break;
+            case CustomFieldType.Text:
+                schema["maxLength"] = CustomerInput.LongestAttribute;
+                break;
+            case CustomFieldType.Integer:
+                (schema["minimum"], schema["maximum"]) = (-FieldValue.LargestInteger, FieldValue.LargestInteger);
+                break;
+            case CustomFieldType.Choice:
+                schema["oneOf"] = new JsonArray([.. field.Options.Select(Of)]);
+                break;
+        }
+
+        if (field.IsArchived)
+        {
+            (schema["deprecated"], schema["readOnly"]) = (true, true);
+        }
+
+        return schema;
+    }
+
+    private static JsonObject Of(CustomFieldOption option)
+    {
+        var schema = new JsonObject { ["const"] = option.Value, ["title"] = option.Label ?? option.Value };
+        if (option.Archived is true)
+        {
+            schema["deprecated"] = true;
+        }
+
+        return schema;
+    }
+}
