@@ -24,6 +24,7 @@ builder.AddErasures();
 ExportWorker.Add(builder);
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();
+builder.Services.AddSingleton<ImportAhead>();
 builder.Services.AddSingleton<ImportSignal>();
 builder.Services.AddHostedService<ImportWorker>();
 
