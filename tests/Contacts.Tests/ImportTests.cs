@@ -215,7 +215,7 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     {
         { "hubspot", "Record ID,First Name,Last Name,Email,Phone Number,Lifecycle Stage,City,Country/Region,Company Name,Create Date\n{0},Ada,Byron,{0}@example.com,+44 20 7946 0000,Customer,London,United Kingdom,Acme,2026-01-01 10:00\n", "active_buyer" },
         { "salesforce", "\"Id\",\"FirstName\",\"LastName\",\"Email\",\"MobilePhone\",\"MailingStreet\",\"MailingCity\",\"MailingCountry\",\"LeadSource\",\"Birthdate\"\n\"{0}\",\"Ada\",\"Byron\",\"{0}@example.com\",\"+44 20 7946 0000\",\"12 St James's Sq\nFlat 1\",\"London\",\"UK\",\"Web\",\"1815-12-10\"\n", "prospect" },
-        { "espocrm", "id,firstName,lastName,emailAddress,phoneNumber,addressCity,addressCountry,accountName\n{0},Ada,Byron,{0}@example.com,+44 20 7946 0000,London,GB,Acme\n", "prospect" },
+        { "espocrm", "id,firstName,lastName,emailAddress,phoneNumber,addressCity,addressCountry,accountName\n{0},Ada,Byron,{0}@example.com,'+44 20 7946 0000,London,GB,Acme\n", "prospect" },
         { "suitecrm", "\"First Name\",\"Last Name\",\"ID\",\"Office Phone\",\"Email Address\",\"Primary Address City\",\"Primary Address Country\",\"Lead Source\"\n\"Ada\",\"Byron\",\"{0}\",\"+44 20 7946 0000\",\"{0}@example.com\",\"London\",\"England\",\"Cold Call\"\n", "prospect" },
     };
 

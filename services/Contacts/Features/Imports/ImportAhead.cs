@@ -4,8 +4,8 @@ using Npgsql;
 namespace Crm.Contacts.Features.Imports;
 
 /// <summary>
-/// Reads the next rows of an import while the database writes the present ones. Whoever takes them compares them with
-/// the rows as they are then: an erasure may have emptied one.
+/// Reads the next rows of an import while the database writes the present ones. Whoever takes them compares them in the
+/// end with the rows as they are then: an erasure may have emptied one.
 /// </summary>
 internal sealed class ImportAhead(NpgsqlDataSource dataSource)
 {

@@ -74,10 +74,10 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         var size = SizeOf(most);
         var to = Math.Min(Import.Total, Import.NextRow + size - 1);
         var reader = new ImportReader(Import, validation, clock);
-        var rows = await TakeAsync(reader, to, ct);
+        var rows = await ReadAsync(reader, to, ct);
         if (size == 1 && Import.Attempts >= MostAttempts)
         {
-            rows = [new ImportRow(Import.NextRow, "")];
+            rows = [new ImportRow(Import.NextRow, rows[0].Body)];
             rows[0].Fail("internal_error");
         }
         else
@@ -96,6 +96,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             Import.Id, r.Number, r.Outcome.ToWord(), _drafts?.IsDraft(r.Customer) is true ? null : r.Customer?.Id, r.Version, r.Before, r.Code,
             r.Errors is null ? null : JsonSerializer.Serialize(r.Errors, JsonDefaults.Options),
         ]), ct);
+        await DeleteAsync(rows, ct);
         rows.ForEach(r => Import.Count(r.Outcome));
         Import.Advance(to + 1, now);
         if (_drafts is not null && Import.Status == ImportStatus.Completed)
@@ -106,17 +107,30 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         return rows.GroupBy(r => r.Outcome).ToDictionary(g => g.Key.ToWord(), g => g.Count(), StringComparer.Ordinal);
     }
 
-    /// <summary>The rows leave their table here; those that were read ahead and are still the same need not be read again.</summary>
-    private async Task<List<ImportRow>> TakeAsync(ImportReader reader, int to, CancellationToken ct)
+    private async Task<List<ImportRow>> ReadAsync(ImportReader reader, int to, CancellationToken ct)
     {
-        var read = await ahead.TakeAsync(Import);
-        var taken = await db.Database.SqlQuery<Taken>($"""
-            DELETE FROM import_rows WHERE import_id = {Import.Id} AND row_no <= {to} RETURNING row_no AS "Number", body AS "Body"
-            """).ToListAsync(ct);
-        var rows = taken.OrderBy(t => t.Number).Select(t => read.GetValueOrDefault(t.Number) is { } row && row.Body == t.Body ? row : reader.Read(t.Number, t.Body)).ToList();
-        return rows.Count == to - Import.NextRow + 1
-            ? rows
-            : throw new InvalidOperationException($"Rows {Import.NextRow} to {to} of the import are not all there.");
+        var rows = await ahead.TakeAsync(Import);
+        var numbers = Enumerable.Range(Import.NextRow, to - Import.NextRow + 1).ToList();
+        if (!numbers.TrueForAll(rows.ContainsKey))
+        {
+            rows = (await db.Database.SqlQuery<Stored>(
+                    $"SELECT row_no AS \"Number\", body AS \"Body\" FROM import_rows WHERE import_id = {Import.Id} AND row_no BETWEEN {Import.NextRow} AND {to}").ToListAsync(ct))
+                .ToDictionary(r => r.Number, r => reader.Read(r.Number, r.Body));
+        }
+
+        return numbers.ConvertAll(n => rows.GetValueOrDefault(n) ?? throw new InvalidOperationException($"Row {n} of the import is not there."));
+    }
+
+    /// <summary>At the end: an erasure, which empties rows that name the erased, locks their customers first as well.</summary>
+    private async Task DeleteAsync(List<ImportRow> rows, CancellationToken ct)
+    {
+        var deleted = (await db.Database.SqlQuery<Stored>($"""
+            DELETE FROM import_rows WHERE import_id = {Import.Id} AND row_no <= {rows[^1].Number} RETURNING row_no AS "Number", body AS "Body"
+            """).ToListAsync(ct)).ToDictionary(r => r.Number, r => r.Body);
+        if (!rows.TrueForAll(r => deleted.GetValueOrDefault(r.Number) == r.Body))
+        {
+            throw new InvalidOperationException("A row of the import was emptied while it was worked on.");
+        }
     }
 
     /// <summary>Finds the customers that the rows are about; a few statements whatever the number of rows.</summary>
@@ -366,7 +380,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
 
     private static string Pointer(MatchKey kind) => kind switch { MatchKey.Email => "/emails", MatchKey.Phone => "/phones", _ => "/external_ids" };
 
-    private sealed class Taken
+    private sealed class Stored
     {
         public int Number { get; init; }
         public string Body { get; init; } = "";
