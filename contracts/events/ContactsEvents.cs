@@ -54,6 +54,16 @@ public sealed record TierChanged(string Tier, long Version, int Rank, TierEntitl
 public sealed record TierEntitlements(bool PriorityQueue, string? PriceList, string? SlaPolicy, int? ResponseMinutes);
 
 /// <summary>
+/// What an import, or its undo, did with many customers: one event for all of them instead of one each. It has queues of
+/// its own, so that nobody's change waits behind an import.
+/// </summary>
+/// <param name="ImportId"><c>imp_…</c></param>
+/// <param name="Registered">New customers.</param>
+/// <param name="Updated">Customers that were there; those whom an undo removed are among them.</param>
+[EventName("contacts.customers-imported.v1")]
+public sealed record CustomersImported(string ImportId, IReadOnlyList<CustomerSnapshot> Registered, IReadOnlyList<CustomerSnapshot> Updated);
+
+/// <summary>
 /// A person is to confirm a pending consent from the own mailbox (double opt-in): Campaigns sends one mail with a
 /// link, and what comes of it is a <see cref="ConsentStated"/>.
 /// </summary>

@@ -37,6 +37,7 @@ public static class EventCatalog
         Route<CustomerRegistered>("customer.registered", Queues.CustomerCopies),
         Route<CustomerUpdated>("customer.updated", Queues.CustomerCopies),
         Route<TierChanged>("tier.changed", Queues.CustomerCopies, EventSubject.Nobody),
+        Route<CustomersImported>("customer.imported", Queues.CustomerImports, EventSubject.Several),
         Route<ConsentRecorded>("consent.recorded", Queues.CustomerCopies),
         Route<ConsentConfirmationRequested>("consent.confirmation_requested", [Queues.CampaignsConsentMails]),
         Route<CustomersMerged>("customer.merged", Queues.CustomerCopies, EventSubject.Several),
@@ -88,6 +89,10 @@ public static class Queues
     public static readonly IReadOnlyList<string> CustomerCopies =
         [CustomerCopy("interactions"), CustomerCopy("campaigns"), CustomerCopy("billing-sync"), CustomerCopy("support")];
 
+    /// <summary>What imports do with many customers at once.</summary>
+    public static readonly IReadOnlyList<string> CustomerImports =
+        [CustomerImport("interactions"), CustomerImport("campaigns"), CustomerImport("billing-sync"), CustomerImport("support")];
+
     public const string InteractionsTimeline = "crm.interactions.timeline";
     public const string CampaignsCustomerFacts = "crm.campaigns.customer-facts";
     public const string CampaignsConsentMails = "crm.campaigns.consent-mails";
@@ -103,4 +108,6 @@ public static class Queues
     public const string ContactsErasureReceipts = "crm.contacts.erasure-receipts";
 
     public static string CustomerCopy(string service) => $"crm.{service}.customer-copy";
+
+    public static string CustomerImport(string service) => $"crm.{service}.customer-imports";
 }

@@ -74,12 +74,14 @@ public sealed class PrivatePostgres : IAsyncDisposable
         {
             $"port={_options.Port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=400",
             "password_encryption=scram-sha-256", "log_line_prefix=%m [%p] %q%d ", "timezone=UTC", "log_timezone=UTC",
+            // A checkpoint each gigabyte would write every page anew while an import runs.
+            "max_wal_size=4GB",
         };
         if (!_options.Durable)
         {
             // Only what the loss of the machine would show. synchronous_commit=off keeps commits in the server's own memory,
             // and without full_page_writes a page that kill -9 cut in half stays so.
-            settings.AddRange(["fsync=off", "max_wal_size=4GB"]);
+            settings.Add("fsync=off");
         }
 
 

@@ -52,13 +52,9 @@ internal sealed class AuditChain(NpgsqlDataSource dataSource, TimeProvider clock
     {
         await using var connection = await dataSource.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
-        await using (var take = new NpgsqlCommand("SELECT pg_try_advisory_xact_lock(@key)", connection))
+        if (!await TryTakeAsync(connection, ct))
         {
-            take.Parameters.Add(new NpgsqlParameter<long>("key", LockKey));
-            if (await take.ExecuteScalarAsync(ct) is not true)
-            {
-                return 0;
-            }
+            return 0;
         }
 
         var (seq, hash) = await HeadAsync(connection, ct);
@@ -88,6 +84,32 @@ internal sealed class AuditChain(NpgsqlDataSource dataSource, TimeProvider clock
         }
 
         return ids.Count;
+    }
+
+    /// <summary>
+    /// Links entries that are about to be stored in the connection's transaction, which holds the chain until it ends. They
+    /// stay without a place when somebody else is at it: they get theirs afterwards.
+    /// </summary>
+    internal static async Task TryLinkAsync(NpgsqlConnection connection, IEnumerable<AuditEntry> entries, CancellationToken ct)
+    {
+        if (!await TryTakeAsync(connection, ct))
+        {
+            return;
+        }
+
+        var (seq, hash) = await HeadAsync(connection, ct);
+        foreach (var e in entries)
+        {
+            hash = AuditEntry.Chain(hash, ++seq, e.Id, e.At, e.Actor, e.TraceId, e.Action, e.RecordType, e.RecordId, e.CustomerId, e.Digest);
+            e.Link(seq, hash);
+        }
+    }
+
+    private static async Task<bool> TryTakeAsync(NpgsqlConnection connection, CancellationToken ct)
+    {
+        await using var take = new NpgsqlCommand("SELECT pg_try_advisory_xact_lock(@key)", connection);
+        take.Parameters.Add(new NpgsqlParameter<long>("key", LockKey));
+        return await take.ExecuteScalarAsync(ct) is true;
     }
 
     private async Task<int> VerifyAsync(TextWriter output, CancellationToken ct)

@@ -36,6 +36,8 @@ public sealed class AuditEntry
 
     public AuditValue? Value { get; init; }
 
+    internal void Link(long seq, byte[] hash) => (Seq, Hash) = (seq, hash);
+
     /// <summary>What the chain hashes, in one way only.</summary>
     internal static byte[] Chain(
         byte[] previous, long seq, Guid id, DateTimeOffset at, string actor, string? traceId, string action, string recordType, Guid recordId, Guid? customerId, byte[] digest)

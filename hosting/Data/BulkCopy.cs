@@ -7,21 +7,48 @@ using Npgsql;
 
 namespace Crm.Hosting.Data;
 
-/// <summary>Many rows at once by COPY, in the transaction at hand; for imports, where an INSERT a row is too slow.</summary>
+/// <summary>Many rows at once by COPY, in the transaction at hand; for imports, where a statement a row is too slow.</summary>
 public static class BulkCopy
 {
-    private static readonly ConcurrentDictionary<IEntityType, Column[]> Mappings = new();
+    private static readonly ConcurrentDictionary<IEntityType, Mapping> Mappings = new();
 
     /// <summary>New rows of a mapped entity, by its own mapping; rows of its collections are not among them.</summary>
     public static Task CopyAsync<T>(this CrmDbContext db, IReadOnlyCollection<T> rows, CancellationToken ct) where T : class
     {
-        var type = db.Model.FindEntityType(typeof(T)) ?? throw new InvalidOperationException($"{typeof(T)} is not mapped.");
-        var columns = Mappings.GetOrAdd(type, static t => [.. t.GetProperties().Where(p => !p.IsShadowProperty()).Select(p => new Column(
-            p.GetColumnName(), p.GetColumnType(), p.GetGetter().GetClrValue, (p.FindTypeMapping()?.Converter ?? p.GetValueConverter())?.ConvertToProvider))]);
-        return db.CopyAsync(
-            type.GetTableName()!, [.. columns.Select(c => (c.Name, c.Type))],
-            rows.Select(row => columns.Select(c => c.Get(row) is { } value ? c.Convert?.Invoke(value) ?? value : null)), ct);
+        var mapping = db.MappingOf<T>();
+        return db.CopyAsync(mapping.Table, mapping, rows, ct);
     }
+
+    /// <summary>
+    /// Rows of a mapped entity that are there already: all their columns in one statement. Whoever changes them meanwhile is
+    /// overwritten, so that the caller holds locks on them.
+    /// </summary>
+    /// <exception cref="DbUpdateConcurrencyException">One is not there any more.</exception>
+    public static async Task UpdateAsync<T>(this CrmDbContext db, IReadOnlyCollection<T> rows, CancellationToken ct) where T : class
+    {
+        var mapping = db.MappingOf<T>();
+        var set = string.Join(", ", mapping.Columns.Where(c => !c.IsKey).Select(c => $"\"{c.Name}\" = new.\"{c.Name}\""));
+        var same = string.Join(" AND ", mapping.Columns.Where(c => c.IsKey).Select(c => $"old.\"{c.Name}\" = new.\"{c.Name}\""));
+        await ExecuteAsync($"CREATE TEMPORARY TABLE changed_rows (LIKE {mapping.Table}) ON COMMIT DROP");
+        await db.CopyAsync("changed_rows", mapping, rows, ct);
+        if (await ExecuteAsync($"UPDATE {mapping.Table} AS old SET {set} FROM changed_rows AS new WHERE {same}") != rows.Count)
+        {
+            throw new DbUpdateConcurrencyException($"Not all rows of {mapping.Table} are there any more.");
+        }
+
+        await ExecuteAsync("DROP TABLE changed_rows");
+
+        async Task<int> ExecuteAsync(string sql) => await db.Database.ExecuteSqlRawAsync(sql, ct);
+    }
+
+    private static Task CopyAsync<T>(this CrmDbContext db, string table, Mapping mapping, IEnumerable<T> rows, CancellationToken ct) where T : class => db.CopyAsync(
+        table, [.. mapping.Columns.Select(c => (c.Name, c.Type))],
+        rows.Select(row => mapping.Columns.Select(c => c.Get(row) is { } value ? c.Convert?.Invoke(value) ?? value : null)), ct);
+
+    private static Mapping MappingOf<T>(this CrmDbContext db) => Mappings.GetOrAdd(
+        db.Model.FindEntityType(typeof(T)) ?? throw new InvalidOperationException($"{typeof(T)} is not mapped."),
+        static type => new(type.GetTableName()!, [.. type.GetProperties().Where(p => !p.IsShadowProperty()).Select(p => new Column(
+            p.GetColumnName(), p.GetColumnType(), p.IsPrimaryKey(), p.GetGetter().GetClrValue, (p.FindTypeMapping()?.Converter ?? p.GetValueConverter())?.ConvertToProvider))]));
 
     /// <summary>New rows of a table.</summary>
     public static async Task CopyAsync(
@@ -57,5 +84,7 @@ public static class BulkCopy
         await writer.CompleteAsync(ct);
     }
 
-    private sealed record Column(string Name, string Type, Func<object, object?> Get, Func<object?, object?>? Convert);
+    private sealed record Mapping(string Table, Column[] Columns);
+
+    private sealed record Column(string Name, string Type, bool IsKey, Func<object, object?> Get, Func<object?, object?>? Convert);
 }

@@ -28,6 +28,7 @@ builder.AddRecycleBin();
 ExportWorker.Add(builder);
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();
+builder.Services.AddSingleton<ImportAhead>();
 builder.Services.AddSingleton<ImportSignal>();
 builder.Services.AddHostedService<ImportWorker>();
 

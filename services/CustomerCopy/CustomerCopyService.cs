@@ -18,6 +18,7 @@ public static class CustomerCopyService
         builder.AddCrmService<TDb>(service, bus =>
         {
             bus.Consume<KeepCustomerCopy>("customer-copy");
+            bus.Consume<KeepImportedCustomers>("customer-imports");
             consumers?.Invoke(bus);
         });
         builder.Services.AddScoped<CustomerCopyDb>(provider => provider.GetRequiredService<TDb>());

@@ -129,6 +129,63 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task A_dry_run_of_several_batches_says_what_the_import_then_does()
+    {
+        var (system, mail) = ($"e{Unique()}", NewEmail());
+        var there = await CreateAsync($$$"""{"kind":"person","given_name":"Here","external_ids":[{"system":"{{{system}}}","id":"here"}],"source":{"type":"enquiry"}}""");
+        var rows = Lines(4400, i => $$"""{"kind":"person","given_name":"P{{i}}","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}""") + "\n"
+            + $$"""{"kind":"person","given_name":"Here","emails":[{"address":"{{mail}}"}],"external_ids":[{"system":"{{system}}","id":"here"}]}""" + "\n"
+            // The file's own first rows again, half of them with another name; then the one who was there, by the address that the file brought.
+            + Lines(100, i => $$"""{"kind":"person","given_name":"{{(i < 50 ? "P" : "Q")}}{{i}}","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}""") + "\n"
+            + Lines(2000, i => $$"""{"kind":"person","given_name":"R{{i}}"}""") + "\n"
+            + $$"""{"kind":"person","given_name":"Here","emails":[{"address":"{{mail}}"}]}""" + "\n"
+            + $$"""{"kind":"person","emails":[{"address":"{{mail}}"}],"external_ids":[{"system":"{{system}}","id":"7"}]}""";
+        var dry = await ImportAsync(rows, query: "dry_run=true&match_on=email,external_id");
+        Assert.Equal((6400, 51, 51), Counts(dry, "created", "updated", "unchanged"));
+        var (_, failed) = await SendAsync(HttpMethod.Get, $"/v1/imports/{dry["id"]}/results?outcome=failed");
+        Assert.Equal("6503 already_exists", string.Join(',', failed["data"]!.AsArray().Select(r => $"{r!["row"]} {r["code"]}")));
+        // Who is named is somebody who is there.
+        var (_, updated) = await SendAsync(HttpMethod.Get, $"/v1/imports/{dry["id"]}/results?outcome=updated&limit=100");
+        Assert.Equal([(string?)there["id"]], updated["data"]!.AsArray().Select(r => (string?)r!["customer_id"]).Where(id => id is not null));
+        Assert.Single(await SnapshotAsync(system));
+        await using (var database = await Fixture.DatabaseAsync("contacts"))
+        await using (var left = database.CreateCommand("SELECT (SELECT count(*) FROM import_drafts) + (SELECT count(*) FROM import_draft_keys)"))
+        {
+            Assert.Equal(0L, await left.ExecuteScalarAsync(Ct));
+        }
+
+        var import = await ImportAsync(rows, query: "match_on=email,external_id");
+        Assert.Equal((6400, 51, 51), Counts(import, "created", "updated", "unchanged"));
+        Assert.Equal(1, (int)import["failed"]!);
+    }
+
+    [Fact]
+    public async Task What_others_change_while_an_import_runs_is_kept_beside_what_it_brings()
+    {
+        var system = $"w{Unique()}";
+        await ImportAsync(Lines(4000, i => $$"""{"kind":"person","given_name":"Old{{i}}","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
+        var (accepted, _) = await PostAsync("/v1/imports", Lines(4000, i => $$"""{"kind":"person","given_name":"New{{i}}","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
+        var edited = new List<string>();
+        foreach (var i in Enumerable.Range(0, 40).Select(n => 3999 - (100 * n)))
+        {
+            HttpResponseMessage answer;
+            do
+            {
+                var (read, customer) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/{i}");
+                (answer, _) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{customer["id"]}", """{"department":"sales"}""", ("If-Match", read.Headers.ETag!.Tag));
+            }
+            while (answer.StatusCode is HttpStatusCode.PreconditionFailed or HttpStatusCode.Conflict);
+            Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+            edited.Add(i.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        }
+
+        var done = await UntilAsync(accepted.Headers.Location!.ToString(), "completed");
+        Assert.Equal((4000, 0, 0), Counts(done, "updated", "created", "failed"));
+        var now = await SnapshotAsync(system);
+        Assert.All(edited, i => Assert.True(now[i].Contains($"New{i}", StringComparison.Ordinal) && now[i].Contains("\"department\": \"sales\"", StringComparison.Ordinal), now[i]));
+    }
+
+    [Fact]
     public async Task Rows_find_their_customer_by_the_strongest_key_and_only_add_to_what_is_there()
     {
         var (system, mail, phone) = ($"m{Unique()}", NewEmail(), $"+44{Random.Shared.NextInt64(1_000_000_000, 9_999_999_999)}");
@@ -158,7 +215,7 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     {
         { "hubspot", "Record ID,First Name,Last Name,Email,Phone Number,Lifecycle Stage,City,Country/Region,Company Name,Create Date\n{0},Ada,Byron,{0}@example.com,+44 20 7946 0000,Customer,London,United Kingdom,Acme,2026-01-01 10:00\n", "active_buyer" },
         { "salesforce", "\"Id\",\"FirstName\",\"LastName\",\"Email\",\"MobilePhone\",\"MailingStreet\",\"MailingCity\",\"MailingCountry\",\"LeadSource\",\"Birthdate\"\n\"{0}\",\"Ada\",\"Byron\",\"{0}@example.com\",\"+44 20 7946 0000\",\"12 St James's Sq\nFlat 1\",\"London\",\"UK\",\"Web\",\"1815-12-10\"\n", "prospect" },
-        { "espocrm", "id,firstName,lastName,emailAddress,phoneNumber,addressCity,addressCountry,accountName\n{0},Ada,Byron,{0}@example.com,+44 20 7946 0000,London,GB,Acme\n", "prospect" },
+        { "espocrm", "id,firstName,lastName,emailAddress,phoneNumber,addressCity,addressCountry,accountName\n{0},Ada,Byron,{0}@example.com,'+44 20 7946 0000,London,GB,Acme\n", "prospect" },
         { "suitecrm", "\"First Name\",\"Last Name\",\"ID\",\"Office Phone\",\"Email Address\",\"Primary Address City\",\"Primary Address Country\",\"Lead Source\"\n\"Ada\",\"Byron\",\"{0}\",\"+44 20 7946 0000\",\"{0}@example.com\",\"London\",\"England\",\"Cold Call\"\n", "prospect" },
     };
 

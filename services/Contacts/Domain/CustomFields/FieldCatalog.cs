@@ -11,6 +11,10 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
 {
     private readonly Dictionary<string, CustomField> _byName = fields.ToDictionary(f => f.Name, StringComparer.Ordinal);
 
+    /// <summary>Whether nothing was defined otherwise.</summary>
+    public bool IsSameAs(FieldCatalog other) =>
+        _byName.Count == other._byName.Count && _byName.Values.All(f => other.Find(f.Name) is { } same && (f.Id, f.Version) == (same.Id, same.Version));
+
     public CustomField? Find(string name) => _byName.GetValueOrDefault(name);
 
     /// <summary>

@@ -153,7 +153,7 @@ internal sealed class CompiledMapping
                 throw ProblemException.Invalid(new FieldError("", "wrong_length", $"The row has {cells.Length} cells, the header {_columns.Length}."));
             }
 
-            return Build(cells.Select((cell, i) => (_columns[i], cell)));
+            return Build(cells.Select((cell, i) => (_columns[i], Unguarded(cell))));
         }
 
         JsonObject? line;
@@ -168,6 +168,9 @@ internal sealed class CompiledMapping
 
         return line is null ? throw ProblemException.Invalid(new FieldError("", "wrong_type", "A row is an object.")) : _members is null ? line : Build(Flat(line));
     }
+
+    /// <summary>EspoCRM and others write an apostrophe before what a spreadsheet would take for a formula, such as each <c>+44…</c>.</summary>
+    private static string Unguarded(string cell) => cell is ['\'', '+' or '-' or '@' or '=', ..] ? cell[1..] : cell;
 
     /// <summary>Fills what neither the row nor the customer says: of new customers only.</summary>
     public void AddDefaults(JsonObject customer)

@@ -19,6 +19,11 @@ internal static class ErasureSteps
             FROM imports i WHERE i.id = r.import_id AND EXISTS (
                 SELECT 1 FROM customer_identifiers c WHERE c.customer_id = ANY (@ids) AND c.kind = 'email' AND strpos(lower(r.body), c.value) > 0)
             """),
+        new("import_drafts", """
+            DELETE FROM import_drafts d WHERE draft_id = ANY (@ids) OR EXISTS (
+                SELECT 1 FROM import_draft_keys k JOIN customer_identifiers c USING (kind, value)
+                WHERE (k.import_id, k.draft_id) = (d.import_id, d.draft_id) AND c.customer_id = ANY (@ids))
+            """),
         new("import_results", "UPDATE import_results SET before = NULL, errors = NULL WHERE customer_id = ANY (@ids)", Kept: true),
         new("consent_confirmations", "DELETE FROM consent_confirmations WHERE customer_id = ANY (@ids)"),
         new("consents", "DELETE FROM consents WHERE customer_id = ANY (@ids) RETURNING id", Ids.Consent, "consent"),

@@ -5,7 +5,6 @@ using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Tiers;
-using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
@@ -15,18 +14,18 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace Crm.Contacts.Features.Imports;
 
 /// <summary>
-/// The next rows of one import, or of its undo, in one transaction with the checkpoint, the customers, their events and
-/// the results. New customers are written by COPY, changed ones by the same way as any change.
+/// The next rows of one import, or of its undo, in one transaction with the checkpoint, the customers, their events, the
+/// audit log and the results. All is read and written set by set: the number of statements is that of the tables.
 /// </summary>
-internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProvider clock)
+internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAhead ahead, TimeProvider clock)
 {
-    private const int MostRows = 1000;
+    private const int MostRows = 2000;
+
+    /// <summary>With an advisory lock for each address, of which the server has room for some thousands.</summary>
+    private const int MostLockedRows = 1000;
 
     /// <summary>After so many failures of a batch of one row the row has failed.</summary>
-    private const int MostAttempts = 5;
-
-    private static readonly (string, string)[] IdentifierColumns = [("kind", "text"), ("value", "text"), ("customer_id", "uuid")];
-    private static readonly (string, string)[] ExternalIdColumns = [("system", "text"), ("external_id", "text"), ("customer_id", "uuid")];
+    public const int MostAttempts = 5;
 
     private static readonly (string, string)[] ResultColumns =
     [
@@ -34,7 +33,8 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
     ];
 
     private IDbContextTransaction? _transaction;
-    private CompiledMapping? _mapping;
+    private CustomerSet _customers = null!;
+    private ImportDrafts? _drafts;
     private FieldCatalog _fields = null!;
     private HashSet<string> _referrers = [];
     private HashSet<string> _tiers = [];
@@ -60,73 +60,88 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
     /// <summary>Does the batch and commits; how many rows ended how.</summary>
     public async Task<IReadOnlyDictionary<string, int>> RunAsync(CancellationToken ct)
     {
-        var counts = Import.Status == ImportStatus.Undoing ? await UndoAsync(ct) : await ImportAsync(ct);
+        var counts = Import.Status == ImportStatus.Undoing
+            ? await new ImportUndo(db, Import).RunAsync(SizeOf(MostRows), clock.GetUtcNow(), ct)
+            : await ImportAsync(ct);
         await db.SaveChangesAsync(ct);
         await _transaction!.CommitAsync(ct);
         return counts;
     }
 
+    /// <summary>Smaller after each failure, so that a row that cannot be written stops no other.</summary>
+    private int SizeOf(int most) => Import.Attempts switch { 0 => most, 1 => 50, _ => 1 };
+
     private async Task<IReadOnlyDictionary<string, int>> ImportAsync(CancellationToken ct)
     {
         var now = clock.GetUtcNow();
         Import.Start(now);
-        var size = Import.Attempts switch { 0 => MostRows, 1 => 50, _ => 1 };
+        var most = !Import.DryRun && (MatchesOn(MatchKey.Email) || MatchesOn(MatchKey.Phone)) ? MostLockedRows : MostRows;
+        var size = SizeOf(most);
         var to = Math.Min(Import.Total, Import.NextRow + size - 1);
-        List<Row> rows;
+        _fields = await db.HoldFieldsAsync(ct);
+        var reader = new ImportReader(Import, _fields, validation, clock);
+        var rows = await ReadAsync(reader, to, ct);
         if (size == 1 && Import.Attempts >= MostAttempts)
         {
-            rows = [new(Import.NextRow) { Outcome = ImportOutcome.Failed, Code = "internal_error" }];
+            rows = [new ImportRow(Import.NextRow, rows[0].Body)];
+            rows[0].Fail("internal_error");
         }
         else
         {
-            rows = await ReadAsync(to, ct);
-            await MatchAsync(rows, ct);
+            _customers = new CustomerSet(db, hold: !Import.DryRun);
+            _drafts = Import.DryRun ? new ImportDrafts(db, Import) : null;
+            await MatchAsync(rows, now, ct);
             await FindReferrersAsync(rows, ct);
             _tiers = await db.Tiers.Select(t => t.Name).ToHashSetAsync(StringComparer.Ordinal, ct);
-            await ApplyAsync(rows, now, ct);
-            if (!Import.DryRun)
-            {
-                await WriteAsync(rows, ct);
-            }
+            await ApplyAsync(rows, reader, now, ct);
+            ahead.Begin(Import, _fields, reader, to + 1, Math.Min(Import.Total, to + most), drafts: 2 * rows.Count(r => r.Outcome == ImportOutcome.Created) >= rows.Count, ct);
+            await (_drafts?.StoreAsync(rows, ct) ?? WriteAsync(rows, ct));
         }
 
         await db.CopyAsync("import_results", ResultColumns, rows.Select(r => (object?[])
         [
-            Import.Id, r.Number, r.Outcome.ToWord(), Import.DryRun && r.Outcome == ImportOutcome.Created ? null : r.Customer?.Id, r.Version, r.Before, r.Code,
+            Import.Id, r.Number, r.Outcome.ToWord(), _drafts?.IsDraft(r.Customer) is true ? null : r.Customer?.Id, r.Version, r.Before, r.Code,
             r.Errors is null ? null : JsonSerializer.Serialize(r.Errors, JsonDefaults.Options),
         ]), ct);
-        await db.Database.ExecuteSqlAsync($"DELETE FROM import_rows WHERE import_id = {Import.Id} AND row_no <= {to}", ct);
+        await DeleteAsync(rows, ct);
         rows.ForEach(r => Import.Count(r.Outcome));
         Import.Advance(to + 1, now);
+        if (_drafts is not null && Import.Status == ImportStatus.Completed)
+        {
+            await _drafts.DeleteAsync(ct);
+        }
+
         return rows.GroupBy(r => r.Outcome).ToDictionary(g => g.Key.ToWord(), g => g.Count(), StringComparer.Ordinal);
     }
 
-    private async Task<List<Row>> ReadAsync(int to, CancellationToken ct)
+    private async Task<List<ImportRow>> ReadAsync(ImportReader reader, int to, CancellationToken ct)
     {
-        _fields = await db.HoldFieldsAsync(ct);
-        _mapping = new CompiledMapping(Import.Mapping, Import.Columns, _fields);
-        var bodies = await db.Database.SqlQuery<string>(
-            $"SELECT body AS \"Value\" FROM import_rows WHERE import_id = {Import.Id} AND row_no BETWEEN {Import.NextRow} AND {to} ORDER BY row_no").ToListAsync(ct);
-        var rows = bodies.Select((body, i) =>
+        var rows = await ahead.TakeAsync(Import, _fields);
+        var numbers = Enumerable.Range(Import.NextRow, to - Import.NextRow + 1).ToList();
+        if (!numbers.TrueForAll(rows.ContainsKey))
         {
-            var row = new Row(Import.NextRow + i);
-            row.Try(() =>
-            {
-                row.Fields = _mapping.Read(Import.Format, body);
-                row.Keys = [.. KeysOf(row.Fields)];
-            });
-            return row;
-        }).ToList();
-        if (rows.Count != to - Import.NextRow + 1)
-        {
-            throw new InvalidOperationException($"Rows {Import.NextRow} to {to} of the import are not all there.");
+            rows = (await db.Database.SqlQuery<Stored>(
+                    $"SELECT row_no AS \"Number\", body AS \"Body\" FROM import_rows WHERE import_id = {Import.Id} AND row_no BETWEEN {Import.NextRow} AND {to}").ToListAsync(ct))
+                .ToDictionary(r => r.Number, r => reader.Read(r.Number, r.Body));
         }
 
-        return rows;
+        return numbers.ConvertAll(n => rows.GetValueOrDefault(n) ?? throw new InvalidOperationException($"Row {n} of the import is not there."));
     }
 
-    /// <summary>Finds the customers that the rows are about; three statements whatever the number of rows.</summary>
-    private async Task MatchAsync(List<Row> rows, CancellationToken ct)
+    /// <summary>At the end: an erasure, which empties rows that name the erased, locks their customers first as well.</summary>
+    private async Task DeleteAsync(List<ImportRow> rows, CancellationToken ct)
+    {
+        var deleted = (await db.Database.SqlQuery<Stored>($"""
+            DELETE FROM import_rows WHERE import_id = {Import.Id} AND row_no <= {rows[^1].Number} RETURNING row_no AS "Number", body AS "Body"
+            """).ToListAsync(ct)).ToDictionary(r => r.Number, r => r.Body);
+        if (!rows.TrueForAll(r => deleted.GetValueOrDefault(r.Number) == r.Body))
+        {
+            throw new InvalidOperationException("A row of the import was emptied while it was worked on.");
+        }
+    }
+
+    /// <summary>Finds the customers that the rows are about; a few statements whatever the number of rows.</summary>
+    private async Task MatchAsync(List<ImportRow> rows, DateTimeOffset now, CancellationToken ct)
     {
         var keys = rows.SelectMany(r => r.Keys).ToHashSet();
         if (!Import.DryRun)
@@ -135,7 +150,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
             await db.LockAsync(keys.Where(k => k.Kind != MatchKey.ExternalId && MatchesOn(k.Kind)).Select(k => $"{k.Kind.ToWord()} {k.Value}"), ct);
         }
 
-        var owners = new Dictionary<Key, HashSet<Guid>>();
+        var owners = new Dictionary<ImportKey, HashSet<Guid>>();
         var externals = keys.Where(k => k.Kind == MatchKey.ExternalId).ToList();
         var (systems, values) = (externals.Select(k => k.System).ToArray(), externals.Select(k => k.Value).ToArray());
         foreach (var hit in await db.ExternalIds.FromSql($"""
@@ -159,26 +174,39 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
             }
         }
 
-        var ids = owners.Values.SelectMany(o => o).Distinct().ToArray();
-        var customers = await Customers(ids).ToDictionaryAsync(c => c.Id, ct);
+        foreach (var (key, id) in await (_drafts?.FindAsync(keys, ct) ?? Task.FromResult<IReadOnlyList<(ImportKey, Guid)>>([])))
+        {
+            Owners(key).Add(id);
+        }
+
+        var ids = owners.Values.SelectMany(o => o).ToHashSet();
+        var customers = new Dictionary<Guid, Customer>(await _customers.ReadAsync(ids, ct));
         await ResolveMergedAsync(customers, ct);
+        if (_drafts is not null)
+        {
+            await _drafts.ApplyAsync(customers, ids, now, ct);
+        }
+
         foreach (var row in rows.Where(r => r.Code is null))
         {
             row.Known = row.Keys.Where(owners.ContainsKey).ToDictionary(k => k, k => owners[k].Select(id => customers[id]).Distinct().ToList());
         }
 
-        HashSet<Guid> Owners(Key key) => owners.TryGetValue(key, out var set) ? set : owners[key] = [];
+        HashSet<Guid> Owners(ImportKey key) => owners.TryGetValue(key, out var set) ? set : owners[key] = [];
     }
 
-    /// <summary>What a dry run changes in memory is never saved.</summary>
-    private IQueryable<Customer> Customers(Guid[] ids)
+    /// <summary>An absorbed customer's row is about the survivor.</summary>
+    private async Task ResolveMergedAsync(Dictionary<Guid, Customer> customers, CancellationToken ct)
     {
-        var customers = db.Whole().Where(c => ids.Contains(c.Id));
-        return Import.DryRun ? customers.AsNoTrackingWithIdentityResolution() : customers;
+        while (customers.Where(c => c.Value.SurvivorId is not null).ToList() is { Count: > 0 } merged)
+        {
+            var survivors = await _customers.ReadAsync(merged.Select(m => m.Value.SurvivorId!.Value), ct);
+            merged.ForEach(m => customers[m.Key] = survivors[m.Value.SurvivorId!.Value]);
+        }
     }
 
     /// <summary>Customers whom the rows name as referrers.</summary>
-    private async Task FindReferrersAsync(List<Row> rows, CancellationToken ct)
+    private async Task FindReferrersAsync(List<ImportRow> rows, CancellationToken ct)
     {
         var named = rows.Select(r => Contracts.Ids.Customer.TryParse(ReferrerOf(r), out var id) ? id : Guid.Empty).Where(id => id != Guid.Empty).Distinct().ToArray();
         if (named.Length > 0)
@@ -187,76 +215,99 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
         }
     }
 
-    private static string? ReferrerOf(Row row) =>
+    private static string? ReferrerOf(ImportRow row) =>
         (row.Fields?["source"] as JsonObject)?["referrer_id"] is JsonValue value && value.TryGetValue(out string? referrer) ? referrer : null;
 
-    /// <summary>An absorbed customer's row is about the survivor.</summary>
-    private async Task ResolveMergedAsync(Dictionary<Guid, Customer> customers, CancellationToken ct)
-    {
-        while (customers.Where(c => c.Value.SurvivorId is not null).ToList() is { Count: > 0 } merged)
-        {
-            var wanted = merged.Select(m => m.Value.SurvivorId!.Value).ToArray();
-            var survivors = await Customers(wanted).ToDictionaryAsync(c => c.Id, ct);
-            merged.ForEach(m => customers[m.Key] = survivors[m.Value.SurvivorId!.Value]);
-        }
-    }
-
     /// <summary>Row by row in the order of the file, in memory: a later row sees what an earlier one made.</summary>
-    private async Task ApplyAsync(List<Row> rows, DateTimeOffset now, CancellationToken ct)
+    private async Task ApplyAsync(List<ImportRow> rows, ImportReader reader, DateTimeOffset now, CancellationToken ct)
     {
-        var made = new Dictionary<Key, Customer>();
+        var made = new Dictionary<ImportKey, Customer>();
         foreach (var row in rows.Where(r => r.Code is null))
         {
-            await row.TryAsync(async () =>
+            try
             {
-                var existing = Find(row, made);
-                if (existing is null)
-                {
-                    _mapping!.AddDefaults(row.Fields!);
-                }
-
-                var before = existing?.ToInput();
-                var input = MergePatch.Apply(before ?? new CustomerInput(), existing is null ? row.Fields! : Added(row.Fields!, before!));
-                await validation.EnsureValidAsync(input, ct);
-                input = _fields.Check(before, input);
-                RequireFree(row, existing, made);
-                if (ReferrerOf(row) is { } referrer && !_referrers.Contains(referrer))
-                {
-                    throw new ProblemException(Contracts.ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
-                }
-
-                if (input.Tier is { } tier && !_tiers.Contains(tier))
-                {
-                    throw ReadTiers.Unknown();
-                }
-
-                if (existing is null)
-                {
-                    row.Customer = Customer.Register(input, Import.Actor, now);
-                    row.Outcome = ImportOutcome.Created;
-                    row.Audit = Import.DryRun ? null : AuditChanges.Between(null, row.Customer.ToInput());
-                }
-                else
-                {
-                    row.Customer = existing;
-                    var changed = existing.Change(input, Import.Actor, now);
-                    row.Outcome = changed.Count > 0 ? ImportOutcome.Updated : ImportOutcome.Unchanged;
-                    row.Changed = changed;
-                    row.Audit = changed.Count > 0 && !Import.DryRun ? AuditChanges.Between(before, existing.ToInput()) : null;
-                    row.Before = changed.Count > 0 ? JsonSerializer.Serialize(before, JsonDefaults.Options) : null;
-                }
-
+                row.Customer = Find(row, made) is { } existing ? await ChangeAsync(row, existing, made, now, ct) : await CreateAsync(row, reader, made, ct);
                 row.Version = row.Customer.Version;
                 foreach (var key in row.Keys)
                 {
                     made.TryAdd(key, row.Customer);
                 }
-            });
+            }
+            catch (ProblemException problem)
+            {
+                row.Fail(problem);
+            }
+        }
+    }
+
+    private async Task<Customer> CreateAsync(ImportRow row, ImportReader reader, Dictionary<ImportKey, Customer> made, CancellationToken ct)
+    {
+        await reader.DraftAsync(row, ct);
+        var (customer, audit, problem) = row.Draft;
+        if (problem is not null)
+        {
+            throw problem;
+        }
+
+        RequireFree(row, null, made);
+        RequireReferrer(row);
+        RequireTier(customer!.Tier);
+        (row.Outcome, row.Audit) = (ImportOutcome.Created, audit);
+        return customer;
+    }
+
+    private async Task<Customer> ChangeAsync(ImportRow row, Customer existing, Dictionary<ImportKey, Customer> made, DateTimeOffset now, CancellationToken ct)
+    {
+        var before = existing.ToInput();
+        var stored = JsonSerializer.SerializeToNode(before, JsonDefaults.Options)!.AsObject();
+        var patch = Added(row.Fields!, stored);
+        if (SaysNothingNew(patch, stored))
+        {
+            RequireFree(row, existing, made);
+            RequireReferrer(row);
+            row.Outcome = ImportOutcome.Unchanged;
+            return existing;
+        }
+
+        var input = MergePatch.Apply(before, patch);
+        await validation.EnsureValidAsync(input, ct);
+        input = _fields.Check(before, input);
+        RequireFree(row, existing, made);
+        RequireReferrer(row);
+        RequireTier(input.Tier);
+        var changed = existing.Change(input, Import.Actor, now);
+        row.Outcome = changed.Count > 0 ? ImportOutcome.Updated : ImportOutcome.Unchanged;
+        if (changed.Count > 0)
+        {
+            row.Audit = AuditChanges.Between(before, existing.ToInput());
+            row.Before = stored.ToJsonString(JsonDefaults.Options);
+        }
+
+        return existing;
+    }
+
+    /// <summary>Nearly all rows of a file that comes again.</summary>
+    private static bool SaysNothingNew(JsonObject patch, JsonObject stored) => patch.All(m =>
+        m.Value is JsonObject inner && stored[m.Key] is JsonObject there ? SaysNothingNew(inner, there) : JsonNode.DeepEquals(m.Value, stored[m.Key]));
+
+    private void RequireReferrer(ImportRow row)
+    {
+        if (ReferrerOf(row) is { } referrer && !_referrers.Contains(referrer))
+        {
+            throw new ProblemException(Contracts.ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
+        }
+    }
+
+    private void RequireTier(string? tier)
+    {
+        if (tier is not null && !_tiers.Contains(tier))
+        {
+            throw ReadTiers.Unknown();
         }
     }
 
     /// <summary>By the strongest key that finds anybody.</summary>
-    private Customer? Find(Row row, Dictionary<Key, Customer> made)
+    private Customer? Find(ImportRow row, Dictionary<ImportKey, Customer> made)
     {
         foreach (var kind in Import.MatchOn.Select(EnumWords<MatchKey>.Parse))
         {
@@ -276,7 +327,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
     }
 
     /// <summary>An external id belongs to one customer only.</summary>
-    private static void RequireFree(Row row, Customer? existing, Dictionary<Key, Customer> made)
+    private static void RequireFree(ImportRow row, Customer? existing, Dictionary<ImportKey, Customer> made)
     {
         foreach (var key in row.Keys.Where(k => k.Kind == MatchKey.ExternalId))
         {
@@ -289,10 +340,10 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
     }
 
     /// <summary>An import adds contact points, external ids and attributes to a customer, and takes none away; the source stays what it was.</summary>
-    private static JsonObject Added(JsonObject fields, CustomerInput before)
+    private static JsonObject Added(JsonObject fields, JsonObject stored)
     {
         var patch = fields.DeepClone().AsObject();
-        if (before.Source is not null)
+        if (stored["source"] is not null)
         {
             patch.Remove("source");
         }
@@ -312,7 +363,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
                 continue;
             }
 
-            var all = JsonSerializer.SerializeToNode(before, JsonDefaults.Options)![list]?.DeepClone().AsArray() ?? [];
+            var all = stored[list]?.DeepClone().AsArray() ?? [];
             var known = all.Select(e => same(e!)).ToHashSet(StringComparer.Ordinal);
             foreach (var entry in wanted.Where(e => e is not JsonObject || known.Add(same(e))))
             {
@@ -330,195 +381,26 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, TimeProv
         static string Text(JsonNode node, string member) => node[member] is JsonValue value ? value.ToString() : "";
     }
 
-    private async Task WriteAsync(List<Row> rows, CancellationToken ct)
+    private async Task WriteAsync(List<ImportRow> rows, CancellationToken ct)
     {
-        var created = rows.Where(r => r.Outcome == ImportOutcome.Created).Select(r => r.Customer!).ToList();
-        var registered = created.Select(c => c.Id).ToHashSet();
-        var events = created.Select(c => ((IAggregate)c, (object)new CustomerRegistered(c.Snapshot()))).ToList();
-        // Composed first: each event moves the customer's counter, which its row must have.
-        foreach (var customer in rows.Where(r => r.Outcome == ImportOutcome.Updated).GroupBy(r => r.Customer!))
+        var created = rows.Where(r => r.Outcome == ImportOutcome.Created).Select(r => r.Customer!).ToHashSet();
+        var changed = rows.Where(r => r.Outcome == ImportOutcome.Updated).Select(r => r.Customer!).Where(c => !created.Contains(c)).ToHashSet();
+        if (created.Count + changed.Count > 0)
         {
-            if (!registered.Contains(customer.Key.Id))
-            {
-                db.Publish(customer.Key, new CustomerUpdated(customer.Key.Snapshot(), [.. customer.SelectMany(r => r.Changed).Distinct()]));
-            }
+            await _customers.StoreAsync(created, changed, ct);
+            await db.PublishAsync(Import, created, changed, ct);
+            await db.AuditAsync(Import.Actor, rows.Where(r => r.Audit is not null).Select(r =>
+                (r.Outcome == ImportOutcome.Created ? "created" : "updated", Customer.RecordType, r.Customer!.Id, (Guid?)r.Customer.Id, r.Audit!)), ct);
         }
-
-        await db.AuditAsync(Import.Actor, rows.Where(r => r.Audit is not null).Select(r =>
-            (r.Outcome == ImportOutcome.Created ? "created" : "updated", Customer.RecordType, r.Customer!.Id, (Guid?)r.Customer.Id, r.Audit!)), ct);
-        if (created.Count > 0)
-        {
-            await db.PublishAsync(events, ct);
-            await db.CopyAsync(created, ct);
-            await db.CopyAsync([.. created.SelectMany(c => c.LifecycleChanges)], ct);
-            await db.CopyAsync("customer_identifiers", IdentifierColumns, created.SelectMany(c => c.Identifiers.Select(i => (object?[])[i.Kind, i.Value, c.Id])), ct);
-            await db.CopyAsync("external_ids", ExternalIdColumns, created.SelectMany(c => c.ExternalIds.Select(e => (object?[])[e.System, e.Value, c.Id])), ct);
-        }
-    }
-
-    /// <summary>The customers of the next rows that are not undone yet, each with all its rows of this import.</summary>
-    private async Task<IReadOnlyDictionary<string, int>> UndoAsync(CancellationToken ct)
-    {
-        var now = clock.GetUtcNow();
-        var size = Import.Attempts switch { 0 => MostRows, 1 => 50, _ => 1 };
-        var touched = await db.Database.SqlQuery<Touched>($"""
-            WITH next AS (
-                SELECT DISTINCT customer_id FROM (
-                    SELECT customer_id FROM import_results
-                    WHERE import_id = {Import.Id} AND undo IS NULL AND outcome IN ('created', 'updated') ORDER BY row_no LIMIT {size}) AS first)
-            SELECT r.customer_id AS "CustomerId", bool_or(r.outcome = 'created') AS "Created", max(r.version) AS "Version",
-                   (array_agg(r.before::text ORDER BY r.row_no) FILTER (WHERE r.before IS NOT NULL))[1] AS "Before",
-                   EXISTS (SELECT 1 FROM consents c WHERE c.customer_id = r.customer_id) AS "HasConsents"
-            FROM import_results r JOIN next USING (customer_id)
-            WHERE r.import_id = {Import.Id} AND r.outcome IN ('created', 'updated')
-            GROUP BY r.customer_id
-            """).ToListAsync(ct);
-        if (touched.Count == 0)
-        {
-            Import.Undone(now);
-            return new Dictionary<string, int>();
-        }
-
-        var ids = touched.Select(t => t.CustomerId).ToArray();
-        var customers = await db.Whole().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
-        var results = new List<(Guid Id, UndoOutcome Outcome, string? Reason)>(touched.Count);
-        var audit = new List<(string, string, Guid, Guid?, JsonObject)>(touched.Count);
-        foreach (var one in touched)
-        {
-            var customer = customers[one.CustomerId];
-            var reason = size == 1 && Import.Attempts >= MostAttempts ? "internal_error"
-                : customer.State == CustomerState.Merged ? "merged"
-                : customer.State == CustomerState.Erased ? "erased"
-                : customer.State == CustomerState.Deleted ? "deleted"
-                : customer.State != CustomerState.Active || customer.Version != one.Version ? "edited"
-                : one.Created && one.HasConsents ? "has_consents"
-                : null;
-            var outcome = reason is not null ? UndoOutcome.Refused : one.Created ? UndoOutcome.Removed : UndoOutcome.Restored;
-            var was = customer.ToInput();
-            if (outcome == UndoOutcome.Removed)
-            {
-                customer.Remove(now);
-                db.Publish(customer, new CustomerUpdated(customer.Snapshot(), ["state"]));
-                audit.Add(("removed", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(was, customer.ToInput())));
-            }
-            else if (outcome == UndoOutcome.Restored
-                && customer.Change(JsonSerializer.Deserialize<CustomerInput>(one.Before!, JsonDefaults.Options)!, Import.UndoAskedBy!, now) is { Count: > 0 } changed)
-            {
-                db.Publish(customer, new CustomerUpdated(customer.Snapshot(), changed));
-                audit.Add(("restored", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(was, customer.ToInput())));
-            }
-
-            Import.Count(outcome);
-            results.Add((one.CustomerId, outcome, reason));
-        }
-
-        await db.AuditAsync(Import.UndoAskedBy!, audit, ct);
-        var (keys, words, reasons) = (results.Select(r => r.Id).ToArray(), results.Select(r => r.Outcome.ToWord()).ToArray(), results.Select(r => r.Reason).ToArray());
-        await db.Database.ExecuteSqlAsync($"""
-            UPDATE import_results r SET undo = u.outcome, undo_reason = u.reason
-            FROM unnest({keys}, {words}, {reasons}) AS u (customer_id, outcome, reason)
-            WHERE r.import_id = {Import.Id} AND r.customer_id = u.customer_id AND r.outcome IN ('created', 'updated')
-            """, ct);
-        Import.Undid();
-        return results.GroupBy(r => r.Outcome).ToDictionary(g => g.Key.ToWord(), g => g.Count(), StringComparer.Ordinal);
     }
 
     private bool MatchesOn(MatchKey kind) => Import.MatchOn.Contains(kind.ToWord());
 
     private static string Pointer(MatchKey kind) => kind switch { MatchKey.Email => "/emails", MatchKey.Phone => "/phones", _ => "/external_ids" };
 
-    /// <summary>What a row can be found by, in canonical form; what has not the form of one is left to validation.</summary>
-    private static IEnumerable<Key> KeysOf(JsonObject fields)
+    private sealed class Stored
     {
-        foreach (var entry in Entries("external_ids"))
-        {
-            if (Text(entry, "system") is { } system && Text(entry, "id") is { } id)
-            {
-                yield return new(MatchKey.ExternalId, system, id);
-            }
-        }
-
-        foreach (var entry in Entries("emails"))
-        {
-            if (Text(entry, "address") is { } address)
-            {
-                yield return new(MatchKey.Email, "", Email.Normalize(address).ToLowerInvariant());
-            }
-        }
-
-        foreach (var entry in Entries("phones"))
-        {
-            if (Text(entry, "number") is { } number)
-            {
-                yield return new(MatchKey.Phone, "", Phone.Normalize(number));
-            }
-        }
-
-        IEnumerable<JsonObject> Entries(string list) => (fields[list] as JsonArray ?? []).OfType<JsonObject>();
-
-        static string? Text(JsonObject entry, string member) =>
-            entry[member] is JsonValue value && value.TryGetValue(out string? text) && !text.Contains('\0', StringComparison.Ordinal) ? text : null;
-    }
-
-    private readonly record struct Key(MatchKey Kind, string System, string Value);
-
-    private sealed class Row(int number)
-    {
-        public int Number { get; } = number;
-        public JsonObject? Fields { get; set; }
-        public IReadOnlyList<Key> Keys { get; set; } = [];
-        public Dictionary<Key, List<Customer>> Known { get; set; } = [];
-        public ImportOutcome Outcome { get; set; } = ImportOutcome.Failed;
-        public Customer? Customer { get; set; }
-        public IReadOnlyList<string> Changed { get; set; } = [];
-        public JsonObject? Audit { get; set; }
-        public long? Version { get; set; }
-        public string? Before { get; set; }
-        public string? Code { get; set; }
-        public IReadOnlyList<FieldError>? Errors { get; private set; }
-
-        public void Try(Action step)
-        {
-            try
-            {
-                step();
-            }
-            catch (ProblemException problem)
-            {
-                Fail(problem);
-            }
-            catch (Exception exception) when (exception is JsonException or InvalidOperationException)
-            {
-                // Such as half a surrogate pair: text that is no text.
-                Fail(ProblemException.Invalid(new FieldError("", "bad_text", "The row has text that cannot be stored.")));
-            }
-        }
-
-        public async Task TryAsync(Func<Task> step)
-        {
-            try
-            {
-                await step();
-            }
-            catch (ProblemException problem)
-            {
-                Fail(problem);
-            }
-        }
-
-        private void Fail(ProblemException problem)
-        {
-            Code = problem.Code.Code;
-            Errors = problem.Errors.Count > 0 ? problem.Errors : [new FieldError("", problem.Code.Code, problem.Message)];
-        }
-    }
-
-    private sealed class Touched
-    {
-        public Guid CustomerId { get; init; }
-        public bool Created { get; init; }
-        public long Version { get; init; }
-        public string? Before { get; init; }
-        public bool HasConsents { get; init; }
+        public int Number { get; init; }
+        public string Body { get; init; } = "";
     }
 }

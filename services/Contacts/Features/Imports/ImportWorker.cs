@@ -40,7 +40,12 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
         {
             try
             {
-                if (!await StepAsync(stoppingToken))
+                if (await StepAsync(stoppingToken))
+                {
+                    using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+                    await ImportEvents.WaitForRelayAsync(dataSource, stoppingToken);
+                }
+                else
                 {
                     await signal.WaitAsync(Poll, stoppingToken);
                 }
