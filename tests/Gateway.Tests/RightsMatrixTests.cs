@@ -70,6 +70,11 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         patchCustomer                     x x x - - - - x  x
         restoreFields                     x x x - - - - x  x
         upsertCustomer                    x x x - - - - x  x
+        listChangeRequests                x x x x x x x x  x
+        readChangeRequest                 x x x x x x x x  x
+        approveChangeRequest              x x x - - - - x  x
+        rejectChangeRequest               x x x - - - - x  x
+        withdrawChangeRequest             x x x - - - - x  x
         listImportMappings                x - - - - - x -  -
         listImportResults                 x - - - - - x -  -
         listImports                       x - - - - - x -  -
@@ -188,7 +193,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "*.channel", "*.code", "*.currency", "*.kind", "*.lifecycle", "*.priority", "*.purpose", "*.queue", "*.service", "*.state", "*.status", "*.system", "*.tier", "*.type",
         "*.department", "*.locale", "*.time_zone", "*.country", "*.region", "*.merged_from", "*.sku", "*.source", "*.token_sha256",
         // Our own people and keys.
-        "*.actor", "*.assignee", "*.created_by", "*.employee", "*.recorded_by", "CreateKeyRequest.*", "CreatedKey.*", "KeyView.*", "RowFilter.*",
+        "*.actor", "*.assignee", "*.created_by", "*.employee", "*.recorded_by", "*.requested_by", "CreateKeyRequest.*", "CreatedKey.*", "KeyView.*", "RowFilter.*",
         // The API's own.
         "*.next_cursor", "*.token", "Problem.*", "FieldError.*", "ReadProblemsEntry.*",
         // Written as far as the caller may read it (TimelineEntry.SummaryForCaller, HistoryEntry, ManifestFields).
@@ -197,7 +202,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "CampaignInput.name", "CampaignView.name", "TemplateInput.*", "OverviewMessage.campaign_name", "Segment*", "PreviewSegmentRequest.as_of", "Product*",
         "OrderLine*.description", "Invoice*.number", "Payment*.method", "Merge*.reason", "UndoMergeRequest.reason", "*Forbidden.reason", "*Unavailable.reason",
         "PreviewMergeRequest.choices", "MergeView.missing", "ReceiptView.counts", "StayedView.counts", "RowCountView.table",
-        "*.decided_by", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
+        "*.decided_by", "ChangeRequestView.reason", "DecideChangeRequest*.reason", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
         // Who looks after whom, and how customers belong together.
         "AccountManager*.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.

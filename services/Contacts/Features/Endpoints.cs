@@ -1,4 +1,5 @@
 using Crm.Contacts.Features.AccountManagers;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.Duplicates;
 using System.Text.Json;
 using Crm.Contacts.Features.Erasures;
@@ -26,14 +27,21 @@ internal static class Endpoints
         customers.MapGet("/", ListCustomers.Handle).RequireScope(Scopes.CustomersRead).WithName("listCustomers").WithQuery(ListCustomers.Parameters);
         customers.MapGet("/{id}", ReadCustomer.Handle).RequireScope(Scopes.CustomersRead).WithName("readCustomer").Produces<CustomerView>();
         customers.MapPatch("/{id}", PatchCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("patchCustomer")
-            .Accepts<Domain.CustomerInput>("application/merge-patch+json", "application/json").Produces<CustomerView>();
+            .Accepts<Domain.CustomerInput>("application/merge-patch+json", "application/json").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
             .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("match_on");
         customers.MapGet("/by-external-id/{source}/{externalId}", ReadCustomer.HandleByExternalId).RequireScope(Scopes.CustomersRead).WithName("readCustomerByExternalId").Produces<CustomerView>();
 
         var history = customers.MapGroup("/{id}/history").WithTags("history");
         history.MapGet("/", ReadHistory.Handle).RequireScope(Scopes.CustomersRead).WithName("readHistory").WithQuery([.. PageRequest.Parameters, "field"]);
-        history.MapPost("/{entry}/restore", RestoreFields.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreFields").Produces<CustomerView>();
+        history.MapPost("/{entry}/restore", RestoreFields.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreFields").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
+
+        var requests = app.MapGroup("/v1/change-requests").WithTags("change-requests");
+        requests.MapGet("/", ReadChangeRequests.List).RequireScope(Scopes.CustomersRead).WithName("listChangeRequests").WithQuery(ReadChangeRequests.Parameters);
+        requests.MapGet("/{id}", ReadChangeRequests.One).RequireScope(Scopes.CustomersRead).WithName("readChangeRequest");
+        requests.MapPost("/{id}/approve", DecideChangeRequest.Approve).RequireScope(Scopes.CustomersWrite).WithName("approveChangeRequest");
+        requests.MapPost("/{id}/reject", DecideChangeRequest.Reject).RequireScope(Scopes.CustomersWrite).WithName("rejectChangeRequest");
+        requests.MapPost("/{id}/withdraw", DecideChangeRequest.Withdraw).RequireScope(Scopes.CustomersWrite).WithName("withdrawChangeRequest");
 
         customers.MapGet("/{id}/lifecycle", ReadLifecycle.Handle).RequireScope(Scopes.CustomersRead).WithName("readLifecycle").WithTags("lifecycle").WithQuery(PageRequest.Parameters);
 

@@ -1,3 +1,4 @@
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contracts;
 using Crm.Hosting.Web;
 using Crm.Contacts.Domain;
@@ -5,7 +6,10 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
 
-/// <summary>JSON merge patch (RFC 7396) of the writable fields; needs <c>If-Match</c>.</summary>
+/// <summary>
+/// JSON merge patch (RFC 7396) of the writable fields; needs <c>If-Match</c>. 202 with a change request when the record
+/// belongs to another department that approves such changes.
+/// </summary>
 internal static class PatchCustomer
 {
     public static async Task<IResult> Handle(
@@ -27,12 +31,17 @@ internal static class PatchCustomer
         }, ct);
     }
 
-    /// <summary>Takes the new state, when it is valid and nobody was quicker; 200 with the customer.</summary>
+    /// <summary>Takes the new state, when it is valid and nobody was quicker; 200 with the customer; 202 when it waits for an approval.</summary>
     public static async Task<IResult> SaveAsync(
         Customer customer, CustomerInput input, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         await validation.EnsureValidAsync(input, ct);
         await db.RequireReferrerAsync(input, ct);
+        if (OwnershipRules.NeedsApproval(customer))
+        {
+            return await AskForChange.HandleAsync(customer, input, http, db, clock, ct);
+        }
+
         if (db.Change(customer, input, clock.GetUtcNow()))
         {
             try
