@@ -118,6 +118,8 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         deleteRelationship                x x x - - - - x  -
         listAccountManagers               x x x x x x x x  -
         readBookOfBusiness                x x x x x x x x  -
+        readAssignmentTransactions        x x x - x x x x  -
+        readManagerTransactions           x x x - x x x x  -
         assignAccountManager              x x x - - - - x  -
         reassignAccounts                  x x x - - - - x  -
         reportAcquisitionSources          x x x x x x x x  -
@@ -204,7 +206,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "PreviewMergeRequest.choices", "MergeView.missing", "ReceiptView.counts", "StayedView.counts", "RowCountView.table",
         "*.decided_by", "ChangeRequestView.reason", "DecideChangeRequest*.reason", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
         // Who looks after whom, and how customers belong together.
-        "AccountManager*.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
+        "AccountManager*.manager", "*Transactions.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.
         "Erasure*.erased", "Erasure*.kept", "*.statement", "*.missing", "Export*.counts", "StatementKey.*", "Erase*.reason", "Erasure*.reason", "LegalHold*.reason", "LegalHold*.lift_reason", "*.lifted_by",
         // Imports: how columns are called and what went wrong, never a value.

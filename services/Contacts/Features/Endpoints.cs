@@ -57,6 +57,10 @@ internal static class Endpoints
 
         customers.MapPut("/{id}/account-manager", AssignAccountManager.Handle).RequireScope(Scopes.CustomersWrite).WithName("assignAccountManager").WithTags("account-managers");
         customers.MapGet("/{id}/account-managers", ListAccountManagers.OfCustomer).RequireScope(Scopes.CustomersRead).WithName("listAccountManagers").WithTags("account-managers").WithQuery(PageRequest.Parameters);
+        customers.MapGet("/{id}/account-managers/{assignment}/transactions", ReadTransactions.OfAssignment).RequireScope(Scopes.BillingRead).WithName("readAssignmentTransactions").WithTags("account-managers")
+            .WithQuery(ReadTransactions.Parameters);
+        app.MapGet("/v1/account-managers/{employee}/transactions", ReadTransactions.OfManager).RequireScope(Scopes.BillingRead).WithName("readManagerTransactions").WithTags("account-managers")
+            .WithQuery(ReadTransactions.ManagerParameters);
         app.MapGet("/v1/book-of-business", ListAccountManagers.Book).RequireScope(Scopes.CustomersRead).WithName("readBookOfBusiness").WithTags("account-managers").WithQuery(ListAccountManagers.BookParameters);
         app.MapPost("/v1/book-of-business/reassign", ReassignAccounts.Handle).RequireScope(Scopes.CustomersWrite).WithName("reassignAccounts").WithTags("account-managers");
 
