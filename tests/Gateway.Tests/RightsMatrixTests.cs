@@ -94,6 +94,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         createKey                         - - - - - - - -  -
         listKeys                          - - - - - - - -  -
         readKey                           - - - - - - - -  -
+        patchKey                          - - - - - - - -  -
         revokeKey                         - - - - - - - -  -
         listMerges                        x - - - - - x -  -
         readMerge                         x - - - - - x -  -
