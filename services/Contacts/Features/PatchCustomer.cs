@@ -31,7 +31,7 @@ internal static class PatchCustomer
         }, ct);
     }
 
-    /// <summary>Takes the new state, when it is valid and nobody was quicker; 200 with the customer; 202 when it waits for an approval.</summary>
+    /// <summary>Takes the new state, when it is valid and nobody was quicker; 200 with the customer.</summary>
     public static async Task<IResult> SaveAsync(
         Customer customer, CustomerInput input, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
