@@ -23,6 +23,7 @@ public static class Ids
     public static readonly IdKind LifecycleChange = new("lif");
     public static readonly IdKind Relationship = new("rel");
     public static readonly IdKind AccountManager = new("acm");
+    public static readonly IdKind ChangeRequest = new("chg");
 
     public static readonly IdKind Interaction = new("int");
 

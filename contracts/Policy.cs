@@ -20,14 +20,20 @@ public enum FieldAccess
 /// <param name="Write">The field groups that it may change; each of them it can also read.</param>
 public sealed record Role(IReadOnlyList<string> Scopes, IReadOnlyDictionary<string, FieldAccess> Read, IReadOnlyList<string>? Write = null);
 
+/// <summary>How a department deals with what others want of its records.</summary>
+/// <param name="Approvals">A change by somebody who may not make it waits for the department's approval, instead of being refused.</param>
+public sealed record DepartmentRules(bool Approvals = false);
+
 /// <summary>Who may see and change what, as <c>policy.json</c> declares it.</summary>
 /// <param name="DepartmentGrants">By department: the others that may change its records.</param>
 /// <param name="RowFiltered">Operations (and RPCs as <c>/package.Service/Method</c>) that a caller with a row filter may call: they have been shown to keep to its rows.</param>
+/// <param name="Departments">By department; one that is not named approves nothing.</param>
 public sealed record Policy(
     IReadOnlyDictionary<string, string> FieldGroups,
     IReadOnlyDictionary<string, Role> Roles,
     IReadOnlyDictionary<string, IReadOnlyList<string>> DepartmentGrants,
-    IReadOnlyList<string> RowFiltered)
+    IReadOnlyList<string> RowFiltered,
+    IReadOnlyDictionary<string, DepartmentRules>? Departments = null)
 {
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
     {
@@ -64,6 +70,11 @@ public sealed record Policy(
     [JsonIgnore]
     public IReadOnlySet<(string Owner, string Department)> Grants { get; } =
         DepartmentGrants.SelectMany(g => g.Value.Select(d => (g.Key, d))).ToHashSet();
+
+    /// <summary>The departments that approve what others want to change in their records.</summary>
+    [JsonIgnore]
+    public IReadOnlySet<string> Approving { get; } =
+        (Departments ?? new Dictionary<string, DepartmentRules>()).Where(d => d.Value.Approvals).Select(d => d.Key).ToHashSet(StringComparer.Ordinal);
 
     private HashSet<string> OpenToRowFilters { get; } = RowFiltered.ToHashSet(StringComparer.Ordinal);
 

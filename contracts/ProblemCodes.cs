@@ -32,6 +32,7 @@ public static class ProblemCodes
     public static readonly ProblemCode MergeErased = new("merge_erased", 409, "A customer of the merge was erased, so it cannot be undone");
     public static readonly ProblemCode MergeRunning = new("merge_running", 409, "A merge of the customer is not completed yet", Retryable: true);
     public static readonly ProblemCode InRecycleBin = new("in_recycle_bin", 409, "The external id belongs to a customer in the recycle bin");
+    public static readonly ProblemCode ChangeRequestOutdated = new("change_request_outdated", 409, "The fields were changed since the change was asked for");
     public static readonly ProblemCode LegalHold = new("legal_hold", 409, "A legal hold forbids it");
     public static readonly ProblemCode IdempotencyInProgress = new("idempotency_in_progress", 409, "The first request under this key is still running", Retryable: true);
     public static readonly ProblemCode Gone = new("gone", 410, "The resource is gone for good");
@@ -57,7 +58,7 @@ public static class ProblemCodes
     [
         CustomerMerged, BadRequest, MalformedJson, ValidationFailed, UnknownParameter, InvalidParameter, Unauthenticated, Forbidden, InsufficientScope, FieldForbidden, DepartmentForbidden,
         NotFound, MethodNotAllowed, NotAcceptable, Timeout, Conflict, AlreadyExists, DuplicateSuspected, ConcurrentChange,
-        MergeIntoItself, TwoPayingAccounts, PreviewOutdated, MergeUndoExpired, MergeErased, MergeRunning, InRecycleBin, LegalHold, IdempotencyInProgress, Gone, Erased, CustomerDeleted, StaleVersion, BodyTooLarge, UriTooLong, UnsupportedMediaType, Unprocessable, UnknownCustomer,
+        MergeIntoItself, TwoPayingAccounts, PreviewOutdated, MergeUndoExpired, MergeErased, MergeRunning, InRecycleBin, ChangeRequestOutdated, LegalHold, IdempotencyInProgress, Gone, Erased, CustomerDeleted, StaleVersion, BodyTooLarge, UriTooLong, UnsupportedMediaType, Unprocessable, UnknownCustomer,
         UnknownReference, IdempotencyMismatch, PreconditionRequired, RateLimited, HeadersTooLarge, InternalError, BadGateway,
         Unavailable, GatewayTimeout,
     ];

@@ -17,11 +17,12 @@ public sealed record MessageSent(
 /// enters it into the consent ledger.
 /// </summary>
 /// <param name="MessageId">The mail that carried the link.</param>
-/// <param name="State"><c>withdrawn</c>, or <c>granted</c> when a pending consent was confirmed.</param>
+/// <param name="State"><c>withdrawn</c>, <c>paused</c>, or <c>granted</c> when a pending consent was confirmed.</param>
 /// <param name="Source"><c>unsubscribe_link</c>, <c>preference_page</c> or <c>confirmation_link</c>.</param>
 /// <param name="ConfirmsId">The pending statement that is confirmed, <c>con_…</c>; null otherwise.</param>
 /// <param name="TokenSha256">Of the link, in hexadecimal: proves which link it was without being one.</param>
 /// <param name="Ip">Where it came from.</param>
+/// <param name="PausedUntil">With state <c>paused</c>.</param>
 [EventName("campaigns.consent-stated.v1")]
 public sealed record ConsentStated(
     string MessageId,
@@ -33,4 +34,5 @@ public sealed record ConsentStated(
     string? ConfirmsId,
     string TokenSha256,
     string? Ip,
-    DateTimeOffset At);
+    DateTimeOffset At,
+    DateTimeOffset? PausedUntil = null);

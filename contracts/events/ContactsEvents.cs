@@ -82,7 +82,8 @@ public sealed record ConsentConfirmationRequested(
     DateTimeOffset ExpiresAt);
 
 /// <summary>The current state of one customer, channel and purpose; versions count per such triple.</summary>
-/// <param name="State">A consent state, or <c>none</c> when what was said belongs to another customer again.</param>
+/// <param name="State">A consent state, or <c>none</c> when what was said belongs to another customer again, or only a pause was said.</param>
+/// <param name="PausedUntil">Nothing is to be sent before, whatever the state; null or past: no pause.</param>
 [EventName("contacts.consent-recorded.v1")]
 public sealed record ConsentRecorded(
     string CustomerId,
@@ -90,7 +91,8 @@ public sealed record ConsentRecorded(
     string Purpose,
     string State,
     long Version,
-    DateTimeOffset At)
+    DateTimeOffset At,
+    DateTimeOffset? PausedUntil = null)
 {
     /// <summary>Nothing is said any more.</summary>
     public const string NothingSaid = "none";

@@ -1,5 +1,6 @@
 using Crm.Contracts;
 using Crm.Hosting.Rights;
+using Crm.Hosting.Web;
 
 namespace Crm.Gateway.Domain;
 
@@ -14,6 +15,9 @@ internal sealed class ApiKey
     }
 
     public Guid Id { get; private set; }
+
+    /// <summary>Of what its administrators say of it; its use does not count.</summary>
+    public long Version { get; private set; } = 1;
     public byte[] SecretHash { get; private set; } = [];
     public string Name { get; private set; } = "";
     public string Hint { get; private set; } = "";
@@ -48,7 +52,7 @@ internal sealed class ApiKey
             IdempotencyKey = idempotencyKey,
         };
 
-    /// <summary>What restricts a key beyond its scopes; set once.</summary>
+    /// <summary>What restricts a key beyond its scopes.</summary>
     public ApiKey Restricted(IEnumerable<string> roles, IEnumerable<string> departments, RowFilter? rows)
     {
         Roles = [.. roles.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
@@ -57,8 +61,39 @@ internal sealed class ApiKey
         return this;
     }
 
+    /// <exception cref="RuleViolationException">It is revoked, or it comes from configuration.</exception>
+    public void Change(
+        string name, IEnumerable<string> scopes, int? requestsPerMinute, DateTimeOffset? expiresAt, IEnumerable<string> roles, IEnumerable<string> departments, RowFilter? rows)
+    {
+        if (RevokedAt is not null)
+        {
+            throw new RuleViolationException("The key is revoked, for ever; make another.");
+        }
+
+        if (CreatedBy == Bootstrap)
+        {
+            throw new RuleViolationException("The administrator's key comes from the configuration and is changed there.");
+        }
+
+        Name = name;
+        Scopes = [.. scopes.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        RequestsPerMinute = requestsPerMinute;
+        ExpiresAt = expiresAt;
+        Restricted(roles, departments, rows);
+    }
+
+    /// <summary>It was changed.</summary>
+    public void Advance() => Version++;
+
     /// <summary>For ever; the first revocation stands.</summary>
-    public void Revoke(DateTimeOffset now) => RevokedAt ??= now;
+    public void Revoke(DateTimeOffset now)
+    {
+        if (RevokedAt is null)
+        {
+            RevokedAt = now;
+            Advance();
+        }
+    }
 
     /// <summary>The configured administrator may do everything that this build knows.</summary>
     public void GrantAll(int requestsPerMinute)

@@ -43,6 +43,17 @@ internal static class CreateKey
         /// <summary>Default: the installation's.</summary>
         [Range(1, 1_000_000)]
         public int? RequestsPerMinute { get; init; }
+
+        internal static Request Of(ApiKey key) => new()
+        {
+            Name = key.Name,
+            Scopes = key.Scopes,
+            Roles = key.Roles,
+            Departments = key.Departments,
+            RowFilter = key.RowFilter,
+            ExpiresAt = key.ExpiresAt,
+            RequestsPerMinute = key.RequestsPerMinute,
+        };
     }
 
     public static async Task<Created<CreatedKey>> Handle(Request request, HttpContext http, GatewayDb db, Policy policy, TimeProvider clock, CancellationToken ct)
@@ -53,7 +64,7 @@ internal static class CreateKey
         var key = ApiKey.Create(secret, request.Name!.Trim(), request.Scopes!, request.RequestsPerMinute, request.ExpiresAt, http.User.Subject(), now, IdempotencyKeyOf(http))
             .Restricted(request.Roles ?? [], request.Departments ?? [], request.RowFilter);
         db.Keys.Add(key);
-        db.Audit("created", "key", key.Id, customerId: null, AuditChanges.Between(null, new { key.Name, key.Scopes, key.Roles, key.Departments, key.RowFilter, key.ExpiresAt, key.RequestsPerMinute }));
+        db.Audit("created", "key", key.Id, customerId: null, AuditChanges.Between(null, Request.Of(key)));
         try
         {
             await db.SaveChangesAsync(ct);
@@ -70,11 +81,14 @@ internal static class CreateKey
         }
 
         http.Response.Headers.CacheControl = "no-store";
+        http.Response.Headers.ETag = ETags.Of(key.Version);
         return TypedResults.Created($"/v1/keys/{key.PublicId}", new CreatedKey(
             key.PublicId, secret.Text, key.Name, key.Hint, KeyView.StatusOf(key, now), key.Scopes, key.Roles, key.Departments, key.RowFilter, key.RequestsPerMinute, key.ExpiresAt, key.CreatedBy, key.CreatedAt));
     }
 
-    private static void Check(Request request, HttpContext http, Policy policy, DateTimeOffset now)
+    /// <param name="expires">When the key, which is there already, expires now.</param>
+    /// <exception cref="ProblemException">400 with every field that is wrong, or more than the caller may give.</exception>
+    internal static void Check(Request request, HttpContext http, Policy policy, DateTimeOffset now, DateTimeOffset? expires = null)
     {
         var errors = new List<FieldError>();
         for (var i = 0; i < request.Scopes!.Count; i++)
@@ -97,7 +111,7 @@ internal static class CreateKey
         errors.AddRange(WrongRoles(request, http, policy));
         errors.AddRange(WrongRows(request));
 
-        if (request.ExpiresAt <= now)
+        if (request.ExpiresAt <= now && request.ExpiresAt != expires)
         {
             errors.Add(new("/expires_at", "out_of_range", "The key would have expired already."));
         }

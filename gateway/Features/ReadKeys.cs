@@ -1,6 +1,6 @@
 using Crm.Contracts;
+using Crm.Gateway.Domain;
 using Crm.Hosting.Web;
-using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Gateway.Features;
@@ -14,9 +14,14 @@ internal static class ReadKeys
         return db.Keys.AsNoTracking().ToPageAsync(PageRequest.Read(request, Ids.Key), k => k.Id, Ids.Key, k => KeyView.Of(k, now), ct);
     }
 
-    public static async Task<Ok<KeyView>> One(string id, GatewayDb db, TimeProvider clock, CancellationToken ct)
+    public static async Task<IResult> One(string id, HttpContext http, GatewayDb db, TimeProvider clock, CancellationToken ct)
     {
         var key = Ids.Key.TryParse(id, out var uuid) ? await db.Keys.AsNoTracking().FirstOrDefaultAsync(k => k.Id == uuid, ct) : null;
-        return TypedResults.Ok(KeyView.Of(key ?? throw ProblemException.NotFound("key"), clock.GetUtcNow()));
+        return key is null ? throw ProblemException.NotFound("key") : ETags.Ok(http, key.Version, KeyView.Of(key, clock.GetUtcNow()));
     }
+
+    /// <summary>The key as it is now, nobody else's until the transaction ends.</summary>
+    public static async Task<ApiKey> LockKeyAsync(this GatewayDb db, string id, CancellationToken ct) =>
+        (Ids.Key.TryParse(id, out var uuid) ? await db.Keys.FromSql($"SELECT * FROM api_key WHERE id = {uuid} FOR UPDATE").ToListAsync(ct) : []).SingleOrDefault()
+        ?? throw ProblemException.NotFound("key");
 }

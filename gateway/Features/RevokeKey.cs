@@ -1,9 +1,6 @@
-using Crm.Contracts;
 using Crm.Gateway.Authentication;
 using Crm.Hosting.Audit;
-using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Gateway.Features;
 
@@ -12,16 +9,19 @@ internal static class RevokeKey
 {
     public static async Task<NoContent> Handle(string id, GatewayDb db, KeyDirectory keys, TimeProvider clock, CancellationToken ct)
     {
-        var key = (Ids.Key.TryParse(id, out var uuid) ? await db.Keys.FirstOrDefaultAsync(k => k.Id == uuid, ct) : null)
-            ?? throw ProblemException.NotFound("key");
-        if (key.RevokedAt is null)
+        var secretHash = await db.InTransactionAsync(async () =>
         {
-            key.Revoke(clock.GetUtcNow());
-            db.AuditRow("key", key.Id, customerId: null, key);
-        }
+            var key = await db.LockKeyAsync(id, ct);
+            if (key.RevokedAt is null)
+            {
+                key.Revoke(clock.GetUtcNow());
+                db.AuditRow("key", key.Id, customerId: null, key);
+                await db.SaveChangesAsync(ct);
+            }
 
-        await db.SaveChangesAsync(ct);
-        keys.Forget(key.SecretHash);
+            return key.SecretHash;
+        }, ct);
+        keys.Forget(secretHash);
         return TypedResults.NoContent();
     }
 }

@@ -25,6 +25,8 @@ public sealed class CallerRights
     private IReadOnlyDictionary<string, string> _memberGroups = new Dictionary<string, string>();
     private IReadOnlySet<(string Owner, string Department)> _grants = new HashSet<(string, string)>();
 
+    private IReadOnlySet<string> _approving = new HashSet<string>();
+
     private CallerRights()
     {
     }
@@ -43,6 +45,16 @@ public sealed class CallerRights
 
     /// <summary>Whether the caller changes records that the department owns.</summary>
     public bool MayWriteOf(string department) => Departments.Count == 0 || Departments.Contains(department, StringComparer.Ordinal) || Departments.Any(d => _grants.Contains((department, d)));
+
+    /// <summary>Whether the caller, who does not change records of the department, may ask it to.</summary>
+    public bool MayAskFor(string department) => !MayWriteOf(department) && _approving.Contains(department);
+
+    /// <summary>What callers in these roles may read and write, whoever calls now.</summary>
+    public static CallerRights OfRoles(IReadOnlyList<string> roles, Policy policy) => new()
+    {
+        _read = roles.Count == 0 ? null : FieldGroups.All.ToDictionary(g => g, g => policy.ReadOf(roles, g), StringComparer.Ordinal),
+        _write = roles.Count == 0 ? null : FieldGroups.All.Where(g => policy.MayWrite(roles, g)).ToHashSet(StringComparer.Ordinal),
+    };
 
     public FieldAccess Read(string group) => _read is null ? FieldAccess.Allow : _read.GetValueOrDefault(group);
 
@@ -100,12 +112,13 @@ public sealed class CallerRights
 
     private static CallerRights Of(ClaimsPrincipal user, Policy policy)
     {
-        var roles = user.FindAll(CallerClaims.Roles).Select(c => c.Value).ToArray();
+        var ofRoles = OfRoles([.. user.FindAll(CallerClaims.Roles).Select(c => c.Value)], policy);
         return new()
         {
-            _read = roles.Length == 0 ? null : FieldGroups.All.ToDictionary(g => g, g => policy.ReadOf(roles, g), StringComparer.Ordinal),
-            _write = roles.Length == 0 ? null : FieldGroups.All.Where(g => policy.MayWrite(roles, g)).ToHashSet(StringComparer.Ordinal),
+            _read = ofRoles._read,
+            _write = ofRoles._write,
             _grants = policy.Grants,
+            _approving = policy.Approving,
             Rows = user.FindFirst(CallerClaims.Rows) is { Value: var rows } ? RowFilter.OfClaim(rows) : null,
             Departments = [.. user.FindAll(CallerClaims.Departments).Select(c => c.Value)],
         };

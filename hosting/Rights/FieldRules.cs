@@ -27,9 +27,12 @@ public static class FieldRules
 
     /// <summary>Every member of a patch must be writable, null too; masked values that come back are never stored.</summary>
     /// <exception cref="ProblemException">403 <c>field_forbidden</c> with a pointer to each that is not.</exception>
-    public static void RequireWritable<T>(JsonObject patch)
+    public static void RequireWritable<T>(JsonObject patch) => RequireWritable<T>(patch, CallerRights.Current);
+
+    /// <summary>The same for somebody who asked earlier.</summary>
+    /// <exception cref="ProblemException">403 <c>field_forbidden</c>.</exception>
+    public static void RequireWritable<T>(JsonObject patch, CallerRights rights)
     {
-        var rights = CallerRights.Current;
         if (!rights.AllFields && Unwritable(typeof(T), patch, "", rights).ToList() is { Count: > 0 } errors)
         {
             throw Forbidden([.. errors]);

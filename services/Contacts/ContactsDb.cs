@@ -33,6 +33,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<BinnedCustomer> RecycleBin => Set<BinnedCustomer>();
     public DbSet<Relationship> Relationships => Set<Relationship>();
     public DbSet<AccountManager> AccountManagers => Set<AccountManager>();
+    public DbSet<ChangeRequest> ChangeRequests => Set<ChangeRequest>();
     public DbSet<Import> Imports => Set<Import>();
     public DbSet<SavedMapping> ImportMappings => Set<SavedMapping>();
     public DbSet<Merge> Merges => Set<Merge>();
@@ -61,6 +62,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<ConsentChannel>();
         configurationBuilder.EnumAsWord<ConsentState>();
         configurationBuilder.EnumAsWord<LegalBasis>();
+        configurationBuilder.EnumAsWord<ChangeRequestStatus>();
         configurationBuilder.EnumAsWord<ImportFormat>();
         configurationBuilder.EnumAsWord<ImportStatus>();
         configurationBuilder.EnumAsWord<MergeStatus>();
@@ -132,6 +134,14 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             manager.ToTable("account_managers");
             manager.Property(a => a.Id).ValueGeneratedNever();
             manager.HasOne(a => a.Customer).WithMany().HasForeignKey(a => a.CustomerId);
+        });
+        modelBuilder.Entity<ChangeRequest>(request =>
+        {
+            request.ToTable("change_requests");
+            request.Property(r => r.Id).ValueGeneratedNever();
+            request.Property(r => r.Before).AsJson();
+            request.Property(r => r.Wanted).AsJson();
+            request.HasOne(r => r.Customer).WithMany().HasForeignKey(r => r.CustomerId);
         });
         modelBuilder.Entity<PlacedOrder>(order =>
         {

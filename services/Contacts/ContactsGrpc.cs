@@ -71,6 +71,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
                     State = c.State?.ToWord() ?? ConsentRecorded.NothingSaid,
                     Version = c.Version,
                     At = Timestamp.FromDateTimeOffset(c.At),
+                    PausedUntil = c.PausedUntil is { } until ? Timestamp.FromDateTimeOffset(until) : null,
                 }));
                 await responseStream.WriteAsync(record, ct);
             }

@@ -52,4 +52,7 @@ public sealed class CustomerConsent
     public string State { get; private set; } = "";
     public long Version { get; private set; }
     public DateTimeOffset At { get; private set; }
+
+    /// <summary>Nothing is sent before, whatever the state.</summary>
+    public DateTimeOffset? PausedUntil { get; private set; }
 }

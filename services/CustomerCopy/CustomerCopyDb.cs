@@ -187,12 +187,13 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             c.State,
             c.Version,
             c.At,
+            paused_until = c.PausedUntil,
         }), EventJson);
         await ExecuteAsync("""
             INSERT INTO customer_consents
             SELECT * FROM jsonb_populate_recordset(NULL::customer_consents, @rows) WHERE hold_customer(customer_id) IS NOT NULL
             ON CONFLICT (customer_id, channel, purpose) DO UPDATE SET
-                state = excluded.state, version = excluded.version, at = excluded.at
+                state = excluded.state, version = excluded.version, at = excluded.at, paused_until = excluded.paused_until
             WHERE customer_consents.version < excluded.version
             """, rows, ct);
     }

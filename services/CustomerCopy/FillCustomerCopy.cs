@@ -74,7 +74,7 @@ internal sealed partial class FillCustomerCopy(IServiceScopeFactory scopes, Cont
         {
             await db.StoreAsync([.. batch.Select(r => r.Customer.ToSnapshot())], ct);
             await db.StoreAsync([.. batch.SelectMany(r => r.Consents)
-                .Select(c => new ConsentRecorded(c.CustomerId, c.Channel, c.Purpose, c.State, c.Version, c.At.ToDateTimeOffset()))], ct);
+                .Select(c => new ConsentRecorded(c.CustomerId, c.Channel, c.Purpose, c.State, c.Version, c.At.ToDateTimeOffset(), c.PausedUntil?.ToDateTimeOffset()))], ct);
             batch.Clear();
         }
     }

@@ -124,11 +124,15 @@ public sealed class SendTests(CampaignsFixture fixture)
         await fixture.PublishAsync(
             new ConsentRecorded(withdraws.Id, "email", "marketing", "withdrawn", 2, DateTimeOffset.UtcNow),
             new ConsentRecorded(denied.Id, "email", "marketing", "denied", 2, DateTimeOffset.UtcNow));
+        // A pause that is over is none.
+        await fixture.PublishAsync(
+            new ConsentRecorded(crowd[8].Id, "email", "marketing", "granted", 2, DateTimeOffset.UtcNow, DateTimeOffset.UtcNow.AddDays(1)),
+            new ConsentRecorded(crowd[7].Id, "email", "marketing", "granted", 2, DateTimeOffset.UtcNow, DateTimeOffset.UtcNow.AddSeconds(-1)));
         await fixture.PublishAsync(complaint, other with { Version = 2, Status = "solved" });
         await fixture.PublishAsync(
             new CustomerUpdated(merged with { Version = 2, State = "merged", SurvivorId = crowd[7].Id }, ["state"]),
             new CustomerUpdated(moves with { Version = 2, PrimaryEmail = $"{batch}-moved@example.com" }, ["emails"]));
-        await fixture.UntilAsync(2, "SELECT count(*) FROM customer_consents WHERE customer_id = ANY ($1) AND version = 2", Keys(withdraws, denied));
+        await fixture.UntilAsync(4, "SELECT count(*) FROM customer_consents WHERE customer_id = ANY ($1) AND version = 2", Keys(withdraws, denied, crowd[7], crowd[8]));
         await fixture.UntilAsync(2, "SELECT count(*) FROM cases WHERE customer_id = ANY ($1) AND (version = 2 OR status = 'open')", Keys(complains, solved));
         await fixture.UntilAsync(1, "SELECT count(*) FROM cases WHERE customer_id = ANY ($1) AND version = 2", Keys(solved));
         await fixture.UntilAsync(2, "SELECT count(*) FROM customers WHERE id = ANY ($1) AND version = 2", Keys(merged, moves));
@@ -136,17 +140,17 @@ public sealed class SendTests(CampaignsFixture fixture)
         var sink = await fixture.MailServerAsync();
         var results = await fixture.CompletedAsync(campaign);
         Assert.Equal(12, (long)results["members"]!);
-        Assert.Equal(7, (long)results["suppressed"]!);
-        Assert.Equal("""{"no_consent":3,"open_complaint":1,"no_address":1,"not_active":0,"duplicate_address":1,"duplicate_customer":1}""", results["suppressed_by_reason"]!.ToJsonString());
-        Assert.Equal(5, (long)results["sent"]!);
+        Assert.Equal(8, (long)results["suppressed"]!);
+        Assert.Equal("""{"no_consent":3,"open_complaint":1,"no_address":1,"not_active":0,"duplicate_address":1,"duplicate_customer":1,"paused":1}""", results["suppressed_by_reason"]!.ToJsonString());
+        Assert.Equal(4, (long)results["sent"]!);
         var recipients = sink.CountByRecipient();
         Assert.Equal(
-            new[] { solved.PrimaryEmail!, $"{batch}-moved@example.com", crowd[7].PrimaryEmail!, crowd[8].PrimaryEmail!, crowd[9].PrimaryEmail! }.Order(),
+            new[] { solved.PrimaryEmail!, $"{batch}-moved@example.com", crowd[7].PrimaryEmail!, crowd[9].PrimaryEmail! }.Order(),
             recipients.Keys.Order());
         Assert.All(recipients, r => Assert.Equal(1, r.Value));
 
         var suppressed = await fixture.GetAsync($"/v1/campaigns/{campaign}/messages?status=suppressed");
-        Assert.Equal(7, suppressed["data"]!.AsArray().Count);
+        Assert.Equal(8, suppressed["data"]!.AsArray().Count);
         Assert.Equal("open_complaint", (string)suppressed["data"]!.AsArray().Single(m => (string)m!["customer_id"]! == complains.Id)!["reason"]!);
     }
 

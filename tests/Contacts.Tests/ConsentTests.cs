@@ -24,6 +24,9 @@ public sealed class ConsentTests(ContactsFixture fixture) : ContactsTest(fixture
     [InlineData("""{"channel":"email","purpose":"marketing","state":"granted"}""", "/source")]
     [InlineData("""{"channel":"email","purpose":"marketing","state":"granted","source":"x","at":"2999-01-01T00:00:00Z"}""", "/at")]
     [InlineData("""{"channel":"email","purpose":"marketing","state":"granted","source":"x","at":"2026-01-01"}""", "/at")]
+    [InlineData("""{"channel":"email","purpose":"marketing","state":"paused","source":"x"}""", "/paused_until")]
+    [InlineData("""{"channel":"email","purpose":"marketing","state":"granted","source":"x","paused_until":"2027-01-01T00:00:00Z"}""", "/paused_until")]
+    [InlineData("""{"channel":"email","purpose":"marketing","state":"paused","source":"x","paused_until":"2999-01-01T00:00:00Z"}""", "/paused_until")]
     public async Task A_bad_statement_is_refused_with_its_place(string body, string pointer)
     {
         var path = $"/v1/customers/{(await CreatePersonAsync())["id"]}/consents";
@@ -31,6 +34,35 @@ public sealed class ConsentTests(ContactsFixture fixture) : ContactsTest(fixture
         AssertProblem(response, problem, 400, "validation_failed", pointer);
         var (_, consents) = await SendAsync(HttpMethod.Get, path);
         Assert.Empty(consents["history"]!.AsArray());
+    }
+
+    [Fact]
+    public async Task A_pause_holds_until_its_day_beside_what_is_granted_and_is_over_by_itself()
+    {
+        var path = $"/v1/customers/{(await CreatePersonAsync())["id"]}/consents";
+        async Task<(string? State, string? PausedUntil)> SayAsync(string state, DateTimeOffset? until = null, string? at = null)
+        {
+            var (said, statement) = await SendAsync(HttpMethod.Post, path, new JsonObject { ["channel"] = "email", ["purpose"] = "marketing", ["state"] = state, ["source"] = "call", ["paused_until"] = until?.ToString("O"), ["at"] = at }.ToJsonString());
+            Assert.True(said.IsSuccessStatusCode, statement.ToJsonString());
+            var current = (await SendAsync(HttpMethod.Get, path)).Body["current"]!.AsArray().SingleOrDefault();
+            return ((string?)current?["state"], (string?)current?["paused_until"]);
+        }
+
+        // Nobody agrees to anything by a pause, and nobody ends one by agreeing.
+        var (soon, later) = (DateTimeOffset.UtcNow.AddDays(1), DateTimeOffset.UtcNow.AddDays(30));
+        Assert.Equal((null, null), await SayAsync("paused", later));
+        var granted = await SayAsync("granted", at: "2026-01-01T00:00:00Z");
+        Assert.Equal(("granted", later.UtcDateTime), (granted.State, DateTimeOffset.Parse(granted.PausedUntil!, System.Globalization.CultureInfo.InvariantCulture).UtcDateTime.AddTicks(later.Ticks % 10)));
+        Assert.Equal(granted, await SayAsync("paused", soon, at: "2026-01-02T00:00:00Z"));
+        Assert.Equal("withdrawn", (await SayAsync("withdrawn")).State);
+        Assert.Equal("granted", (await SayAsync("granted")).State);
+        Assert.Equal(("granted", null), await SayAsync("paused", DateTimeOffset.UtcNow));
+        Assert.NotNull((await SayAsync("paused", DateTimeOffset.UtcNow.AddSeconds(6))).PausedUntil);
+        await Crm.Testing.Eventually.GetAsync(
+            async () => (await SendAsync(HttpMethod.Get, path)).Body["current"]![0]!, c => c["paused_until"] is null && (string?)c["state"] == "granted", ct: Ct);
+        var history = (await SendAsync(HttpMethod.Get, path)).Body["history"]!.AsArray();
+        Assert.Equal(["paused", "paused", "granted", "withdrawn", "paused", "granted", "paused"], history.Select(h => (string?)h!["state"]));
+        Assert.NotNull(history[0]!["paused_until"]);
     }
 
     [Fact]

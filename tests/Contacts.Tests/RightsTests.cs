@@ -149,17 +149,17 @@ public sealed class RightsTests(ContactsFixture fixture) : ContactsTest(fixture)
     [Fact]
     public async Task Another_department_reads_a_record_and_does_not_change_it()
     {
-        var created = await CreateAsync("""{"kind":"person","given_name":"Ada","department":"sales","source":{"type":"enquiry"}}""");
+        var created = await CreateAsync("""{"kind":"person","given_name":"Ada","department":"warehouse","source":{"type":"enquiry"}}""");
         var path = $"/v1/customers/{created["id"]}";
-        using var sales = Of("sales");
+        using var owner = Of("warehouse");
         using var service = Of("service");
         Assert.Equal("Ada", (string?)(await GetAsync(service, path))["given_name"]);
         var (refused, body) = await SendAsync(service, HttpMethod.Patch, path, """{"tier":"gold"}""");
         AssertProblem(refused, body, 403, "department_forbidden", "/department");
         var (upsert, again) = await SendAsync(service, HttpMethod.Put, $"/v1/customers/by-external-id/rights/{Unique()}", """{"kind":"person","given_name":"B","source":{"type":"enquiry"}}""");
         Assert.True(upsert.IsSuccessStatusCode, again.ToJsonString());
-        var (owner, _) = await SendAsync(sales, HttpMethod.Patch, path, """{"tier":"gold"}""");
-        Assert.Equal(HttpStatusCode.OK, owner.StatusCode);
+        var (changed, _) = await SendAsync(owner, HttpMethod.Patch, path, """{"tier":"gold"}""");
+        Assert.Equal(HttpStatusCode.OK, changed.StatusCode);
         var entry = (string?)(await GetAsync(service, $"{path}/history"))["data"]![0]!["id"];
         var (restore, notOurs) = await SendAsync(service, HttpMethod.Post, $"{path}/history/{entry}/restore", """{"fields":["tier"]}""");
         AssertProblem(restore, notOurs, 403, "department_forbidden", "/department");

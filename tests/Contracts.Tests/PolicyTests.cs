@@ -38,6 +38,21 @@ public sealed class PolicyTests
         Assert.Equal(FieldGroups.All.Order(StringComparer.Ordinal), policy.FieldGroups.Keys.Order(StringComparer.Ordinal));
     }
 
+    [Fact]
+    public void A_department_approves_what_others_want_only_where_the_policy_says_so()
+    {
+        var file = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(file, """{"field_groups":{},"roles":{},"department_grants":{},"row_filtered":[],"departments":{"sales":{"approvals":true},"service":{"approvals":false},"press":{}}}""");
+            Assert.Equal(["sales"], Policy.Load(file).Approving);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
     [Theory]
     [InlineData("ada@example.com", "a•••@e•••.com")]
     [InlineData("ada@localhost", "a•••@l•••")]

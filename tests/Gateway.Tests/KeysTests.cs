@@ -58,6 +58,88 @@ public sealed class KeysTests(GatewayFixture gateway)
     }
 
     [Fact]
+    public async Task A_changed_key_keeps_its_secret_and_is_what_it_was_made_at_both_replicas_within_a_minute()
+    {
+        var (id, secret) = await gateway.CreateKeyAsync();
+        using var a = gateway.Client(secret, gateway.A);
+        using var b = gateway.Client(secret, gateway.B);
+        await (await a.GetAsync("v1/customers")).OkAsync();
+        await (await b.GetAsync("v1/customers")).OkAsync();
+
+        using var admin = gateway.Admin();
+        using var read = await admin.GetAsync($"v1/keys/{id}");
+        var changed = await PatchAsync(admin, id, """{"name":" Acme ","scopes":["customers:read","billing:read"],"roles":["sales"],"departments":["sales"],"row_filter":{"attribute":"distributor","equals":"acme"}}""", read.Headers.ETag!.Tag);
+        Assert.Equal(("\"1\"", "\"2\""), (read.Headers.ETag!.Tag, changed.Headers.ETag!.Tag));
+        var view = await changed.OkAsync();
+        Assert.Equal(("Acme", "acme", 100_000), (view.GetProperty("name").GetString(), view.GetProperty("row_filter").GetProperty("equals").GetString(), view.GetProperty("requests_per_minute").GetInt32()));
+
+        foreach (var replica in (HttpClient[])[a, b])
+        {
+            var start = DateTime.UtcNow;
+            string[] seen;
+            do
+            {
+                var minted = new JsonWebToken((await (await replica.GetAsync("v1/customers")).EchoAsync()).Headers["Authorization"]["Bearer ".Length..]);
+                seen = [minted.GetClaim("scope").Value, .. minted.Claims.Where(c => c.Type is "roles" or "departments").Select(c => c.Value)];
+                Assert.True(DateTime.UtcNow - start < TimeSpan.FromSeconds(replica == a ? 1 : 60), $"Still {string.Join(' ', seen)}");
+            }
+            while (!seen.SequenceEqual(["billing:read customers:read", "sales", "sales"]));
+        }
+
+        await (await PatchAsync(admin, id, """{"expires_at":"2100-01-01T00:00:00Z","row_filter":null}""", "\"2\"")).OkAsync();
+        await (await PatchAsync(admin, id, """{"name":"late"}""", "\"2\"")).ProblemAsync(412, "stale_version");
+        await (await PatchAsync(admin, id, """{"name":"blind"}""", null)).ProblemAsync(428, "precondition_required");
+        Assert.Equal("\"3\"", (await PatchAsync(admin, id, """{"name":"Acme"}""", "*")).Headers.ETag!.Tag);
+        Assert.Equal(204, (int)(await admin.DeleteAsync($"v1/keys/{id}")).StatusCode);
+        await (await PatchAsync(admin, id, """{"name":"dead"}""", "*")).ProblemAsync(409, "conflict");
+    }
+
+    [Theory]
+    [InlineData("""{"scopes":[]}""", "/scopes")]
+    [InlineData("""{"scopes":["root"]}""", "/scopes/0")]
+    [InlineData("""{"name":null}""", "/name")]
+    [InlineData("""{"roles":["chief"]}""", "/roles/0")]
+    [InlineData("""{"expires_at":"2020-01-01T00:00:00Z"}""", "/expires_at")]
+    [InlineData("""{"row_filter":{"attribute":"distributor"}}""", "/row_filter")]
+    [InlineData("""{"secret":"x"}""", "/secret")]
+    public async Task A_wrong_change_of_a_key_changes_nothing(string patch, string pointer)
+    {
+        var (id, _) = await gateway.CreateKeyAsync();
+        using var admin = gateway.Admin();
+        var problem = await (await PatchAsync(admin, id, patch, "*")).ProblemAsync(400, "validation_failed");
+        Assert.Contains(pointer, problem.GetProperty("errors").EnumerateArray().Select(e => e.GetProperty("pointer").GetString()));
+        Assert.Equal("\"1\"", (await admin.GetAsync($"v1/keys/{id}")).Headers.ETag!.Tag);
+    }
+
+    [Fact]
+    public async Task Nobody_changes_the_configured_key_or_gives_by_a_change_what_it_does_not_have()
+    {
+        using var admin = gateway.Admin();
+        var configured = (await (await admin.GetAsync("v1/keys?limit=100")).OkAsync()).GetProperty("data").EnumerateArray().Where(k => k.GetProperty("created_by").GetString() == "bootstrap").ToList();
+        foreach (var key in configured)
+        {
+            await (await PatchAsync(admin, key.GetProperty("id").GetString()!, """{"name":"mine"}""", "*")).ProblemAsync(409, "conflict");
+        }
+
+        var (_, secret) = await gateway.CreateKeyAsync([Scopes.KeysAdmin, Scopes.CustomersRead]);
+        using var chief = gateway.Client(secret);
+        var (id, _) = await gateway.CreateKeyAsync([Scopes.CustomersRead]);
+        var problem = await (await PatchAsync(chief, id, """{"scopes":["customers:read","billing:read"]}""", "*")).ProblemAsync(400, "validation_failed");
+        Assert.Equal("scope_not_held", problem.GetProperty("errors")[0].GetProperty("code").GetString());
+    }
+
+    private static async Task<HttpResponseMessage> PatchAsync(HttpClient client, string id, string patch, string? ifMatch)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Patch, $"v1/keys/{id}") { Content = new StringContent(patch, System.Text.Encoding.UTF8, "application/merge-patch+json") };
+        if (ifMatch is not null)
+        {
+            request.Headers.TryAddWithoutValidation("If-Match", ifMatch);
+        }
+
+        return await client.SendAsync(request);
+    }
+
+    [Fact]
     public async Task An_expired_key_is_refused()
     {
         var (_, secret) = await gateway.CreateKeyAsync(expiresAt: DateTimeOffset.UtcNow.AddSeconds(3));

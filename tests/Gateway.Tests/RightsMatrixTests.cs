@@ -76,6 +76,11 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         createCustomField                 x - - - - - - -  -
         patchCustomField                  x - - - - - - -  -
         archiveCustomField                x - - - - - - -  -
+        listChangeRequests                x x x x x x x x  x
+        readChangeRequest                 x x x x x x x x  x
+        approveChangeRequest              x x x - - - - x  x
+        rejectChangeRequest               x x x - - - - x  x
+        withdrawChangeRequest             x x x - - - - x  x
         listImportMappings                x - - - - - x -  -
         listImportResults                 x - - - - - x -  -
         listImports                       x - - - - - x -  -
@@ -95,6 +100,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         createKey                         - - - - - - - -  -
         listKeys                          - - - - - - - -  -
         readKey                           - - - - - - - -  -
+        patchKey                          - - - - - - - -  -
         revokeKey                         - - - - - - - -  -
         listMerges                        x - - - - - x -  -
         readMerge                         x - - - - - x -  -
@@ -119,6 +125,8 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         deleteRelationship                x x x - - - - x  -
         listAccountManagers               x x x x x x x x  -
         readBookOfBusiness                x x x x x x x x  -
+        readAssignmentTransactions        x x x - x x x x  -
+        readManagerTransactions           x x x - x x x x  -
         assignAccountManager              x x x - - - - x  -
         reassignAccounts                  x x x - - - - x  -
         reportAcquisitionSources          x x x x x x x x  -
@@ -202,7 +210,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "*.channel", "*.code", "*.currency", "*.kind", "*.lifecycle", "*.priority", "*.purpose", "*.queue", "*.service", "*.state", "*.status", "*.system", "*.tier", "*.type",
         "*.department", "*.locale", "*.time_zone", "*.country", "*.region", "*.merged_from", "*.sku", "*.source", "*.token_sha256",
         // Our own people and keys.
-        "*.actor", "*.assignee", "*.created_by", "*.employee", "*.recorded_by", "CreateKeyRequest.*", "CreatedKey.*", "KeyView.*", "RowFilter.*",
+        "*.actor", "*.assignee", "*.created_by", "*.employee", "*.recorded_by", "*.requested_by", "CreateKeyRequest.*", "CreatedKey.*", "KeyView.*", "RowFilter.*",
         // The API's own.
         "*.next_cursor", "*.token", "Problem.*", "FieldError.*", "ReadProblemsEntry.*",
         // Written as far as the caller may read it (TimelineEntry.SummaryForCaller, HistoryEntry, ManifestFields).
@@ -214,8 +222,10 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "*.decided_by", "*.deleted_by", "DeleteCustomerRequest.reason", "RestoreCustomerRequest.reason", "TierView.name", "TierEntitlements.*", "EntitlementsInput.*", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
         // What an installation calls its fields, never a value.
         "CustomField*",
+        // Why a change was not approved.
+        "ChangeRequestView.reason", "DecideChangeRequest*.reason",
         // Who looks after whom, and how customers belong together.
-        "AccountManager*.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
+        "AccountManager*.manager", "*Transactions.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.
         "Erasure*.erased", "Erasure*.kept", "*.statement", "*.missing", "Export*.counts", "StatementKey.*", "Erase*.reason", "Erasure*.reason", "LegalHold*.reason", "LegalHold*.lift_reason", "*.lifted_by",
         // Imports: how columns are called and what went wrong, never a value.

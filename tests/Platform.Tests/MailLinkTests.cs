@@ -211,12 +211,29 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
             Assert.Contains("Nothing was changed", await nothing.Content.ReadAsStringAsync(Ct), StringComparison.Ordinal);
         }
 
+        foreach (var day in (string[])["", "tomorrow", "2020-01-01", "2999-01-01"])
+        {
+            using var never = await nobody.PostAsync($"/u/p/{token}", new FormUrlEncodedContent([new("end", "email:marketing"), new("do", "pause"), new("until", day)]), Ct);
+            Assert.Contains("Nothing was changed", await never.Content.ReadAsStringAsync(Ct), StringComparison.Ordinal);
+        }
+
+        var until = DateTime.UtcNow.AddDays(30).ToString("yyyy-MM-dd", System.Globalization.CultureInfo.InvariantCulture);
+        using (var paused = await nobody.PostAsync($"/u/p/{token}", new FormUrlEncodedContent([new("end", "email:marketing"), new("do", "pause"), new("until", until)]), Ct))
+        {
+            Assert.Contains(until, await paused.Content.ReadAsStringAsync(Ct), StringComparison.Ordinal);
+        }
+
+        var rests = await Eventually.GetAsync(() => client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), a => a["history"]!.AsArray().Count == 4, ct: Ct);
+        var email = rests["current"]!.AsArray().Single(c => (string?)c!["channel"] == "email")!;
+        Assert.Equal(("granted", $"{until}T00:00:00Z"), ((string?)email["state"], (string?)email["paused_until"]));
+        await Eventually.GetAsync(() => nobody.GetStringAsync($"/u/p/{token}", Ct), p => p.Contains($"rests until {until}", StringComparison.Ordinal), ct: Ct);
+
         using (var saved = await nobody.PostAsync($"/u/p/{token}", new FormUrlEncodedContent([new("end", "phone:surveys")]), Ct))
         {
             Assert.Equal(HttpStatusCode.OK, saved.StatusCode);
         }
 
-        var consents = await Eventually.GetAsync(() => client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), a => a["history"]!.AsArray().Count == 4, ct: Ct);
+        var consents = await Eventually.GetAsync(() => client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), a => a["history"]!.AsArray().Count == 5, ct: Ct);
         Assert.Equal("email:granted phone:withdrawn sms:denied", string.Join(' ', consents["current"]!.AsArray().Select(c => $"{c!["channel"]}:{c["state"]}").Order()));
         Assert.Equal("preference_page", (string?)consents["history"]![0]!["source"]);
     }

@@ -33,6 +33,7 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
                 Channel = EnumWords<ConsentChannel>.Parse(stated.Channel),
                 Purpose = stated.Purpose,
                 State = EnumWords<ConsentState>.Parse(stated.State),
+                PausedUntil = stated.PausedUntil,
                 LegalBasis = pending?.LegalBasis ?? LegalBasis.Consent,
                 Source = stated.Source,
                 Wording = pending?.Wording,

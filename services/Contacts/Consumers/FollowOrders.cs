@@ -28,11 +28,11 @@ internal sealed class FollowOrders(ContactsDb db, IOptions<LifecycleOptions> opt
 
         var counts = recorded.Status is not ("cancelled" or "returned");
         var stored = await db.Database.ExecuteSqlAsync($"""
-            INSERT INTO placed_orders AS o (id, version, customer_id, origin_customer_id, placed_at, counts)
-            VALUES ({id}, {recorded.Version}, {owner}, {origin}, {recorded.PlacedAt.ToUniversalTime()}, {counts})
+            INSERT INTO placed_orders AS o (id, version, customer_id, origin_customer_id, placed_at, counts, total_minor, currency)
+            VALUES ({id}, {recorded.Version}, {owner}, {origin}, {recorded.PlacedAt.ToUniversalTime()}, {counts}, {recorded.Total.AmountMinor}, {recorded.Total.Currency})
             ON CONFLICT (id) DO UPDATE SET version = excluded.version, customer_id = excluded.customer_id, origin_customer_id = excluded.origin_customer_id,
-                placed_at = excluded.placed_at, counts = excluded.counts
-            WHERE o.version < excluded.version
+                placed_at = excluded.placed_at, counts = excluded.counts, total_minor = excluded.total_minor, currency = excluded.currency
+            WHERE o.version < excluded.version OR (o.version = excluded.version AND o.currency IS NULL)
             """, ct);
         if (stored == 0)
         {

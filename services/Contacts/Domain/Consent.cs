@@ -20,6 +20,9 @@ public enum ConsentState
     Denied,
     Withdrawn,
     Pending,
+
+    /// <summary>A statement only: it says until when nothing is to be sent, and nothing about what is granted.</summary>
+    Paused,
 }
 
 public enum LegalBasis
@@ -35,6 +38,9 @@ public enum LegalBasis
 /// <summary>One statement about consent; never changed, never removed.</summary>
 internal sealed class Consent
 {
+    /// <summary>Whoever wants to hear nothing for longer withdraws.</summary>
+    public static readonly TimeSpan LongestPause = TimeSpan.FromDays(731);
+
     public required Guid Id { get; init; }
 
     /// <summary>Whose it is now; a merge moves it.</summary>
@@ -54,6 +60,9 @@ internal sealed class Consent
     public required ConsentChannel Channel { get; init; }
     public required string Purpose { get; init; }
     public required ConsentState State { get; init; }
+
+    /// <summary>Of a pause; one that is over when it is said ends a longer one.</summary>
+    public DateTimeOffset? PausedUntil { get; init; }
     public required LegalBasis LegalBasis { get; init; }
     public required string Source { get; init; }
     public string? Wording { get; init; }
@@ -118,15 +127,21 @@ internal sealed class CurrentConsent : IAggregate
     public ConsentChannel Channel { get; private set; }
     public string Purpose { get; private set; } = "";
 
-    /// <summary>Null when nothing is said any more: it had come with a merge that was undone.</summary>
+    /// <summary>Null when nothing is said: it had come with a merge that was undone, or only a pause was said.</summary>
     public ConsentState? State { get; private set; }
     public DateTimeOffset At { get; private set; }
+
+    /// <summary>Nothing is sent before, whatever is granted.</summary>
+    public DateTimeOffset? PausedUntil { get; private set; }
+
+    /// <summary>When the pause was said.</summary>
+    public DateTimeOffset? PausedAt { get; private set; }
     public long Version { get; private set; }
     public long EventSequence { get; set; }
 
     public static CurrentConsent Of(Consent first)
     {
-        var current = new CurrentConsent { Id = Guid.CreateVersion7(first.RecordedAt), CustomerId = first.CustomerId, Channel = first.Channel, Purpose = first.Purpose };
+        var current = new CurrentConsent { Id = Guid.CreateVersion7(first.RecordedAt), CustomerId = first.CustomerId, Channel = first.Channel, Purpose = first.Purpose, At = first.At };
         current.Take(first);
         return current;
     }
@@ -134,7 +149,7 @@ internal sealed class CurrentConsent : IAggregate
     /// <summary>False when something later had been said already.</summary>
     public bool Apply(Consent said)
     {
-        if (said.At < At)
+        if (said.State == ConsentState.Paused ? said.At < PausedAt : State is not null && said.At < At)
         {
             return false;
         }
@@ -146,12 +161,12 @@ internal sealed class CurrentConsent : IAggregate
     /// <summary>What a merge or its undo makes of it; false when it is so already.</summary>
     public bool Become(ConsentReplay.Held? held, DateTimeOffset now)
     {
-        if (State == held?.State && (held is null || At == held.At))
+        if (State == held?.State && (held is null || At == held.At) && PausedUntil == held?.Pause?.Until && PausedAt == held?.Pause?.At)
         {
             return false;
         }
 
-        (State, At) = (held?.State, held?.At ?? now);
+        (State, At, PausedUntil, PausedAt) = (held?.State, held?.At ?? now, held?.Pause?.Until, held?.Pause?.At);
         Version++;
         return true;
     }
@@ -163,12 +178,19 @@ internal sealed class CurrentConsent : IAggregate
         return current;
     }
 
-    public ConsentRecorded Recorded() => new(Ids.Customer.Format(CustomerId), Channel.ToWord(), Purpose, State?.ToWord() ?? ConsentRecorded.NothingSaid, Version, At);
+    public ConsentRecorded Recorded() => new(Ids.Customer.Format(CustomerId), Channel.ToWord(), Purpose, State?.ToWord() ?? ConsentRecorded.NothingSaid, Version, At, PausedUntil);
 
     private void Take(Consent said)
     {
-        State = said.State;
-        At = said.At;
+        if (said.State == ConsentState.Paused)
+        {
+            (PausedUntil, PausedAt) = (said.PausedUntil, said.At);
+        }
+        else
+        {
+            (State, At) = (said.State, said.At);
+        }
+
         Version++;
     }
 }

@@ -66,7 +66,7 @@ internal sealed class LifecycleChange
     };
 }
 
-/// <summary>An order as BillingSync has told it, as much as the lifecycle needs.</summary>
+/// <summary>An order as BillingSync has told it, as much as the lifecycle and the account managers need.</summary>
 internal sealed class PlacedOrder
 {
     public required Guid Id { get; init; }
@@ -77,6 +77,10 @@ internal sealed class PlacedOrder
 
     /// <summary>Neither cancelled nor returned.</summary>
     public required bool Counts { get; init; }
+
+    /// <summary>Minor units; null of an order that was told before amounts were kept.</summary>
+    public long? TotalMinor { get; init; }
+    public string? Currency { get; init; }
 }
 
 /// <summary>What orders make of a lifecycle.</summary>

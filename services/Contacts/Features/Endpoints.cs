@@ -1,4 +1,5 @@
 using Crm.Contacts.Features.AccountManagers;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using System.Text.Json;
@@ -29,7 +30,7 @@ internal static class Endpoints
         customers.MapGet("/", ListCustomers.Handle).RequireScope(Scopes.CustomersRead).WithName("listCustomers").WithQuery(ListCustomers.Parameters);
         customers.MapGet("/{id}", ReadCustomer.Handle).RequireScope(Scopes.CustomersRead).WithName("readCustomer").Produces<CustomerView>();
         customers.MapPatch("/{id}", PatchCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("patchCustomer")
-            .Accepts<Domain.CustomerInput>("application/merge-patch+json", "application/json").Produces<CustomerView>();
+            .Accepts<Domain.CustomerInput>("application/merge-patch+json", "application/json").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
         customers.MapDelete("/{id}", DeleteCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("deleteCustomer").WithTags("recycle-bin");
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
             .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("match_on");
@@ -56,7 +57,14 @@ internal static class Endpoints
 
         var history = customers.MapGroup("/{id}/history").WithTags("history");
         history.MapGet("/", ReadHistory.Handle).RequireScope(Scopes.CustomersRead).WithName("readHistory").WithQuery([.. PageRequest.Parameters, "field"]);
-        history.MapPost("/{entry}/restore", RestoreFields.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreFields").Produces<CustomerView>();
+        history.MapPost("/{entry}/restore", RestoreFields.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreFields").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
+
+        var requests = app.MapGroup("/v1/change-requests").WithTags("change-requests");
+        requests.MapGet("/", ReadChangeRequests.List).RequireScope(Scopes.CustomersRead).WithName("listChangeRequests").WithQuery(ReadChangeRequests.Parameters);
+        requests.MapGet("/{id}", ReadChangeRequests.One).RequireScope(Scopes.CustomersRead).WithName("readChangeRequest");
+        requests.MapPost("/{id}/approve", DecideChangeRequest.Approve).RequireScope(Scopes.CustomersWrite).WithName("approveChangeRequest");
+        requests.MapPost("/{id}/reject", DecideChangeRequest.Reject).RequireScope(Scopes.CustomersWrite).WithName("rejectChangeRequest");
+        requests.MapPost("/{id}/withdraw", DecideChangeRequest.Withdraw).RequireScope(Scopes.CustomersWrite).WithName("withdrawChangeRequest");
 
         customers.MapGet("/{id}/lifecycle", ReadLifecycle.Handle).RequireScope(Scopes.CustomersRead).WithName("readLifecycle").WithTags("lifecycle").WithQuery(PageRequest.Parameters);
 
@@ -72,6 +80,10 @@ internal static class Endpoints
 
         customers.MapPut("/{id}/account-manager", AssignAccountManager.Handle).RequireScope(Scopes.CustomersWrite).WithName("assignAccountManager").WithTags("account-managers");
         customers.MapGet("/{id}/account-managers", ListAccountManagers.OfCustomer).RequireScope(Scopes.CustomersRead).WithName("listAccountManagers").WithTags("account-managers").WithQuery(PageRequest.Parameters);
+        customers.MapGet("/{id}/account-managers/{assignment}/transactions", ReadTransactions.OfAssignment).RequireScope(Scopes.BillingRead).WithName("readAssignmentTransactions").WithTags("account-managers")
+            .WithQuery(ReadTransactions.Parameters);
+        app.MapGet("/v1/account-managers/{employee}/transactions", ReadTransactions.OfManager).RequireScope(Scopes.BillingRead).WithName("readManagerTransactions").WithTags("account-managers")
+            .WithQuery(ReadTransactions.ManagerParameters);
         app.MapGet("/v1/book-of-business", ListAccountManagers.Book).RequireScope(Scopes.CustomersRead).WithName("readBookOfBusiness").WithTags("account-managers").WithQuery(ListAccountManagers.BookParameters);
         app.MapPost("/v1/book-of-business/reassign", ReassignAccounts.Handle).RequireScope(Scopes.CustomersWrite).WithName("reassignAccounts").WithTags("account-managers");
 

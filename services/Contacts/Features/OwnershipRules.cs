@@ -19,6 +19,9 @@ internal static class OwnershipRules
         }
     }
 
+    /// <summary>Whether the caller does not change the record, but may ask the department that owns it to.</summary>
+    public static bool NeedsApproval(Customer customer) => customer.Department is { } owner && CallerRights.Current.MayAskFor(owner);
+
     /// <summary>For work on many records, whoever owns them.</summary>
     /// <exception cref="ProblemException">403 <c>department_forbidden</c>.</exception>
     public static void RequireAllDepartments()

@@ -1,3 +1,4 @@
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contracts;
 using Crm.Hosting.Web;
 using Crm.Contacts.Domain;
@@ -6,7 +7,10 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
 
-/// <summary>JSON merge patch (RFC 7396) of the writable fields; needs <c>If-Match</c>.</summary>
+/// <summary>
+/// JSON merge patch (RFC 7396) of the writable fields; needs <c>If-Match</c>. 202 with a change request when the record
+/// belongs to another department that approves such changes.
+/// </summary>
 internal static class PatchCustomer
 {
     public static async Task<IResult> Handle(
@@ -35,6 +39,11 @@ internal static class PatchCustomer
         await validation.EnsureValidAsync(input, ct);
         input = await db.CheckAttributesAsync(customer.ToInput(), input, ct);
         await db.RequireReferencesAsync(input, ct);
+        if (OwnershipRules.NeedsApproval(customer))
+        {
+            return await AskForChange.HandleAsync(customer, input, http, db, clock, ct);
+        }
+
         if (db.Change(customer, input, clock.GetUtcNow()))
         {
             try

@@ -12,7 +12,10 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
 
-/// <summary>Appends a statement to the ledger; the latest by its own time is what holds.</summary>
+/// <summary>
+/// Appends a statement to the ledger; the latest by its own time is what holds. A pause holds beside it, and says nothing
+/// of what is granted.
+/// </summary>
 internal static class RecordConsent
 {
     public sealed record Request
@@ -26,6 +29,12 @@ internal static class RecordConsent
 
         [Required]
         public ConsentState? State { get; init; }
+
+        /// <summary>
+        /// With state <c>paused</c>: nothing is sent before, and then all goes on as granted; two years ahead at most. One
+        /// that is over already ends a pause.
+        /// </summary>
+        public DateTimeOffset? PausedUntil { get; init; }
 
         /// <summary>Default <c>consent</c>.</summary>
         public LegalBasis? LegalBasis { get; init; }
@@ -67,6 +76,16 @@ internal static class RecordConsent
             throw ProblemException.Invalid(new FieldError("/at", "out_of_range", "Consent cannot be given in the future."));
         }
 
+        if ((body.State == ConsentState.Paused) != (body.PausedUntil is not null))
+        {
+            throw ProblemException.Invalid(new FieldError("/paused_until", body.PausedUntil is null ? "required" : "not_allowed", "A pause, and nothing else, says until when."));
+        }
+
+        if (body.PausedUntil > now + Consent.LongestPause)
+        {
+            throw ProblemException.Invalid(new FieldError("/paused_until", "out_of_range", "At most two years ahead; for longer, withdraw."));
+        }
+
         IPAddress? ip = null;
         if (body.Ip is not null && !IPAddress.TryParse(body.Ip, out ip))
         {
@@ -86,6 +105,7 @@ internal static class RecordConsent
             Channel = body.Channel!.Value,
             Purpose = body.Purpose!,
             State = body.State!.Value,
+            PausedUntil = body.PausedUntil,
             LegalBasis = body.LegalBasis ?? LegalBasis.Consent,
             Source = body.Source!,
             Wording = body.Wording,
@@ -165,7 +185,13 @@ public sealed record ConsentView(
     [property: FieldGroup(FieldGroups.ConsentProof)] string? Wording, [property: FieldGroup(FieldGroups.ConsentProof)] string? WordingVersion,
     [property: FieldGroup(FieldGroups.ConsentProof)] string? Ip, [property: FieldGroup(FieldGroups.ConsentProof)] ConsentEvidence? Evidence, DateTimeOffset At, string Actor, DateTimeOffset RecordedAt)
 {
+    /// <summary>Of a pause.</summary>
+    public DateTimeOffset? PausedUntil { get; init; }
+
     internal static ConsentView Of(Consent consent) => new(
         Ids.Consent.Format(consent.Id), consent.Channel, consent.Purpose, consent.State, consent.LegalBasis, consent.Source, consent.Wording,
-        consent.WordingVersion, consent.Ip?.ToString(), consent.Evidence, consent.At, consent.Actor, consent.RecordedAt);
+        consent.WordingVersion, consent.Ip?.ToString(), consent.Evidence, consent.At, consent.Actor, consent.RecordedAt)
+    {
+        PausedUntil = consent.PausedUntil,
+    };
 }

@@ -29,6 +29,9 @@ public enum MessageReason
     /// <summary>Suppressed: marketing by e-mail is not granted.</summary>
     NoConsent,
 
+    /// <summary>Suppressed: the customer wants to hear nothing until a later day.</summary>
+    Paused,
+
     /// <summary>Suppressed: a complaint of the customer is open.</summary>
     OpenComplaint,
 
@@ -155,9 +158,9 @@ internal sealed class Message : IAggregate
     }
 
     /// <summary>What the holder of this message's link says.</summary>
-    public ConsentStated Stated(string channel, string purpose, string state, string source, string? ip, DateTimeOffset now) => new(
+    public ConsentStated Stated(string channel, string purpose, string state, string source, string? ip, DateTimeOffset now, DateTimeOffset? pausedUntil = null) => new(
         Ids.Message.Format(Id), Ids.Customer.Format(CustomerId), channel, purpose, state, source, Ids.Consent.Format(ConfirmsId),
-        Convert.ToHexStringLower(LinkHash!), ip, now);
+        Convert.ToHexStringLower(LinkHash!), ip, now, pausedUntil);
 
     public MessageSent Sent(string campaignName, string subject) => new(
         Ids.Message.Format(Id), Ids.Campaign.Format(CampaignId!.Value), campaignName, Ids.Customer.Format(CustomerId), Channel.ToWord(), subject, SentAt!.Value,

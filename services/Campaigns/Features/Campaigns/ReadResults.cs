@@ -8,7 +8,7 @@ namespace Crm.Campaigns.Features.Campaigns;
 /// <summary>What became of a campaign, counted in its ledger: sent + suppressed + failed + uncertain + pending = members.</summary>
 internal static class ReadResults
 {
-    public sealed record SuppressedByReason(long NoConsent, long OpenComplaint, long NoAddress, long NotActive, long DuplicateAddress, long DuplicateCustomer);
+    public sealed record SuppressedByReason(long NoConsent, long OpenComplaint, long NoAddress, long NotActive, long DuplicateAddress, long DuplicateCustomer, long Paused);
 
     /// <param name="Uncertain">May have been delivered, and is never sent again by itself.</param>
     /// <param name="Pending">Waiting or being sent.</param>
@@ -40,7 +40,7 @@ internal static class ReadResults
             Of(MessageStatus.Sent),
             Of(MessageStatus.Suppressed),
             new(Why(MessageReason.NoConsent), Why(MessageReason.OpenComplaint), Why(MessageReason.NoAddress), Why(MessageReason.NotActive), Why(MessageReason.DuplicateAddress),
-                Why(MessageReason.DuplicateCustomer)),
+                Why(MessageReason.DuplicateCustomer), Why(MessageReason.Paused)),
             Of(MessageStatus.Failed),
             Of(MessageStatus.Uncertain),
             pending,

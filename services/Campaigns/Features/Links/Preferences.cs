@@ -6,14 +6,16 @@ using Microsoft.EntityFrameworkCore;
 namespace Crm.Campaigns.Features.Links;
 
 /// <summary>
-/// What the person agreed to, by channel and purpose, each of which can be ended here. Nothing can be granted: a mail
-/// is easily forwarded, so more needs the person's own word (double opt-in).
+/// What the person agreed to, by channel and purpose, each of which can be ended or paused here. Nothing can be granted: a
+/// mail is easily forwarded, so more needs the person's own word (double opt-in).
 /// </summary>
 internal static class Preferences
 {
     private const string Source = "preference_page";
 
-    public static async Task<IResult> Show(string token, CampaignsDb db, CancellationToken ct)
+    private const int LongestPauseDays = 730;
+
+    public static async Task<IResult> Show(string token, CampaignsDb db, TimeProvider clock, CancellationToken ct)
     {
         if (await db.FindAsync(token, MessageKind.Campaign, forChange: false, ct) is not { } message)
         {
@@ -26,19 +28,36 @@ internal static class Preferences
             return LinkPage.Ok("Your preferences", "<p>There is nothing that you agreed to and could end here.</p>");
         }
 
-        var form = new StringBuilder("<p>You agreed to these. Tick what shall end.</p><form method=\"post\"><ul>");
+        var now = clock.GetUtcNow();
+        var form = new StringBuilder("<p>You agreed to these. Tick what shall end, or rest until a day of your choice.</p><form method=\"post\"><ul>");
         foreach (var consent in granted)
         {
             var value = LinkPage.Text($"{consent.Channel}:{consent.Purpose}");
-            form.Append(CultureInfo.InvariantCulture, $"<li><label><input type=\"checkbox\" name=\"end\" value=\"{value}\"> {LinkPage.Text(consent.Purpose)}, by {LinkPage.Text(consent.Channel)}</label></li>");
+            form.Append(CultureInfo.InvariantCulture, $"<li><label><input type=\"checkbox\" name=\"end\" value=\"{value}\"> {LinkPage.Text(consent.Purpose)}, by {LinkPage.Text(consent.Channel)}{(consent.PausedUntil > now ? $" (rests until {Day(consent.PausedUntil.Value)})" : "")}</label></li>");
         }
 
-        return LinkPage.Ok("Your preferences", form.Append("</ul><button>End what is ticked</button></form>").ToString());
+        return LinkPage.Ok("Your preferences", form.Append(
+            CultureInfo.InvariantCulture,
+            $"</ul><button>End what is ticked</button><p><label>Until <input type=\"date\" name=\"until\" min=\"{Day(now.AddDays(1))}\" max=\"{Day(now.AddDays(LongestPauseDays))}\"></label> <button name=\"do\" value=\"pause\">Pause what is ticked</button></p></form>").ToString());
     }
 
     public static async Task<IResult> Act(string token, HttpRequest request, CampaignsDb db, TimeProvider clock, CancellationToken ct)
     {
-        var wanted = request.HasFormContentType ? (await request.ReadFormAsync(ct))["end"].ToHashSet(StringComparer.Ordinal) : [];
+        var form = request.HasFormContentType ? await request.ReadFormAsync(ct) : FormCollection.Empty;
+        var wanted = form["end"].ToHashSet(StringComparer.Ordinal);
+        var now = clock.GetUtcNow();
+        DateTimeOffset? pausedUntil = null;
+        if (form["do"] == "pause")
+        {
+            // The day begins where the platform keeps its time.
+            pausedUntil = DateOnly.TryParseExact(form["until"].ToString(), "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var day)
+                ? new DateTimeOffset(day, TimeOnly.MinValue, TimeSpan.Zero) : now;
+            if (pausedUntil <= now || pausedUntil > now.AddDays(LongestPauseDays))
+            {
+                return LinkPage.Ok("Nothing was changed", "<p>Choose a day from tomorrow on, within the next two years.</p>");
+            }
+        }
+
         var ended = await db.InTransactionAsync(async () =>
         {
             if (await db.FindAsync(token, MessageKind.Campaign, forChange: true, ct) is not { } message)
@@ -46,16 +65,15 @@ internal static class Preferences
                 return (int?)null;
             }
 
-            var now = clock.GetUtcNow();
             var ending = (await GrantedAsync(db, message, ct)).Where(c => wanted.Contains($"{c.Channel}:{c.Purpose}")).ToList();
             foreach (var consent in ending)
             {
-                if (consent is { Channel: MailLinks.Email, Purpose: MailLinks.Marketing })
+                if (pausedUntil is null && consent is { Channel: MailLinks.Email, Purpose: MailLinks.Marketing })
                 {
                     message.Unsubscribe(consent.At, now);
                 }
 
-                db.Publish(message, message.Stated(consent.Channel, consent.Purpose, "withdrawn", Source, MailLinks.AddressOf(request), now));
+                db.Publish(message, message.Stated(consent.Channel, consent.Purpose, pausedUntil is null ? "withdrawn" : "paused", Source, MailLinks.AddressOf(request), now, pausedUntil));
             }
 
             await db.SaveChangesAsync(ct);
@@ -65,9 +83,12 @@ internal static class Preferences
         {
             null => LinkPage.NotFound,
             0 => LinkPage.Ok("Nothing was changed", "<p>Nothing was ticked that you agreed to.</p>"),
+            _ when pausedUntil is { } until => LinkPage.Ok("Your preferences are saved", $"<p>What you ticked rests until {Day(until)} and then goes on.</p>"),
             _ => LinkPage.Ok("Your preferences are saved", "<p>What you ticked has ended.</p>"),
         };
     }
+
+    private static string Day(DateTimeOffset at) => at.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
 
     private static async Task<IReadOnlyList<CustomerCopy.CustomerConsent>> GrantedAsync(CampaignsDb db, Message message, CancellationToken ct)
     {

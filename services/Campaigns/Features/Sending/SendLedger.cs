@@ -50,6 +50,8 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
                            -- An unsubscription counts from its own commit on, before it has been to Contacts and back.
                            AND NOT EXISTS (SELECT 1 FROM messages u WHERE u.customer_id = p.customer_id AND u.kind = 'campaign'
                                AND u.link_used_at >= n.at)) THEN 'no_consent'
+                       WHEN EXISTS (SELECT 1 FROM customer_consents n WHERE n.customer_id = p.customer_id
+                           AND n.channel = 'email' AND n.purpose = 'marketing' AND n.paused_until > now()) THEN 'paused'
                        WHEN EXISTS (SELECT 1 FROM cases k WHERE k.customer_id = p.customer_id
                            AND k.status <> 'solved' AND k.type = 'complaint') THEN 'open_complaint'
                        WHEN coalesce(c.primary_email, '') = '' THEN 'no_address'

@@ -3,11 +3,15 @@ namespace Crm.Contacts.Domain.Merges;
 /// <summary>
 /// What a customer who has absorbed others has consented to: own statements and merges replayed in the order of time.
 /// At a merge the strictest of both sides holds (withdrawn or denied before pending before granted; where nothing was
-/// said, the other side's word counts), and what the survivor says later counts again.
+/// said, the other side's word counts), and of two pauses the longer one; what the survivor says later counts again.
 /// </summary>
 internal static class ConsentReplay
 {
-    internal sealed record Held(ConsentState State, DateTimeOffset At);
+    /// <param name="State">Null when only a pause was said.</param>
+    internal sealed record Held(ConsentState? State, DateTimeOffset At, Pause? Pause = null);
+
+    /// <param name="At">When it was said.</param>
+    internal sealed record Pause(DateTimeOffset Until, DateTimeOffset At);
 
     /// <param name="layers">Of a customer; null of one who has absorbed nobody.</param>
     /// <param name="statements">Those recorded under a customer, about one channel and purpose.</param>
@@ -21,18 +25,31 @@ internal static class ConsentReplay
         foreach (var step in said.Concat(merges).OrderBy(s => s.At).ThenBy(s => s.Order).ThenBy(s => s.Id))
         {
             held = step.Said is { } statement
-                ? new(statement.State, statement.At)
+                ? After(held, statement)
                 : step.Merge!.Order.Select(m => Of(m, layers, statements)).Aggregate(held, (own, other) => Strictest(own, other, step.At));
         }
 
         return held;
     }
 
-    private static Held? Strictest(Held? own, Held? other, DateTimeOffset mergedAt) =>
-        other is null || (own is not null && Strictness(own.State) >= Strictness(other.State)) ? own : new(other.State, mergedAt);
+    private static Held After(Held? held, Consent said) => said.State == ConsentState.Paused
+        ? new(held?.State, held?.At ?? said.At, new(said.PausedUntil!.Value, said.At))
+        : new(said.State, said.At, held?.Pause);
 
-    private static int Strictness(ConsentState state) => state switch
+    private static Held? Strictest(Held? own, Held? other, DateTimeOffset mergedAt)
     {
+        if (own is null || other is null)
+        {
+            return other is null ? own : other with { At = mergedAt };
+        }
+
+        var pause = own.Pause is null || other.Pause?.Until > own.Pause.Until ? other.Pause : own.Pause;
+        return Strictness(own.State) >= Strictness(other.State) ? own with { Pause = pause } : new(other.State, mergedAt, pause);
+    }
+
+    private static int Strictness(ConsentState? state) => state switch
+    {
+        null => -1,
         ConsentState.Granted => 0,
         ConsentState.Pending => 1,
         ConsentState.Denied or ConsentState.Withdrawn => 2,

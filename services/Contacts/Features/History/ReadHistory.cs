@@ -47,7 +47,13 @@ internal static class ReadHistory
             entries = entries.Where(e => e.Value!.Changes.Contains(member));
         }
 
-        return TypedResults.Ok(await entries.ToPageAsync(page, e => e.Id, Ids.History, HistoryEntry.Of, ct));
+        var read = await entries.ToPageAsync(page, e => e.Id, Ids.History, e => e, ct);
+        var ids = read.Data.Select(e => (Guid?)e.Id).ToArray();
+        var requests = await db.ChangeRequests.AsNoTracking().Where(r => ids.Contains(r.HistoryId)).Select(r => new { HistoryId = r.HistoryId!.Value, r.Id, r.RequestedBy })
+            .ToDictionaryAsync(r => r.HistoryId, ct);
+        return TypedResults.Ok(new Page<HistoryEntry>(
+            [.. read.Data.Select(e => requests.TryGetValue(e.Id, out var r) ? HistoryEntry.Of(e) with { ChangeRequestId = Ids.ChangeRequest.Format(r.Id), RequestedBy = r.RequestedBy } : HistoryEntry.Of(e))],
+            read.HasMore, read.NextCursor));
     }
 }
 
@@ -57,6 +63,12 @@ internal static class ReadHistory
 /// <param name="Changes">Null when the values were erased; that there was a change stays.</param>
 public sealed record HistoryEntry(string Id, DateTimeOffset At, string Actor, string? TraceId, string Action, IReadOnlyList<FieldChange>? Changes)
 {
+    /// <summary>The change request that <c>actor</c> approved; null for a change that was made at once.</summary>
+    public string? ChangeRequestId { get; init; }
+
+    /// <summary>Who asked for the change that <c>actor</c> approved.</summary>
+    public string? RequestedBy { get; init; }
+
     internal static HistoryEntry Of(AuditEntry entry) => new(
         Ids.History.Format(entry.Id), entry.At, entry.Actor, entry.TraceId, entry.Action,
         entry.Value is { } value ? Shown(JsonNode.Parse(value.Changes)!.AsObject()) : null);

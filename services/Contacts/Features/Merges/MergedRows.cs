@@ -24,6 +24,7 @@ internal static class MergedRows
         new("lifecycle_changes", null),
         new("placed_orders", null),
         new("account_managers", new("account_manager", Ids.AccountManager, "created_at")),
+        new("change_requests", new("change_request", Ids.ChangeRequest, "requested_at")),
         new("relationships", new("relationship", Ids.Relationship, "created_at"), "from_id", "origin_from_id"),
         new("relationships", new("relationship", Ids.Relationship, "created_at"), "to_id", "origin_to_id"),
     ];

@@ -1,0 +1,2 @@
+-- Nothing is sent until then, whatever is granted.
+ALTER TABLE customer_consents ADD COLUMN paused_until timestamptz;
