@@ -100,6 +100,13 @@ public sealed class Platform : IAsyncDisposable
 
     public string BusUri => RabbitMq?.Uri ?? _options.ExternalRabbitMq ?? throw new InvalidOperationException("RabbitMQ is not started.");
 
+    internal bool HasExternalPostgres => _options.ExternalPostgres is not null;
+
+    internal bool HasExternalRabbitMq => _options.ExternalRabbitMq is not null;
+
+    /// <summary>Of a user who may create roles and databases.</summary>
+    public string SuperuserConnectionString => Postgres?.ConnectionString ?? _options.ExternalPostgres ?? throw new InvalidOperationException("PostgreSQL is not started.");
+
     public string LogFile(string name) => Path.Combine(Folder, "logs", name + ".log");
 
     /// <summary>Starts everything in a temporary folder on free ports; for tests. Programs must be built.</summary>
@@ -188,7 +195,7 @@ public sealed class Platform : IAsyncDisposable
     /// <summary>A database and an owner for every service.</summary>
     public async Task CreateDatabasesAsync(CancellationToken ct = default)
     {
-        var superuser = Postgres?.ConnectionString ?? _options.ExternalPostgres!;
+        var superuser = SuperuserConnectionString;
         foreach (var entry in Topology.Services)
             await PrivatePostgres.CreateDatabaseAsync(superuser, entry.Database, await Secrets.PasswordAsync(entry.Database), ct);
     }

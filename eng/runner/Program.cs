@@ -20,6 +20,8 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["dead-letters"] = DeadLettersCommand.RunAsync,
     ["audit"] = AuditCommand.RunAsync,
     ["find-personal-data"] = FindPersonalDataCommand.RunAsync,
+    ["backup"] = BackupCommand.RunAsync,
+    ["restore"] = RestoreCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };
 
