@@ -37,6 +37,9 @@ public sealed record PlatformOptions
     /// <summary>Whose processes they are: they are marked and recorded, and those that run already are taken over.</summary>
     public Installation? Installation { get; init; }
 
+    /// <summary>Runs the services as containers instead of built programs.</summary>
+    public Images.ServiceContainers? Containers { get; init; }
+
     public Action<string, string> Progress { get; init; } = (_, _) => { };
 }
 
@@ -112,7 +115,7 @@ public sealed class Platform : IAsyncDisposable
     /// <summary>Starts everything in a temporary folder on free ports; for tests. Programs must be built.</summary>
     public static async Task<Platform> StartAsync(
         string name = "platform", IReadOnlyDictionary<string, string>? environment = null, IReadOnlyCollection<string>? only = null,
-        Action<string, string>? progress = null, bool durable = false, CancellationToken ct = default)
+        Action<string, string>? progress = null, bool durable = false, Images.ServiceContainers? containers = null, CancellationToken ct = default)
     {
         var topology = Topology.Load(Topology.FindRoot());
         var platform = new Platform(new PlatformOptions
@@ -124,6 +127,7 @@ public sealed class Platform : IAsyncDisposable
             Durable = durable,
             Environment = environment ?? new Dictionary<string, string>(),
             Only = only,
+            Containers = containers,
             Progress = progress ?? ((_, _) => { }),
         });
         try
@@ -146,6 +150,12 @@ public sealed class Platform : IAsyncDisposable
             await platform.StartPostgresAsync(ct);
             await platform.CreateDatabasesAsync(ct);
             await platform.WriteKeysAsync();
+            if (containers is not null)
+            {
+                await platform.WriteConnectionsAsync();
+                Images.ServiceContainers.ShareSecrets(Path.Combine(platform.Folder, "secrets"));
+            }
+
             await platform.MigrateAsync(ct);
         }
     }
@@ -301,6 +311,8 @@ public sealed class Platform : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Task.WhenAll(_services.Values.Select(s => s.KillAsync()));
+        if (_options.Containers is not null)
+            await _options.Containers.EndAsync();
         if (Mail is not null)
             await Mail.DisposeAsync();
         if (RabbitMq is not null)
@@ -338,7 +350,8 @@ public sealed class Platform : IAsyncDisposable
             new ProcessSpec
             {
                 Name = entry.Name,
-                Command = entry.Command(Topology.Root, _options.Configuration) ?? [],
+                Command = _options.Containers?.CommandOf(entry.Name, Secrets.FolderOf(entry.Name), Secrets.TrustedKeys, environment.Where(e => e.Value is not null).Select(e => e.Key))
+                    ?? entry.Command(Topology.Root, _options.Configuration) ?? [],
                 LogFile = LogFile(entry.Name),
                 WorkingFolder = entry.OutputFolder(Topology.Root, _options.Configuration) is var folder && Directory.Exists(folder) ? folder : null,
                 Environment = environment,

@@ -22,6 +22,7 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["find-personal-data"] = FindPersonalDataCommand.RunAsync,
     ["backup"] = BackupCommand.RunAsync,
     ["restore"] = RestoreCommand.RunAsync,
+    ["images"] = ImagesCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };
 
