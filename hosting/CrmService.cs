@@ -158,7 +158,7 @@ public static class CrmService
 
     /// <summary>
     /// Serves; or, by argument, does one thing and ends: <c>--migrate</c>, <c>--dead-letters …</c>, <c>--audit …</c>,
-    /// <c>--find-personal-data …</c>.
+    /// <c>--find-personal-data …</c>, <c>--after-restore</c>.
     /// The result is the exit code.
     /// </summary>
     public static async Task<int> RunCrmServiceAsync(this WebApplication app, string[] args)
@@ -180,6 +180,13 @@ public static class CrmService
                     return await app.Services.GetRequiredService<AuditChain>().RunCommandAsync(rest, Console.Out, CancellationToken.None);
                 case ["--find-personal-data", .. var rest]:
                     return await ActivatorUtilities.CreateInstance<Erasure.PersonalDataSearch>(app.Services).RunCommandAsync(rest, Console.Out, CancellationToken.None);
+                case ["--after-restore"]:
+                    await using (var scope = app.Services.CreateAsyncScope())
+                    {
+                        await ActivatorUtilities.CreateInstance<AfterRestore>(scope.ServiceProvider).RunAsync(Console.Out, CancellationToken.None);
+                    }
+
+                    return 0;
                 default:
                     await app.RunAsync();
                     return 0;

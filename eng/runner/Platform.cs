@@ -37,6 +37,9 @@ public sealed record PlatformOptions
     /// <summary>Whose processes they are: they are marked and recorded, and those that run already are taken over.</summary>
     public Installation? Installation { get; init; }
 
+    /// <summary>Runs the services as containers instead of built programs.</summary>
+    public Images.ServiceContainers? Containers { get; init; }
+
     public Action<string, string> Progress { get; init; } = (_, _) => { };
 }
 
@@ -101,12 +104,19 @@ public sealed class Platform : IAsyncDisposable
 
     public string BusUri => RabbitMq?.Uri ?? _options.ExternalRabbitMq ?? throw new InvalidOperationException("RabbitMQ is not started.");
 
+    internal bool HasExternalPostgres => _options.ExternalPostgres is not null;
+
+    internal bool HasExternalRabbitMq => _options.ExternalRabbitMq is not null;
+
+    /// <summary>Of a user who may create roles and databases.</summary>
+    public string SuperuserConnectionString => Postgres?.ConnectionString ?? _options.ExternalPostgres ?? throw new InvalidOperationException("PostgreSQL is not started.");
+
     public string LogFile(string name) => Path.Combine(Folder, "logs", name + ".log");
 
     /// <summary>Starts everything in a temporary folder on free ports; for tests. Programs must be built.</summary>
     public static async Task<Platform> StartAsync(
         string name = "platform", IReadOnlyDictionary<string, string>? environment = null, IReadOnlyCollection<string>? only = null,
-        Action<string, string>? progress = null, bool durable = false, CancellationToken ct = default)
+        Action<string, string>? progress = null, bool durable = false, Images.ServiceContainers? containers = null, CancellationToken ct = default)
     {
         var topology = Topology.Load(Topology.FindRoot());
         var platform = new Platform(new PlatformOptions
@@ -118,6 +128,7 @@ public sealed class Platform : IAsyncDisposable
             Durable = durable,
             Environment = environment ?? new Dictionary<string, string>(),
             Only = only,
+            Containers = containers,
             Progress = progress ?? ((_, _) => { }),
         });
         try
@@ -140,6 +151,12 @@ public sealed class Platform : IAsyncDisposable
             await platform.StartPostgresAsync(ct);
             await platform.CreateDatabasesAsync(ct);
             await platform.WriteKeysAsync();
+            if (containers is not null)
+            {
+                await platform.WriteConnectionsAsync();
+                Images.ServiceContainers.ShareSecrets(Path.Combine(platform.Folder, "secrets"));
+            }
+
             await platform.MigrateAsync(ct);
         }
     }
@@ -189,7 +206,7 @@ public sealed class Platform : IAsyncDisposable
     /// <summary>A database and an owner for every service.</summary>
     public async Task CreateDatabasesAsync(CancellationToken ct = default)
     {
-        var superuser = Postgres?.ConnectionString ?? _options.ExternalPostgres!;
+        var superuser = SuperuserConnectionString;
         foreach (var entry in Topology.Services)
             await PrivatePostgres.CreateDatabaseAsync(superuser, entry.Database, await Secrets.PasswordAsync(entry.Database), ct);
     }
@@ -295,6 +312,8 @@ public sealed class Platform : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Task.WhenAll(_services.Values.Select(s => s.KillAsync()));
+        if (_options.Containers is not null)
+            await _options.Containers.EndAsync();
         if (Mail is not null)
             await Mail.DisposeAsync();
         if (RabbitMq is not null)
@@ -332,7 +351,8 @@ public sealed class Platform : IAsyncDisposable
             new ProcessSpec
             {
                 Name = entry.Name,
-                Command = entry.Command(Topology.Root, _options.Configuration) ?? [],
+                Command = _options.Containers?.CommandOf(entry.Name, Secrets.FolderOf(entry.Name), Secrets.TrustedKeys, environment.Where(e => e.Value is not null).Select(e => e.Key))
+                    ?? entry.Command(Topology.Root, _options.Configuration) ?? [],
                 LogFile = LogFile(entry.Name),
                 WorkingFolder = entry.OutputFolder(Topology.Root, _options.Configuration) is var folder && Directory.Exists(folder) ? folder : null,
                 Environment = environment,

@@ -59,8 +59,14 @@ public sealed class PrivateRabbitMq : IAsyncDisposable
     }
 
     /// <summary>The processes of a node that already runs.</summary>
-    public static PrivateRabbitMq TakeOver(RabbitMqOptions options, OwnedProcess broker, OwnedProcess mapper) =>
-        new(options) { Process = broker, Mapper = mapper };
+    public static PrivateRabbitMq TakeOver(RabbitMqOptions options, OwnedProcess broker, OwnedProcess mapper)
+    {
+        // Its port mapper, name and cookie are those of its own start.
+        var environment = File.ReadAllText($"/proc/{broker.Pid}/environ").Split('\0').Select(v => v.Split('=', 2))
+            .Where(v => v.Length == 2 && (v[0] == "HOME" || v[0].StartsWith("RABBITMQ_", StringComparison.Ordinal) || v[0].StartsWith("ERL_", StringComparison.Ordinal)))
+            .ToDictionary(v => v[0], v => (string?)v[1]);
+        return new(options) { Process = broker, Mapper = mapper, _environment = environment };
+    }
 
     public static void RequireInstalled()
     {
@@ -100,6 +106,12 @@ public sealed class PrivateRabbitMq : IAsyncDisposable
         var result = await Shell.RunAsync([Control, "--quiet", .. arguments], _environment, ct: ct);
         return result.ExitCode == 0 ? result.Output : throw new InvalidOperationException($"rabbitmqctl {string.Join(' ', arguments)}: {result.Output}");
     }
+
+    /// <summary>Messages in each queue, those that a consumer has and has not acknowledged included; null where the queue does not say.</summary>
+    public async Task<IReadOnlyDictionary<string, long?>> QueueDepthsAsync(CancellationToken ct = default) =>
+        (await ControlAsync(["list_queues", "-p", VirtualHost, "--no-table-headers", "name", "messages"], ct))
+        .Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(l => l.Split('\t'))
+        .ToDictionary(l => l[0], l => l is [_, var messages] && long.TryParse(messages, CultureInfo.InvariantCulture, out var count) ? count : (long?)null);
 
     /// <summary>Cuts all client connections from the broker's side.</summary>
     public Task CloseConnectionsAsync(CancellationToken ct = default) => ControlAsync(["close_all_connections", "fault injected"], ct);

@@ -20,6 +20,9 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["dead-letters"] = DeadLettersCommand.RunAsync,
     ["audit"] = AuditCommand.RunAsync,
     ["find-personal-data"] = FindPersonalDataCommand.RunAsync,
+    ["backup"] = BackupCommand.RunAsync,
+    ["restore"] = RestoreCommand.RunAsync,
+    ["images"] = ImagesCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };
 

@@ -46,6 +46,9 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
     /// <summary>What an erasure does in this service, in this order; its one list.</summary>
     public virtual IReadOnlyList<Erasure.ErasureStep> ErasureSteps => [];
 
+    /// <summary>Statements for a database that was restored, before its service starts, and what each counts: for what happened outside meanwhile.</summary>
+    public virtual IReadOnlyList<(string Statement, string Meaning)> RestoreSteps => [];
+
     /// <summary>What an export of a person has of this service; the history of its records comes with it.</summary>
     public virtual IReadOnlyList<Erasure.PersonalTable> PersonalTables => [];
 

@@ -92,7 +92,10 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
         await command.ExecuteNonQueryAsync(CancellationToken.None);
     }
 
-    /// <summary>Puts back what an operator asked for: events into the outbox, messages onto their consumer's queue.</summary>
+    /// <summary>
+    /// Puts back what an operator asked for: events into the outbox, messages onto their consumer's queue. Like a relay it
+    /// needs a partition for that: whoever holds all of them (a backup) knows that nothing is published.
+    /// </summary>
     public async Task ReplayAskedAsync(BrokerLink link, CancellationToken ct)
     {
         using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
@@ -100,8 +103,9 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
         await using var transaction = await connection.BeginTransactionAsync(ct);
         var asked = new List<(Guid Id, string Origin, Guid MessageId, string Body, string Headers)>();
         await using (var select = new NpgsqlCommand("""
+            WITH partition AS MATERIALIZED (SELECT id FROM outbox_partition WHERE id = 0 FOR UPDATE SKIP LOCKED)
             SELECT id, origin, message_id, body, headers::text FROM dead_letter
-            WHERE replay_asked_at IS NOT NULL ORDER BY failed_at LIMIT 100 FOR UPDATE SKIP LOCKED
+            WHERE replay_asked_at IS NOT NULL AND EXISTS (SELECT 1 FROM partition) ORDER BY failed_at LIMIT 100 FOR UPDATE OF dead_letter SKIP LOCKED
             """, connection))
         await using (var reader = await select.ExecuteReaderAsync(ct))
         {

@@ -38,6 +38,13 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
         new("interactions", $"DELETE FROM interactions WHERE {CustomerCopy.OwnedRows.OfErased}"),
     ];
 
+    /// <summary>Mails that had not left when the backup was taken may have left afterwards: nobody gets one twice.</summary>
+    public override IReadOnlyList<(string Statement, string Meaning)> RestoreSteps { get; } =
+    [
+        ("UPDATE messages SET status = 'uncertain', reason = 'sender_lost', finished_at = now(), lease_until = NULL WHERE status IN ('pending', 'sending')",
+            "mails that may have been sent after the backup are uncertain now and are not sent"),
+    ];
+
     public override IReadOnlyList<PersonalTable> PersonalTables =>
     [
         .. base.PersonalTables,

@@ -216,7 +216,8 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
         differences.AddRange(found);
     }
 
-    private async Task CompareCopiesAsync(List<string> differences, CancellationToken ct)
+    /// <summary>Every copy of customers and consents against Contacts.</summary>
+    public async Task CompareCopiesAsync(List<string> differences, CancellationToken ct)
     {
         var truth = await RowsAsync("contacts", $"SELECT {IdentityColumns} FROM customers", ct);
         var consents = await RowsAsync("contacts", "SELECT customer_id, channel, purpose, state, version, at FROM consent_states", ct);

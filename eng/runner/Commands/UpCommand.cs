@@ -6,13 +6,13 @@ namespace Crm.Runner.Commands;
 /// <summary>Starts what does not run yet, in the order in which it is needed.</summary>
 internal static class UpCommand
 {
-    private static readonly string[] RabbitMqProcesses = ["rabbitmq", "rabbitmq-epmd"];
-
     public static async Task<int> RunAsync(string[] args, CancellationToken ct)
     {
         var root = Topology.FindRoot();
         var topology = Topology.Load(root);
         using var installation = Installation.Open(root);
+        if (File.Exists(Backups.Restore.UnfinishedFile(installation.Folder)))
+            throw new RunnerException("A restore was interrupted: some databases are restored and some are not.", "Run it again: ./crm restore <folder> --overwrite");
         var postgres = Environment.GetEnvironmentVariable("CRM_POSTGRES") is { Length: > 0 } p ? p : null;
         var rabbit = Environment.GetEnvironmentVariable("CRM_RABBITMQ") is { Length: > 0 } r ? r : null;
         var needed = topology.Entries.Select(e => e.Name)
@@ -57,7 +57,10 @@ internal static class UpCommand
         }
 
         var infrastructure = new Platform(options);
-        await Task.WhenAll(StartPostgresAsync(), StartRabbitAsync(), build.RunAsync(progress.Step, ct));
+        await Task.WhenAll(
+            InstalledServers.StartPostgresAsync(infrastructure, installation, progress.Step, ct),
+            InstalledServers.StartRabbitMqAsync(infrastructure, installation, progress.Step, ct),
+            build.RunAsync(progress.Step, ct));
 
         // Described again: only now is everything built.
         var platform = new Platform(options) { Postgres = infrastructure.Postgres, RabbitMq = infrastructure.RabbitMq };
@@ -71,43 +74,6 @@ internal static class UpCommand
         await EnsureCredentialsAsync(installation, platform, ct);
         PrintWay(installation, ports, "");
         return 0;
-
-        async Task StartPostgresAsync()
-        {
-            if (postgres is not null)
-            {
-                progress.Step("postgres", "the one that CRM_POSTGRES names");
-                return;
-            }
-
-            if (!installation.IsRunning("postgres"))
-                progress.Step("postgres", "starting a private one in " + PrivatePostgres.ReachableFolder(Path.Combine(installation.Folder, "postgres")));
-            await infrastructure.StartPostgresAsync(ct);
-            installation.Record(infrastructure.Postgres!.Process);
-        }
-
-        async Task StartRabbitAsync()
-        {
-            if (rabbit is not null)
-            {
-                progress.Step("rabbitmq", "the one that CRM_RABBITMQ names");
-                return;
-            }
-
-            if (installation.IsRunning("rabbitmq") && installation.IsRunning("rabbitmq-epmd"))
-            {
-                infrastructure.RabbitMq = PrivateRabbitMq.TakeOver(
-                    await infrastructure.RabbitMqOptionsAsync(), installation.Running["rabbitmq"], installation.Running["rabbitmq-epmd"]);
-                await infrastructure.RabbitMq.WaitUntilAnsweringAsync(ct);
-                return;
-            }
-
-            progress.Step("rabbitmq", "starting a private one in " + Path.Combine(installation.Folder, "rabbitmq"));
-            // A node without its mapper, or the other way round, is the rest of a broken start.
-            foreach (var rest in RabbitMqProcesses.Where(installation.IsRunning))
-                await installation.Running[rest].KillAsync();
-            await infrastructure.StartRabbitMqAsync(ct);
-        }
     }
 
     private static async Task<bool> AllReadyAsync(Platform platform, CancellationToken ct)

@@ -1,0 +1,59 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Npgsql;
+
+namespace Crm.Runner;
+
+/// <summary>One customer through the whole platform: gateway, service, database, broker, all copies, and back over gRPC.</summary>
+public static class EndToEndCheck
+{
+    private static readonly string[] Copies = ["interactions", "campaigns", "billing-sync", "support"];
+    private static readonly string[] Parts = ["customer", "interactions", "campaigns", "billing", "support"];
+
+    /// <summary>Whatever does not hold, as sentences.</summary>
+    public static async Task<IReadOnlyList<string>> RunAsync(Platform platform, CancellationToken ct = default)
+    {
+        using var client = platform.CreateClient();
+        var trace = Guid.NewGuid().ToString("n");
+        using var request = new HttpRequestMessage(HttpMethod.Post, "v1/customers") { Content = JsonContent.Create(new { kind = "person", given_name = "End", family_name = trace, source = new { type = "enquiry" } }) };
+        request.Headers.Add("traceparent", $"00-{trace}-{trace[..16]}-01");
+        using var created = await client.SendAsync(request, ct);
+        var text = await created.Content.ReadAsStringAsync(ct);
+        if (created.StatusCode != HttpStatusCode.Created)
+            return [$"POST /v1/customers answered {(int)created.StatusCode}: {text}"];
+
+        var problems = new List<string>();
+        if (!created.Headers.TryGetValues("Crm-Trace-Id", out var ids) || ids.Single() != trace)
+            problems.Add("The answer does not carry the trace of the call.");
+        var id = JsonElement.Parse(text).GetProperty("id").GetString()!;
+        foreach (var service in Copies)
+        {
+            if (!await IsThereAsync(platform, service, trace, ct))
+                problems.Add($"The customer did not come to {service} in 30 s.");
+        }
+
+        using var answer = await client.GetAsync($"v1/customers/{id}/overview", ct);
+        var overview = await answer.Content.ReadAsStringAsync(ct);
+        if (!answer.IsSuccessStatusCode)
+            problems.Add($"The overview answered {(int)answer.StatusCode}: {overview}");
+        else
+            problems.AddRange(Parts.Where(p => JsonElement.Parse(overview).GetProperty(p).GetProperty("status").GetString() != "ok").Select(p => $"The overview lacks {p}: {overview}"));
+        return problems;
+    }
+
+    private static async Task<bool> IsThereAsync(Platform platform, string service, string familyName, CancellationToken ct)
+    {
+        await using var database = new NpgsqlConnection(await platform.ConnectionStringAsync(service));
+        await database.OpenAsync(ct);
+        for (var start = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(30); await Task.Delay(50, ct))
+        {
+            await using var command = new NpgsqlCommand("SELECT 1 FROM customers WHERE family_name = $1", database) { Parameters = { new() { Value = familyName } } };
+            if (await command.ExecuteScalarAsync(ct) is not null)
+                return true;
+        }
+
+        return false;
+    }
+}
