@@ -13,7 +13,7 @@ internal sealed partial class Janitor(NpgsqlDataSource dataSource, TimeProvider 
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        Telemetry.Meter.CreateObservableGauge("crm.outbox.pending", () => _pending, description: "Events not yet confirmed by the broker");
+        Telemetry.Meter.CreateObservableGauge("crm.outbox.pending", () => _pending, description: "Events not yet confirmed by the broker; no more than 100,000 are counted");
         Telemetry.Meter.CreateObservableGauge("crm.outbox.oldest_age", () => _oldestAge, "s", "Age of the oldest event not yet confirmed");
         Telemetry.Meter.CreateObservableGauge("crm.dead_letters", () => _dead, description: "Messages on the dead-letter list");
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(10), clock);
@@ -41,8 +41,9 @@ internal sealed partial class Janitor(NpgsqlDataSource dataSource, TimeProvider 
     private async Task MeasureAsync(CancellationToken ct)
     {
         await using var command = dataSource.CreateCommand("""
-            SELECT (SELECT count(*) FROM outbox),
-                   (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 FROM outbox),
+            SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS some),
+                   (SELECT coalesce(extract(epoch FROM now() - min(oldest)), 0)::float8
+                    FROM outbox_partition p, LATERAL (SELECT min(created_at) AS oldest FROM outbox WHERE partition = p.id) AS first),
                    (SELECT count(*) FROM dead_letter)
             """);
         await using var reader = await command.ExecuteReaderAsync(ct);
