@@ -19,7 +19,7 @@ builder.AddCrmDatabase<GatewayDb>();
 builder.Services.AddValidation();
 builder.Services.AddCrmOpenApi();
 
-builder.Services.AddOptions<GatewayOptions>().BindConfiguration("Gateway").ValidateDataAnnotations().ValidateOnStart();
+builder.Services.AddSettings<GatewayOptions>("Gateway");
 builder.Services.AddSingleton<DistributedContextPropagator, TraceWithoutBaggage>();
 builder.Services.AddAuthKeys();
 builder.Services.AddOidc();
@@ -51,6 +51,12 @@ builder.Services.Configure<ForwardedHeadersOptions>(forwarded =>
 });
 
 var app = builder.Build();
+if (args is ["--smoke-test", var gateway])
+{
+    // Before the routes are made: it knows no services, only a gateway's address.
+    return await SmokeTest.RunAsync(app, gateway);
+}
+
 if (trusted.Length > 0)
 {
     app.UseForwardedHeaders();

@@ -21,6 +21,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 using Npgsql;
 
 namespace Crm.Hosting;
@@ -33,6 +34,12 @@ public static class CrmService
 {
     /// <summary>Largest JSON body, in bytes.</summary>
     public const int BodyLimit = 1_000_000;
+
+    /// <summary>What the process itself reads by name; the other settings are sections.</summary>
+    private static readonly Setting[] Everywhere =
+    [
+        new("CRM_SECRETS"), new("Policy__File"), new("Ports__Address", "0.0.0.0"), new("Ports__Http", "8080"), new("Ports__Grpc", "8081"),
+    ];
 
     /// <summary>
     /// Configuration, ports, telemetry, problems, health, internal authentication, database with outbox
@@ -74,6 +81,13 @@ public static class CrmService
         builder.Services.TryAddSingleton<TimeProvider>(new ColumnClock());
         builder.AddCrmTelemetry(service);
         builder.ConfigurePorts();
+        foreach (var setting in Everywhere)
+        {
+            builder.Services.AddSetting(setting);
+        }
+
+        builder.Services.AddSettings<ShutdownOptions>("Shutdown");
+        builder.Services.AddHostedService<Drain>();
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(30));
         builder.Services.AddSingleton(Contracts.Policy.Load(builder.Configuration["Policy:File"]));
         builder.Services.ConfigureHttpJsonOptions(o => FieldRules.ForCaller(JsonDefaults.Configure(o.SerializerOptions)));
@@ -87,11 +101,12 @@ public static class CrmService
     /// <summary>The database behind <c>ConnectionStrings:Database</c>, its migrations and its health.</summary>
     public static void AddCrmDatabase<TDb>(this WebApplicationBuilder builder) where TDb : CrmDbContext
     {
+        builder.Services.AddSetting(new("ConnectionStrings__Database"));
+        builder.Services.AddSettings<DatabaseOptions>("Database")
+            .Configure<IConfiguration>((options, configuration) => options.ConnectionString = configuration.GetConnectionString("Database"));
         builder.Services.AddSingleton(provider =>
         {
-            var connectionString = provider.GetRequiredService<IConfiguration>().GetConnectionString("Database")
-                ?? throw new InvalidOperationException("ConnectionStrings:Database is not configured.");
-            var source = new NpgsqlDataSourceBuilder(connectionString);
+            var source = new NpgsqlDataSourceBuilder(provider.GetRequiredService<IOptions<DatabaseOptions>>().Value.Build());
             source.ConnectionStringBuilder.ApplicationName ??= builder.Environment.ApplicationName;
             source.ConnectionStringBuilder.Timeout = 5;
             source.ConnectionStringBuilder.CommandTimeout = 15;
@@ -158,7 +173,7 @@ public static class CrmService
 
     /// <summary>
     /// Serves; or, by argument, does one thing and ends: <c>--migrate</c>, <c>--dead-letters …</c>, <c>--audit …</c>,
-    /// <c>--find-personal-data …</c>, <c>--after-restore</c>.
+    /// <c>--find-personal-data …</c>, <c>--after-restore</c>, <c>--settings</c>.
     /// The result is the exit code.
     /// </summary>
     public static async Task<int> RunCrmServiceAsync(this WebApplication app, string[] args)
@@ -187,6 +202,8 @@ public static class CrmService
                     }
 
                     return 0;
+                case ["--settings", ..]:
+                    return await Settings.WriteAsync(app.Services, Console.Out);
                 default:
                     await app.RunAsync();
                     return 0;

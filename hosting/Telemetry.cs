@@ -23,6 +23,12 @@ public static class Telemetry
 
     public static readonly Meter Meter = new("Crm");
 
+    /// <summary>Buckets for durations of calls, in seconds: those of OpenTelemetry's conventions for HTTP.</summary>
+    internal static readonly InstrumentAdvice<double> Durations = new() { HistogramBucketBoundaries = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10] };
+
+    /// <summary>Buckets for how far behind something is, in seconds.</summary>
+    internal static readonly InstrumentAdvice<double> Ages = new() { HistogramBucketBoundaries = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600] };
+
     internal static void AddCrmTelemetry(this IHostApplicationBuilder builder, string service)
     {
         builder.Logging.Configure(o => o.ActivityTrackingOptions =

@@ -1,4 +1,5 @@
 using Crm.Contracts;
+using Crm.Hosting;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
 using Microsoft.IdentityModel.Protocols;
@@ -86,7 +87,7 @@ internal static class OidcServices
 {
     public static void AddOidc(this IServiceCollection services)
     {
-        services.AddOptions<OidcOptions>().BindConfiguration("Oidc").Validate(Validate, "Each Oidc:Issuers entry has Authority, Audience and a Name of its own.").ValidateOnStart();
+        services.AddSettings<OidcOptions>("Oidc").Validate(Validate, "Each Oidc:Issuers entry has Authority, Audience and a Name of its own.");
         services.AddHttpClient(nameof(OidcIssuer)).ConfigureHttpClient(c =>
         {
             c.Timeout = TimeSpan.FromSeconds(5);

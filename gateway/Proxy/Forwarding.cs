@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net.Http.Headers;
 using Crm.Contracts;
 using Crm.Gateway.Authentication;
+using Crm.Hosting;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.Features;
 using Yarp.ReverseProxy.Forwarder;
@@ -25,6 +26,11 @@ internal static class Forwarding
 
     public static void AddForwarding(this IServiceCollection services, IConfiguration configuration)
     {
+        foreach (var cluster in configuration.GetSection("ReverseProxy:Clusters").GetChildren())
+        {
+            services.AddSetting(new($"Services__{cluster.Key}", Required: true));
+        }
+
         services.AddReverseProxy()
             .LoadFromConfig(configuration.GetSection("ReverseProxy"))
             .AddConfigFilter<ServiceAddresses>()
@@ -32,6 +38,8 @@ internal static class Forwarding
             {
                 handler.ConnectTimeout = TimeSpan.FromSeconds(2);
                 handler.PooledConnectionIdleTimeout = TimeSpan.FromSeconds(60);
+                // A connection stays with one replica of a service; its end lets new ones have their share.
+                handler.PooledConnectionLifetime = TimeSpan.FromMinutes(2);
                 handler.MaxConnectionsPerServer = 512;
             })
             .AddTransforms(transforms =>

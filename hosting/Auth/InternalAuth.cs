@@ -74,7 +74,7 @@ public static class InternalAuth
     /// <summary>The keys alone, for the gateway: it signs, and authenticates its callers in its own ways.</summary>
     public static void AddAuthKeys(this IServiceCollection services)
     {
-        services.AddOptions<AuthOptions>().BindConfiguration("Auth").ValidateDataAnnotations().ValidateOnStart();
+        services.AddSettings<AuthOptions>("Auth");
         services.AddHttpClient(nameof(SigningKeys)).ConfigureHttpClient(c => c.Timeout = TimeSpan.FromSeconds(2));
         services.AddSingleton<SigningKeys>();
         services.AddSingleton<InternalTokens>();

@@ -7,7 +7,7 @@ using Microsoft.IdentityModel.Tokens;
 namespace Crm.Hosting.Auth;
 
 /// <summary>Section <c>Auth</c>.</summary>
-public sealed class AuthOptions
+public sealed class AuthOptions : IValidatableObject
 {
     /// <summary>This process's signing key: EC P-256 in PEM. A mounted secret.</summary>
     [Required]
@@ -20,6 +20,38 @@ public sealed class AuthOptions
     /// <summary>Where the gateway publishes its keys (RFC 7517).</summary>
     [Required]
     public Uri GatewayJwks { get; init; } = null!;
+
+    public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
+    {
+        if (!IsKey(PrivateKey))
+        {
+            yield return new("Auth:PrivateKey is not a private key of the curve P-256 in PEM.", [nameof(PrivateKey)]);
+        }
+
+        if (!Directory.Exists(TrustedKeys))
+        {
+            yield return new($"Auth:TrustedKeys: there is no folder {TrustedKeys}.", [nameof(TrustedKeys)]);
+        }
+
+        if (!GatewayJwks.IsAbsoluteUri || GatewayJwks.Scheme is not ("http" or "https"))
+        {
+            yield return new("Auth:GatewayJwks is an absolute address, http://….", [nameof(GatewayJwks)]);
+        }
+    }
+
+    private static bool IsKey(string pem)
+    {
+        try
+        {
+            using var key = ECDsa.Create();
+            key.ImportFromPem(pem);
+            return key.KeySize == 256 && key.ExportParameters(includePrivateParameters: true).D is not null;
+        }
+        catch (Exception exception) when (exception is ArgumentException or CryptographicException)
+        {
+            return false;
+        }
+    }
 }
 
 /// <summary>A key and the only issuer that may use it.</summary>

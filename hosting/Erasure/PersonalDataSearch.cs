@@ -95,7 +95,7 @@ internal sealed class PersonalDataSearch(NpgsqlDataSource dataSource, ServiceNam
     /// <summary>Takes the messages that wait, looks, and gives them back to their places by closing the channel.</summary>
     private async Task<List<(string Place, long Hits)>> SearchQueuesAsync(BusOptions options, string[] spellings, CancellationToken ct)
     {
-        await using var connection = await new ConnectionFactory { Uri = options.Uri, ClientProvidedName = $"{service.Value} search" }.CreateConnectionAsync(ct);
+        await using var connection = await options.Connections($"{service.Value} search").CreateConnectionAsync(ct);
         var hits = new List<(string, long)>();
         var prefix = $"crm.{service.Value}.";
         foreach (var queue in EventCatalog.All.SelectMany(r => r.Queues).Where(q => q.StartsWith(prefix, StringComparison.Ordinal)).Distinct(StringComparer.Ordinal))

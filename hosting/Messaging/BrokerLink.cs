@@ -33,15 +33,11 @@ internal sealed class BrokerLink : IAsyncDisposable
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
         limit.CancelAfter(Limit);
-        var factory = new ConnectionFactory
-        {
-            Uri = options.Uri,
-            ClientProvidedName = $"{service} relay",
-            AutomaticRecoveryEnabled = false,
-            TopologyRecoveryEnabled = false,
-            ContinuationTimeout = Limit,
-            RequestedConnectionTimeout = Limit,
-        };
+        var factory = options.Connections($"{service} relay");
+        factory.AutomaticRecoveryEnabled = false;
+        factory.TopologyRecoveryEnabled = false;
+        factory.ContinuationTimeout = Limit;
+        factory.RequestedConnectionTimeout = Limit;
         var link = new BrokerLink(await factory.CreateConnectionAsync(limit.Token).WaitAsync(Limit, ct));
         try
         {

@@ -1,4 +1,3 @@
-using System.ComponentModel.DataAnnotations;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
 using MassTransit;
@@ -9,22 +8,6 @@ using Microsoft.Extensions.Hosting;
 using Npgsql;
 
 namespace Crm.Hosting.Messaging;
-
-/// <summary>Section <c>Bus</c>.</summary>
-public sealed class BusOptions
-{
-    /// <summary>For example <c>amqp://user:password@host:5672/vhost</c>; <c>amqps</c> for TLS.</summary>
-    [Required]
-    public Uri Uri { get; init; } = null!;
-
-    /// <summary>Messages that one consumer of a replica holds at a time.</summary>
-    [Range(1, 1000)]
-    public int Prefetch { get; init; } = 32;
-
-    /// <summary>Messages that one consumer of a replica works on at a time.</summary>
-    [Range(1, 256)]
-    public int Concurrency { get; init; } = 8;
-}
 
 /// <summary>What a service receives; queues are <c>crm.&lt;service&gt;.&lt;name&gt;</c>.</summary>
 public sealed class BusConsumers
@@ -46,7 +29,7 @@ internal static class Bus
         var consumers = new BusConsumers();
         configure?.Invoke(consumers);
 
-        builder.Services.AddOptions<BusOptions>().BindConfiguration("Bus").ValidateDataAnnotations().ValidateOnStart();
+        builder.Services.AddSettings<BusOptions>("Bus");
         builder.Services.AddSingleton<OutboxSignal>();
         builder.Services.AddSingleton<DeadLetters>();
         builder.Services.AddSingleton<OutboxRelay>();
@@ -73,12 +56,24 @@ internal static class Bus
     {
         var options = context.GetRequiredService<Microsoft.Extensions.Options.IOptions<BusOptions>>().Value;
         var deadLetters = context.GetRequiredService<DeadLetters>();
-        bus.Host(options.Uri, service, _ => { });
+        bus.Host(options.Address, service, host =>
+        {
+            if (options.IsEncrypted)
+            {
+                host.UseSsl(ssl =>
+                {
+                    ssl.ServerName = options.Address.Host;
+                    ssl.Protocol = System.Security.Authentication.SslProtocols.None;
+                    ssl.CertificateValidationCallback = options.Trust();
+                });
+            }
+        });
         bus.MessageTopology.SetEntityNameFormatter(new ExchangeNames());
         bus.AutoStart = true;
         foreach (var (name, consumer) in consumers.Consumers)
         {
             var queue = $"crm.{service}.{name}";
+            InboxMetrics.Duplicates.Add(0, new KeyValuePair<string, object?>("consumer", queue));
             bus.ReceiveEndpoint(queue, endpoint =>
             {
                 var batched = BatchesOf(consumer).Any();

@@ -13,7 +13,7 @@ internal sealed class Janitor(NpgsqlDataSource dataSource, TimeProvider clock, I
 
     public override Task StartAsync(CancellationToken cancellationToken)
     {
-        Telemetry.Meter.CreateObservableGauge("crm.outbox.pending", () => _pending, description: "Events not yet confirmed by the broker");
+        Telemetry.Meter.CreateObservableGauge("crm.outbox.pending", () => _pending, description: "Events not yet confirmed by the broker; no more than 100,000 are counted");
         Telemetry.Meter.CreateObservableGauge("crm.outbox.oldest_age", () => _oldestAge, "s", "Age of the oldest event not yet confirmed");
         Telemetry.Meter.CreateObservableGauge("crm.dead_letters", () => _dead, description: "Messages on the dead-letter list");
         return base.StartAsync(cancellationToken);
@@ -32,8 +32,9 @@ internal sealed class Janitor(NpgsqlDataSource dataSource, TimeProvider clock, I
     private async Task MeasureAsync(CancellationToken ct)
     {
         await using var command = dataSource.CreateCommand("""
-            SELECT (SELECT count(*) FROM outbox),
-                   (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 FROM outbox),
+            SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS some),
+                   (SELECT coalesce(extract(epoch FROM now() - min(oldest)), 0)::float8
+                    FROM outbox_partition p, LATERAL (SELECT min(created_at) AS oldest FROM outbox WHERE partition = p.id) AS first),
                    (SELECT count(*) FROM dead_letter)
             """);
         await using var reader = await command.ExecuteReaderAsync(ct);

@@ -11,7 +11,10 @@ namespace Crm.Hosting.Messaging;
 internal sealed class ReceiveFilter(string queue, DeadLetters deadLetters, TimeProvider clock) : IFilter<ConsumeContext>
 {
     private static readonly Histogram<double> Lag =
-        Telemetry.Meter.CreateHistogram<double>("crm.consumer.lag", "s", "Age of an event when its consumer starts");
+        Telemetry.Meter.CreateHistogram<double>("crm.consumer.lag", "s", "Age of an event when its consumer starts", tags: null, Telemetry.Ages);
+
+    private static readonly Histogram<double> Duration =
+        Telemetry.Meter.CreateHistogram<double>("messaging.process.duration", "s", "Duration of a consumer's work on one event, its retries included", tags: null, Telemetry.Durations);
 
     public static string QueueOf(ReceiveContext context) => context.InputAddress.AbsolutePath[(context.InputAddress.AbsolutePath.LastIndexOf('/') + 1)..];
 
@@ -33,14 +36,27 @@ internal sealed class ReceiveFilter(string queue, DeadLetters deadLetters, TimeP
             Lag.Record(Math.Max(0, (clock.GetUtcNow().UtcDateTime - sent).TotalSeconds), new KeyValuePair<string, object?>("queue", queue));
         }
 
+        var start = clock.GetTimestamp();
+        string? error = null;
         try
         {
             await next.Send(context);
         }
         catch (Exception exception) when (!context.CancellationToken.IsCancellationRequested && !Transient.Is(exception))
         {
-            activity.SetStatus(ActivityStatusCode.Error, exception.GetType().Name);
+            error = exception.GetType().Name;
+            activity.SetStatus(ActivityStatusCode.Error, error);
             await deadLetters.KeepAsync(queue, context, exception);
+        }
+        finally
+        {
+            var tags = new TagList { { "messaging.system", "rabbitmq" }, { "messaging.operation.name", "process" }, { "messaging.destination.name", queue } };
+            if (error is not null)
+            {
+                tags.Add("error.type", error);
+            }
+
+            Duration.Record(clock.GetElapsedTime(start).TotalSeconds, tags);
         }
     }
 

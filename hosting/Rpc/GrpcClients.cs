@@ -5,6 +5,7 @@ using Grpc.Net.Client.Configuration;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
 
 namespace Crm.Hosting.Rpc;
 
@@ -24,9 +25,17 @@ public static class GrpcClients
         where TClient : ClientBase
     {
         builder.Services.AddSingleton<CallDefaults>();
+        if (!builder.Services.HasSetting($"Peers__{peer}"))
+        {
+            builder.Services.AddSetting(new($"Peers__{peer}", Required: true));
+            builder.Services.AddOptions<PeerAddress>(peer).Configure<IConfiguration>((options, configuration) => options.Value = configuration[$"Peers:{peer}"])
+                .Validate(options => Uri.TryCreate(options.Value, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https", $"Peers:{peer} is the gRPC address of a service, http://host:port.")
+                .ValidateOnStart();
+        }
+
         return builder.Services
             .AddGrpcClient<TClient>(name, (provider, client) => client.Address = new Uri(
-                provider.GetRequiredService<IConfiguration>()[$"Peers:{peer}"] ?? throw new InvalidOperationException($"Peers:{peer} is not configured.")))
+                provider.GetRequiredService<IOptionsMonitor<PeerAddress>>().Get(peer).Value!))
             .ConfigureChannel(channel =>
             {
                 channel.UnsafeUseInsecureChannelCallCredentials = true;
@@ -43,6 +52,8 @@ public static class GrpcClients
                 EnableMultipleHttp2Connections = true,
                 ConnectTimeout = TimeSpan.FromSeconds(1),
                 PooledConnectionIdleTimeout = TimeSpan.FromMinutes(2),
+                // One connection carries all calls: without an end of it a new replica would never get any.
+                PooledConnectionLifetime = TimeSpan.FromMinutes(2),
                 KeepAlivePingDelay = TimeSpan.FromSeconds(20),
                 KeepAlivePingTimeout = TimeSpan.FromSeconds(5),
             })
@@ -69,6 +80,12 @@ public static class GrpcClients
 
         return config;
     }
+}
+
+/// <summary>Where a peer listens.</summary>
+internal sealed class PeerAddress
+{
+    public string? Value { get; set; }
 }
 
 /// <summary>A deadline and a token on every call that has none.</summary>

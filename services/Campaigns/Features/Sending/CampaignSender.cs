@@ -11,8 +11,8 @@ internal static class SendingServices
 {
     public static void AddSending(this IServiceCollection services)
     {
-        services.AddOptions<SmtpOptions>().BindConfiguration("Smtp").ValidateDataAnnotations().ValidateOnStart();
-        services.AddOptions<LinkOptions>().BindConfiguration("Links").ValidateDataAnnotations().ValidateOnStart();
+        services.AddSettings<SmtpOptions>("Smtp");
+        services.AddSettings<LinkOptions>("Links");
         services.AddSingleton<SendingSignal>();
         services.AddSingleton<SendLedger>();
         services.AddHostedService<CampaignSender>();

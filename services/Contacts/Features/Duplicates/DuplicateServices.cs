@@ -1,10 +1,12 @@
+using Crm.Hosting;
+
 namespace Crm.Contacts.Features.Duplicates;
 
 internal static class DuplicateServices
 {
     public static void AddDuplicates(this WebApplicationBuilder builder)
     {
-        builder.Services.AddOptions<DuplicateOptions>().BindConfiguration("Duplicates").ValidateDataAnnotations().ValidateOnStart();
+        builder.Services.AddSettings<DuplicateOptions>("Duplicates");
         builder.Services.AddSingleton<MatchModels>();
         builder.Services.AddScoped<DuplicateCheck>();
         builder.Services.AddScoped<MergeDuplicate>();

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using Crm.Hosting;
 
 namespace Crm.Contacts.Features.Erasures;
 
@@ -12,6 +13,9 @@ public sealed class ErasureOptions
 
 internal static class ErasureServices
 {
-    public static void AddErasures(this WebApplicationBuilder builder) =>
-        builder.Services.AddOptions<ErasureOptions>().BindConfiguration("Erasure").ValidateDataAnnotations().ValidateOnStart();
+    public static void AddErasures(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSettings<ErasureOptions>("Erasure");
+        builder.Services.AddHostedService<WatchErasures>();
+    }
 }

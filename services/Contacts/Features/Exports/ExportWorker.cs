@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain.Exports;
 using Crm.Contracts;
 using Crm.Contracts.PersonalData.V1;
+using Crm.Hosting;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Crm.Hosting.Rpc;
@@ -51,7 +52,7 @@ internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSi
             builder.AddCrmGrpcClientNamed<PersonalData.PersonalDataClient>(peer, "crm.personal_data.v1.PersonalData", $"export {service}");
         }
 
-        builder.Services.AddOptions<ExportOptions>().BindConfiguration("Exports").ValidateDataAnnotations().ValidateOnStart();
+        builder.Services.AddSettings<ExportOptions>("Exports");
         builder.Services.AddSingleton<ExportSignal>();
         builder.Services.AddHostedService<ExportWorker>();
     }

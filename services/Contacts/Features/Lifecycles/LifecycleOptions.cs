@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using Crm.Hosting;
 
 namespace Crm.Contacts.Features.Lifecycles;
 
@@ -20,7 +21,7 @@ internal static class LifecycleServices
 {
     public static void AddLifecycle(this WebApplicationBuilder builder)
     {
-        builder.Services.AddOptions<LifecycleOptions>().BindConfiguration("Lifecycle").ValidateDataAnnotations().ValidateOnStart();
+        builder.Services.AddSettings<LifecycleOptions>("Lifecycle");
         builder.Services.AddHostedService<LapseBuyers>();
     }
 }
