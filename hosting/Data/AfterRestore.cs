@@ -45,7 +45,7 @@ internal sealed class AfterRestore(CrmDbContext db, ServiceName service, IServic
     /// <summary>Messages from after the backup tell of rows that are no more; those from before it have had their effect.</summary>
     private async Task EmptyQueuesAsync(BusOptions options, CancellationToken ct)
     {
-        await using var connection = await new ConnectionFactory { Uri = options.Uri, ClientProvidedName = $"{service.Value} restore" }.CreateConnectionAsync(ct);
+        await using var connection = await options.Connections($"{service.Value} restore").CreateConnectionAsync(ct);
         await using var channel = await connection.CreateChannelAsync(cancellationToken: ct);
         var prefix = $"crm.{service.Value}.";
         foreach (var queue in EventCatalog.All.SelectMany(r => r.Queues).Where(q => q.StartsWith(prefix, StringComparison.Ordinal)).Distinct(StringComparer.Ordinal))

@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain.CustomFields;
+using Crm.Hosting;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
 
@@ -9,35 +10,18 @@ namespace Crm.Contacts.Features.CustomFields;
 /// replicas may run: a lock that ends with the connection says who builds. A build that was broken off leaves an invalid
 /// index, which is dropped and made anew.
 /// </summary>
-internal sealed partial class BuildIndexes(IServiceScopeFactory scopes, NpgsqlDataSource dataSource, TimeProvider clock, ILogger<BuildIndexes> logger) : BackgroundService
+internal sealed partial class BuildIndexes(IServiceScopeFactory scopes, NpgsqlDataSource dataSource, TimeProvider clock, ILogger<BuildIndexes> logger)
+    : RepeatedWork(TimeSpan.FromSeconds(1), clock, logger)
 {
     private const int MostAttempts = 5;
-    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(1);
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(Poll, clock);
-        do
+        await using var connection = await dataSource.OpenConnectionAsync(ct);
+        if (!(await PlanAsync(connection, ct)).IsEmpty)
         {
-            try
-            {
-                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                await using var connection = await dataSource.OpenConnectionAsync(stoppingToken);
-                if (!(await PlanAsync(connection, stoppingToken)).IsEmpty)
-                {
-                    await WorkAsync(connection, stoppingToken);
-                }
-            }
-            catch (Exception) when (stoppingToken.IsCancellationRequested)
-            {
-                // Done by whoever is next.
-            }
-            catch (Exception exception)
-            {
-                LogSkipped(exception.Message);
-            }
+            await WorkAsync(connection, ct);
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
     private async Task WorkAsync(NpgsqlConnection connection, CancellationToken ct)
@@ -183,7 +167,4 @@ internal sealed partial class BuildIndexes(IServiceScopeFactory scopes, NpgsqlDa
 
     [LoggerMessage(LogLevel.Error, "The index of the custom field {Field} was not built")]
     private partial void LogFailed(Exception exception, string field);
-
-    [LoggerMessage(LogLevel.Warning, "Indexes wait: {Reason}")]
-    private partial void LogSkipped(string reason);
 }

@@ -4,32 +4,19 @@ using Npgsql;
 namespace Crm.Contacts.Features.Erasures;
 
 /// <summary>Publishes how many receipts of erasures are missing, and since when the oldest.</summary>
-internal sealed partial class WatchErasures(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<WatchErasures> logger) : BackgroundService
+internal sealed class WatchErasures(NpgsqlDataSource dataSource, TimeProvider clock, ILogger<WatchErasures> logger) : RepeatedWork(TimeSpan.FromSeconds(10), clock, logger)
 {
     private long _pending;
     private double _oldestAge;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    public override Task StartAsync(CancellationToken cancellationToken)
     {
         Telemetry.Meter.CreateObservableGauge("crm.erasure.receipts_pending", () => _pending, description: "Receipts of erasures that services have not sent yet");
         Telemetry.Meter.CreateObservableGauge("crm.erasure.oldest_age", () => _oldestAge, "s", "Age of the oldest erasure that waits for a receipt");
-        using var timer = new PeriodicTimer(TimeSpan.FromSeconds(10), clock);
-        do
-        {
-            try
-            {
-                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                await MeasureAsync(stoppingToken);
-            }
-            catch (NpgsqlException exception)
-            {
-                LogSkipped(exception.Message);
-            }
-        }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
+        return base.StartAsync(cancellationToken);
     }
 
-    private async Task MeasureAsync(CancellationToken ct)
+    protected override async Task RunAsync(CancellationToken ct)
     {
         await using var command = dataSource.CreateCommand("""
             SELECT coalesce(sum(@services - received), 0)::bigint, coalesce(extract(epoch FROM now() - min(asked_at)), 0)::float8
@@ -43,7 +30,4 @@ internal sealed partial class WatchErasures(NpgsqlDataSource dataSource, TimePro
         _pending = reader.GetInt64(0);
         _oldestAge = reader.GetDouble(1);
     }
-
-    [LoggerMessage(LogLevel.Warning, "Erasures were not measured: {Reason}")]
-    private partial void LogSkipped(string reason);
 }
