@@ -23,7 +23,7 @@ public static class AuditTrail
 
     /// <summary>
     /// Many entries at once inside the transaction at hand, for work that a service does for somebody who asked for it
-    /// earlier. They are linked into the chain here: an update of each afterwards costs as much as all the rest.
+    /// earlier. They are linked into the chain here, which saves an update of each afterwards.
     /// </summary>
     public static async Task AuditAsync(
         this CrmDbContext db, string actor, IEnumerable<(string Action, string RecordType, Guid RecordId, Guid? CustomerId, JsonObject Changes)> changes, CancellationToken ct)
