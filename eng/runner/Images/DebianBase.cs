@@ -32,11 +32,11 @@ internal static class DebianBase
         var root = Path.Combine(folder, "base");
         if (Directory.Exists(root))
             Directory.Delete(root, recursive: true);
-        await RequireAsync(["mmdebstrap", "--variant=extract", $"--include={Packages}", "--mode=root", Suite, root], ct);
+        await RequireAsync(["mmdebstrap", "--variant=extract", $"--include={Packages}", "--mode=root", "--skip=essential/unlink,cleanup/apt/cache", Suite, root], ct);
         // What the package's script would have done.
         var authorities = Directory.EnumerateFiles(Path.Combine(root, "usr/share/ca-certificates/mozilla"), "*.crt").Order(StringComparer.Ordinal).Select(File.ReadAllText);
         await File.WriteAllTextAsync(Path.Combine(root, "etc/ssl/certs/ca-certificates.crt"), string.Concat(authorities), ct);
-        await File.WriteAllLinesAsync(packages + ".unfinished", DebianPackage.ReadInstalled(root).Select(p => p.ToLine()), ct);
+        await File.WriteAllLinesAsync(packages + ".unfinished", (await DebianPackage.ReadAsync(root, ct)).Select(p => p.ToLine()), ct);
         foreach (var rest in NotNeeded.Select(p => Path.Combine(root, p)).Where(Directory.Exists))
         {
             Directory.Delete(rest, recursive: true);
@@ -97,17 +97,22 @@ internal sealed record DebianPackage(string Name, string Version, string Archite
             ? new(name, version, architecture, licences.Split('|', StringSplitOptions.RemoveEmptyEntries))
             : throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"Not a package: {line}"));
 
-    public static IEnumerable<DebianPackage> ReadInstalled(string root)
+    /// <summary>Of the archives that were extracted into the folder; nothing was installed there, so dpkg knows of none.</summary>
+    public static async Task<IReadOnlyList<DebianPackage>> ReadAsync(string root, CancellationToken ct)
     {
-        foreach (var paragraph in File.ReadAllText(Path.Combine(root, "var/lib/dpkg/status")).Split("\n\n", StringSplitOptions.RemoveEmptyEntries))
+        var packages = new List<DebianPackage>();
+        foreach (var archive in Directory.EnumerateFiles(Path.Combine(root, "var/cache/apt/archives"), "*.deb").Order(StringComparer.Ordinal))
         {
-            var fields = paragraph.Split('\n').Where(l => l.Length > 0 && l[0] != ' ').Select(l => l.Split(": ", 2)).Where(f => f.Length == 2).ToDictionary(f => f[0], f => f[1]);
-            var copyright = Path.Combine(root, "usr/share/doc", fields["Package"], "copyright");
+            var described = await Shell.RunAsync(["dpkg-deb", "--show", "--showformat=${Package}\t${Version}\t${Architecture}\t", archive], ct: ct);
+            var package = FromLine(described.Output);
+            var copyright = Path.Combine(root, "usr/share/doc", package.Name, "copyright");
             // The machine-readable format of copyright files; older ones say it in prose only.
             var licences = File.Exists(copyright)
                 ? File.ReadLines(copyright).Where(l => l.StartsWith("License: ", StringComparison.Ordinal)).Select(l => l["License: ".Length..].Trim()).Where(l => l.Length > 0).Distinct(StringComparer.Ordinal)
                 : [];
-            yield return new(fields["Package"], fields["Version"], fields["Architecture"], [.. licences]);
+            packages.Add(package with { Licences = [.. licences] });
         }
+
+        return packages;
     }
 }
