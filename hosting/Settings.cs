@@ -73,9 +73,10 @@ public static class Settings
             }
             else
             {
+                // Required of each, but there may be none.
                 foreach (var inner in Of($"{name}__0", element, Activator.CreateInstance(element)))
                 {
-                    yield return inner;
+                    yield return inner with { Required = false };
                 }
             }
         }

@@ -46,6 +46,20 @@ broker_hash() {
   { cat "$folder/rabbitmq-$1.salt"; cat "$folder/rabbitmq-$1.salt" "$folder/rabbitmq-$1" | openssl dgst -sha256 -binary; } | openssl base64 -A
 }
 
+# Everybody declares and writes what is called crm.…, since publishers make and bind their receivers' queues. What somebody
+# reads is its own queues, the exchanges of events, whose names end in a version, and, since a binding reads the exchange
+# that has the queue's name, the queues of its events' receivers (contracts/events/EventCatalog.cs). The last kind of name
+# is the queue of MassTransit's own that a process has for as long as it runs.
+receivers() {
+  case $1 in
+    contacts) printf '%s' '(interactions|campaigns|billing-sync|support)\.customer-copy|campaigns\.consent-mails' ;;
+    interactions) printf '%s' 'campaigns\.customer-facts|contacts\.(merge|erasure)-receipts' ;;
+    campaigns) printf '%s' 'interactions\.timeline|contacts\.(consent-statements|(merge|erasure)-receipts)' ;;
+    billing-sync) printf '%s' 'interactions\.timeline|campaigns\.customer-facts|contacts\.(orders|(merge|erasure)-receipts)' ;;
+    support) printf '%s' 'interactions\.timeline|campaigns\.customer-facts|contacts\.(merge|erasure)-receipts' ;;
+  esac
+}
+
 # secret NAME, then lines "key<TAB>file" on standard input.
 secret() {
   printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\n  namespace: %s\n  labels: { app.kubernetes.io/part-of: crm }\ntype: Opaque\ndata:\n' "$1" "$namespace"
@@ -72,9 +86,6 @@ if [ "$overlay" = trial ]; then
   done
   kept erlang-cookie word >/dev/null
 
-  # Everybody declares and writes what is called crm.…, since publishers make their receivers' queues; what somebody
-  # reads is its own queues, and the exchanges of events, whose names end in a version. The third kind of name is the
-  # queue of MassTransit's own that a process has for as long as it runs.
   {
     printf '{"vhosts":[{"name":"crm"}],"users":['
     separator=
@@ -86,7 +97,7 @@ if [ "$overlay" = trial ]; then
     separator=
     for name in $services; do
       printf '%s{"user":"%s","vhost":"crm","configure":"%s","write":"%s","read":"%s"}' "$separator" "$name" \
-        '^crm\\.|_bus_' '^crm\\.|_bus_' "^crm\\\\.$name\\\\.|^crm\\\\..*\\\\.v[0-9]+\$|_bus_"
+        '^crm\\.|_bus_' '^crm\\.|_bus_' "$(printf '^crm\.(%s\..*|.*\.v[0-9]+|%s)$|_bus_' "$name" "$(receivers "$name")" | sed 's/\\/\\\\/g')"
       separator=,
     done
     printf '],"policies":[{"vhost":"crm","name":"crm","pattern":"^crm\\\\.","apply-to":"queues","definition":{"max-length":1000000,"overflow":"reject-publish"}}]}'

@@ -32,7 +32,7 @@ internal sealed class Janitor(NpgsqlDataSource dataSource, TimeProvider clock, I
     private async Task MeasureAsync(CancellationToken ct)
     {
         await using var command = dataSource.CreateCommand("""
-            SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS some),
+            SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS counted),
                    (SELECT coalesce(extract(epoch FROM now() - min(oldest)), 0)::float8
                     FROM outbox_partition p, LATERAL (SELECT min(created_at) AS oldest FROM outbox WHERE partition = p.id) AS first),
                    (SELECT count(*) FROM dead_letter)

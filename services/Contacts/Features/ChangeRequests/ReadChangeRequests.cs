@@ -44,6 +44,7 @@ internal static class ReadChangeRequests
             ? request
             : throw ProblemException.NotFound("change request");
 
-    /// <summary>Those of the customers that the caller sees: the filter of customers goes over the reference.</summary>
-    private static IQueryable<ChangeRequest> VisibleChangeRequests(this ContactsDb db) => db.ChangeRequests.AsNoTracking().Include(r => r.Customer);
+    /// <summary>Those of customers who are there and whom the caller sees: the filter of customers goes over the reference.</summary>
+    private static IQueryable<ChangeRequest> VisibleChangeRequests(this ContactsDb db) =>
+        db.ChangeRequests.AsNoTracking().Include(r => r.Customer).Where(r => r.Customer.State == CustomerState.Active);
 }

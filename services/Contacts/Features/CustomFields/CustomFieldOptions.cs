@@ -1,3 +1,5 @@
+using Crm.Hosting;
+
 namespace Crm.Contacts.Features.CustomFields;
 
 /// <summary>Section <c>CustomFields</c>.</summary>
@@ -11,7 +13,7 @@ internal static class CustomFieldServices
 {
     public static void AddCustomFields(this WebApplicationBuilder builder)
     {
-        builder.Services.AddOptions<CustomFieldOptions>().BindConfiguration("CustomFields").ValidateDataAnnotations().ValidateOnStart();
+        builder.Services.AddSettings<CustomFieldOptions>("CustomFields");
         builder.Services.AddHostedService<BuildIndexes>();
     }
 }

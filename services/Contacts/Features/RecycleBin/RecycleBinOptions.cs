@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using Crm.Hosting;
 
 namespace Crm.Contacts.Features.RecycleBin;
 
@@ -18,7 +19,7 @@ internal static class RecycleBinServices
 {
     public static void AddRecycleBin(this WebApplicationBuilder builder)
     {
-        builder.Services.AddOptions<RecycleBinOptions>().BindConfiguration("RecycleBin").ValidateDataAnnotations().ValidateOnStart();
+        builder.Services.AddSettings<RecycleBinOptions>("RecycleBin");
         builder.Services.AddHostedService<EmptyRecycleBin>();
     }
 }

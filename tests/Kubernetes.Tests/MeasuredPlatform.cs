@@ -1,0 +1,111 @@
+using System.Collections.Concurrent;
+using Crm.Testing;
+using Kubernetes.Tests.Otlp;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+
+namespace Kubernetes.Tests;
+
+/// <summary>The whole platform as processes, sending its metrics over OTLP to the test; for the tests of its collection.</summary>
+[CollectionDefinition(MeasuredPlatform.Collection)]
+public sealed class MeasuredPlatform : PlatformFixture, ICollectionFixture<MeasuredPlatform>
+{
+    public const string Collection = "the running platform";
+
+    private readonly ConcurrentDictionary<string, ConcurrentDictionary<string, byte>> _series = new(StringComparer.Ordinal);
+    private WebApplication? _collector;
+
+    /// <summary>Names as Prometheus has them, with the names of their labels, of all that was received until now.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyCollection<string>> Series => _series.ToDictionary(s => s.Key, s => (IReadOnlyCollection<string>)[.. s.Value.Keys], StringComparer.Ordinal);
+
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>
+    {
+        ["OTEL_EXPORTER_OTLP_ENDPOINT"] = _collector!.Urls.First(),
+        ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf",
+        ["OTEL_METRIC_EXPORT_INTERVAL"] = "1000",
+        ["OTEL_TRACES_EXPORTER"] = "none",
+        ["OTEL_LOGS_EXPORTER"] = "none",
+        ["support:Shutdown__DrainSeconds"] = "6",
+    };
+
+    public override async ValueTask InitializeAsync()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        _collector = builder.Build();
+        _collector.MapPost("/v1/metrics", ReceiveAsync);
+        await _collector.StartAsync();
+        await base.InitializeAsync();
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync();
+        if (_collector is not null)
+        {
+            await _collector.DisposeAsync();
+        }
+
+        GC.SuppressFinalize(this);
+    }
+
+    private async Task ReceiveAsync(HttpRequest request)
+    {
+        using var body = new MemoryStream();
+        await request.Body.CopyToAsync(body);
+        foreach (var resource in ExportMetricsServiceRequest.Parser.ParseFrom(body.ToArray()).ResourceMetrics)
+        {
+            foreach (var metric in resource.ScopeMetrics.SelectMany(s => s.Metrics))
+            {
+                var attributes = metric.DataCase switch
+                {
+                    Metric.DataOneofCase.Sum => metric.Sum.DataPoints.SelectMany(p => p.Attributes),
+                    Metric.DataOneofCase.Histogram => metric.Histogram.DataPoints.SelectMany(p => p.Attributes),
+                    _ => (metric.Gauge?.DataPoints ?? []).SelectMany(p => p.Attributes),
+                };
+                var labels = attributes.Concat(resource.Resource.Attributes).Select(a => PrometheusNames.Label(a.Key)).Distinct().ToList();
+                foreach (var name in PrometheusNames.Of(metric))
+                {
+                    var known = _series.GetOrAdd(name, _ => new(StringComparer.Ordinal));
+                    foreach (var label in labels)
+                    {
+                        known.TryAdd(label, 0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// <summary>
+/// From OpenTelemetry to Prometheus, as the collector's remote-write exporter does it with metric suffixes on
+/// (OpenTelemetry specification, compatibility/prometheus_and_openmetrics.md).
+/// </summary>
+internal static class PrometheusNames
+{
+    private static readonly Dictionary<string, string> Units = new(StringComparer.Ordinal) { ["s"] = "seconds", ["ms"] = "milliseconds", ["By"] = "bytes", ["%"] = "percent" };
+
+    public static string Label(string attribute) => attribute.Replace('.', '_');
+
+    public static IEnumerable<string> Of(Metric metric)
+    {
+        var name = metric.Name.Replace('.', '_');
+        // Units in braces say what is counted; they are no part of the name.
+        if (Units.TryGetValue(metric.Unit, out var unit) && !name.EndsWith("_" + unit, StringComparison.Ordinal))
+        {
+            name += "_" + unit;
+        }
+        else if (metric.Unit == "1" && metric.DataCase == Metric.DataOneofCase.Gauge)
+        {
+            name += "_ratio";
+        }
+
+        return metric.DataCase switch
+        {
+            Metric.DataOneofCase.Histogram => [$"{name}_bucket", $"{name}_sum", $"{name}_count"],
+            Metric.DataOneofCase.Sum when metric.Sum.IsMonotonic => [$"{name}_total"],
+            _ => [name],
+        };
+    }
+}

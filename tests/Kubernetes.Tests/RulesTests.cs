@@ -1,0 +1,119 @@
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Crm.Runner;
+
+namespace Kubernetes.Tests;
+
+/// <summary>Prometheus' own checks, and that everything an operator is sent to is there.</summary>
+public sealed class RulesTests
+{
+    private static string Folder => Path.Combine(Manifests.Folder, "observability", "rules");
+
+    public static IEnumerable<(string Name, JsonNode Alert)> Alerts => RuleFiles.SelectMany(f => Manifests.Parse(File.ReadAllText(f)))
+        .SelectMany(f => f["groups"]!.AsArray()).SelectMany(g => g!["rules"]!.AsArray()).Where(r => r!["alert"] is not null).Select(r => ((string)r!["alert"]!, r));
+
+    private static IEnumerable<string> RuleFiles => Directory.EnumerateFiles(Folder, "*.rules.yaml");
+
+    [Fact]
+    public async Task Prometheus_accepts_the_rules()
+    {
+        Tools.Require("promtool", "prometheus");
+        var result = await Shell.RunAsync(["promtool", "check", "rules", .. RuleFiles], ct: TestContext.Current.CancellationToken);
+        Assert.True(result.ExitCode == 0, result.Output);
+    }
+
+    [Fact]
+    public async Task Each_alert_fires_when_it_should_and_not_before()
+    {
+        Tools.Require("promtool", "prometheus");
+        var files = Directory.EnumerateFiles(Folder, "*.test.yaml").ToList();
+        var result = await Shell.RunAsync(["promtool", "test", "rules", .. files], folder: Folder, ct: TestContext.Current.CancellationToken);
+        Assert.True(result.ExitCode == 0, result.Output);
+        var tested = files.SelectMany(f => Manifests.Parse(File.ReadAllText(f))).SelectMany(f => f["tests"]!.AsArray()).SelectMany(t => t!["alert_rule_test"]!.AsArray());
+        var fired = tested.Where(t => t!["exp_alerts"]?.AsArray().Count > 0).Select(t => (string)t!["alertname"]!);
+        Assert.Empty(Alerts.Select(a => a.Name).Except(fired, StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void Each_alert_says_what_is_wrong_how_urgent_it_is_and_where_to_read_on()
+    {
+        var pages = Directory.EnumerateFiles(Path.Combine(Topology.FindRoot(), "docs", "runbooks"), "*.md").Select(f => Path.GetFileNameWithoutExtension(f)).Where(n => n != "README").ToList();
+        foreach (var (name, alert) in Alerts)
+        {
+            Assert.Contains((string?)alert["labels"]?["severity"], new[] { "page", "ticket" });
+            Assert.False(string.IsNullOrWhiteSpace((string?)alert["annotations"]?["summary"]), $"{name}: annotations.summary");
+            Assert.Equal($"docs/runbooks/{name}.md", (string?)alert["annotations"]?["runbook"]);
+        }
+
+        Assert.Equal(Alerts.Select(a => a.Name).Order(StringComparer.Ordinal), pages.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task The_rules_and_dashboards_in_the_cluster_are_these_files()
+    {
+        var manifests = await Manifests.OfAsync("observability");
+        var data = manifests.Of("ConfigMap").SelectMany(m => m["data"]!.AsObject()).ToDictionary(d => d.Key, d => (string?)d.Value, StringComparer.Ordinal);
+        Assert.All(RuleFiles, f => Assert.Equal(File.ReadAllText(f), data[Path.GetFileName(f)]));
+        var dashboards = Directory.EnumerateFiles(Path.Combine(Manifests.Folder, "observability", "dashboards"), "*.json").ToList();
+        Assert.NotEmpty(dashboards);
+        foreach (var file in dashboards)
+        {
+            Assert.Equal(File.ReadAllText(file), data[Path.GetFileName(file)]);
+            var dashboard = JsonNode.Parse(File.ReadAllText(file))!;
+            Assert.All(dashboard["panels"]!.AsArray(), p => Assert.True(p!["title"] is not null && p["gridPos"] is not null && (p["type"]!.ToString() == "row" || p["targets"]!.AsArray().Count > 0)));
+            Assert.Equal(dashboard["panels"]!.AsArray().Count, dashboard["panels"]!.AsArray().Select(p => (int)p!["id"]!).Distinct().Count());
+        }
+    }
+}
+
+/// <summary>Which metrics an expression reads.</summary>
+internal static partial class PromQl
+{
+    private static readonly string[] Words = ["and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "offset", "bool", "inf", "nan"];
+
+    /// <summary>Every expression of the rules and dashboards, with where it stands; recorded series are left out.</summary>
+    public static IReadOnlyList<(string Place, string Metric)> UsedMetrics()
+    {
+        var folder = Path.Combine(Manifests.Folder, "observability");
+        var used = new List<(string Place, string Expression)>();
+        var recorded = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var rule in Directory.EnumerateFiles(Path.Combine(folder, "rules"), "*.rules.yaml").SelectMany(f => Manifests.Parse(File.ReadAllText(f)))
+            .SelectMany(f => f["groups"]!.AsArray()).SelectMany(g => g!["rules"]!.AsArray()))
+        {
+            used.Add(((string?)rule!["alert"] ?? (string)rule["record"]!, (string)rule["expr"]!));
+            if ((string?)rule["record"] is { } record)
+            {
+                recorded.Add(record);
+            }
+        }
+
+        foreach (var file in Directory.EnumerateFiles(Path.Combine(folder, "dashboards"), "*.json"))
+        {
+            used.AddRange(JsonNode.Parse(File.ReadAllText(file))!["panels"]!.AsArray()
+                .SelectMany(p => (p!["targets"]?.AsArray() ?? []).Select(t => ($"{Path.GetFileName(file)}: {p["title"]}", (string)t!["expr"]!))));
+        }
+
+        return [.. used.SelectMany(u => Metrics(u.Expression).Where(m => !recorded.Contains(m)).Select(m => (u.Place, m))).Distinct()];
+    }
+
+    private static IEnumerable<string> Metrics(string expression)
+    {
+        var bare = Grouping().Replace(Braces().Replace(Ranges().Replace(Strings().Replace(expression, "\"\""), " "), " "), " ");
+        return Names().Matches(bare).Where(m => !m.Groups["call"].Success && !Words.Contains(m.Groups["name"].Value, StringComparer.OrdinalIgnoreCase)).Select(m => m.Groups["name"].Value).Distinct();
+    }
+
+    [GeneratedRegex("\"[^\"]*\"", RegexOptions.None, 1000)]
+    private static partial Regex Strings();
+
+    [GeneratedRegex(@"\[[^\]]*\]|offset\s+\d+\w", RegexOptions.None, 1000)]
+    private static partial Regex Ranges();
+
+    [GeneratedRegex(@"\{[^}]*\}", RegexOptions.None, 1000)]
+    private static partial Regex Braces();
+
+    [GeneratedRegex(@"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex Grouping();
+
+    [GeneratedRegex(@"\b(?<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?<call>\s*\()?", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex Names();
+}

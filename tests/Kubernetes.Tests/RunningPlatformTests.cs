@@ -1,0 +1,114 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text.Json.Nodes;
+using Crm.Runner;
+using Crm.Testing;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Exceptions;
+
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
+
+namespace Kubernetes.Tests;
+
+/// <summary>What the manifests rely on, at the programs themselves.</summary>
+[Collection(MeasuredPlatform.Collection)]
+public sealed class RunningPlatformTests(MeasuredPlatform fixture)
+{
+    /// <summary>Metrics of others: of RabbitMQ 3.10's plugin rabbitmq_prometheus, CloudNativePG 1.25, cert-manager, kubelet, Prometheus.</summary>
+    private static readonly HashSet<string> OfOthers = new(StringComparer.Ordinal)
+    {
+        "up",
+        "rabbitmq_alarms_free_disk_space_watermark", "rabbitmq_alarms_memory_used_watermark", "rabbitmq_alarms_file_descriptor_limit",
+        "rabbitmq_channel_messages_unroutable_returned_total", "rabbitmq_channel_messages_unroutable_dropped_total",
+        "rabbitmq_detailed_queue_messages_ready", "rabbitmq_detailed_queue_messages_unacked",
+        "cnpg_pg_replication_lag", "cnpg_pg_replication_streaming_replicas", "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
+        "certmanager_certificate_expiration_timestamp_seconds",
+        "kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes",
+    };
+
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task Every_metric_that_a_rule_or_a_dashboard_names_is_exported()
+    {
+        using var partner = fixture.Platform.CreateClient();
+        using var response = await partner.PostAsJsonAsync("v1/customers", new { kind = "person", given_name = "Measured", source = new { type = "enquiry" } }, Ct);
+        Assert.Equal(HttpStatusCode.Created, response.StatusCode);
+        var id = (string)(await response.Content.ReadFromJsonAsync<JsonObject>(Ct))!["id"]!;
+        using var overview = await partner.GetAsync($"v1/customers/{id}/overview", Ct);
+        using var nobody = await partner.GetAsync("v1/nothing", Ct);
+
+        var used = PromQl.UsedMetrics();
+        Assert.NotEmpty(used);
+        string[] Missing() => [.. used.Where(u => !fixture.Series.ContainsKey(u.Metric) && !OfOthers.Contains(u.Metric)).Select(u => $"{u.Place}: {u.Metric}").Order(StringComparer.Ordinal)];
+        for (var i = 0; i < 60 && Missing().Length > 0; i++)
+        {
+            await Task.Delay(500, Ct);
+        }
+
+        Assert.True(Missing().Length == 0, $"not exported:\n{string.Join('\n', Missing())}\n\nexported:\n{string.Join('\n', fixture.Series.Keys.Order(StringComparer.Ordinal))}");
+    }
+
+    [Fact]
+    public async Task A_process_that_is_asked_to_stop_is_not_ready_and_still_answers()
+    {
+        var support = fixture.Platform["support"];
+        using var http = new HttpClient { BaseAddress = support.HttpAddress };
+        var stopping = support.StopAsync();
+        try
+        {
+            await Eventually.GetAsync(async () => (await http.GetAsync("health/ready", Ct)).StatusCode, s => s == HttpStatusCode.ServiceUnavailable, TimeSpan.FromSeconds(3), Ct);
+            for (var i = 0; i < 10; i++)
+            {
+                using var answer = await http.GetAsync("v1/cases", Ct);
+                Assert.Equal(HttpStatusCode.Unauthorized, answer.StatusCode);
+                await Task.Delay(200, Ct);
+            }
+
+            Assert.True(await stopping, "It did not end by itself.");
+        }
+        finally
+        {
+            await support.StartAsync(ct: Ct);
+        }
+    }
+
+    [Fact]
+    public async Task With_the_rights_that_the_script_gives_them_the_broker_users_do_all_their_work_and_read_no_other_queue()
+    {
+        var (_, folder) = await SettingsTests.MakeSecretsAsync("trial");
+        await fixture.Platform.RabbitMq!.ControlAsync(["import_definitions", Path.Combine(folder, "definitions.json")], Ct);
+        var own = new Uri(fixture.Platform.BusUri);
+        var services = fixture.Platform.Topology.Services.Select(s => s.Name).Where(n => n != "gateway").ToList();
+        try
+        {
+            await UseAsync(name => $"amqp://{name}:{File.ReadAllText(Path.Combine(folder, $"rabbitmq-{name}"))}@{own.Authority}/crm");
+            var smoke = await fixture.Platform["gateway"].RunModeAsync(["--smoke-test", fixture.Platform.GatewayAddress.ToString()], Ct);
+            Assert.True(smoke.ExitCode == 0, smoke.Output);
+
+            var factory = new ConnectionFactory
+            {
+                HostName = own.Host, Port = own.Port, VirtualHost = "crm", UserName = "support", Password = await File.ReadAllTextAsync(Path.Combine(folder, "rabbitmq-support"), Ct),
+            };
+            await using var connection = await factory.CreateConnectionAsync(Ct);
+            await using var channel = await connection.CreateChannelAsync(cancellationToken: Ct);
+            var refused = await Assert.ThrowsAsync<OperationInterruptedException>(() => channel.BasicGetAsync("crm.contacts.orders", autoAck: false, Ct));
+            Assert.Equal(403, refused.ShutdownReason!.ReplyCode);
+        }
+        finally
+        {
+            await UseAsync(_ => own.OriginalString);
+        }
+
+        async Task UseAsync(Func<string, string> uri)
+        {
+            foreach (var name in services)
+            {
+                await fixture.Platform.Secrets.WriteAsync(name, "Bus__Uri", uri(name));
+                await fixture.Platform[name].StopAsync();
+            }
+
+            await Task.WhenAll(services.Select(name => fixture.Platform[name].StartAsync(ct: Ct)));
+        }
+    }
+}

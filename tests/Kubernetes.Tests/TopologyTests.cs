@@ -1,0 +1,164 @@
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Crm.Runner;
+
+namespace Kubernetes.Tests;
+
+/// <summary>The manifests say the same as tye.yaml, and name nothing that is not there.</summary>
+public sealed partial class TopologyTests
+{
+    private static readonly Topology Topology = Topology.Load(Topology.FindRoot());
+
+    public static TheoryData<string> Overlays => [.. Manifests.Overlays];
+
+    public static TheoryData<string> Installations => ["overlays/trial", "overlays/production"];
+
+    [Theory, MemberData(nameof(Installations))]
+    public async Task Each_program_of_the_topology_is_a_workload_with_a_file_of_its_own(string overlay)
+    {
+        var manifests = await Manifests.OfAsync(overlay);
+        var programs = manifests.Workloads.Where(w => w.Kind == "Deployment").ToList();
+        Assert.Equal(Topology.Services.Select(s => s.Name).Order(StringComparer.Ordinal), programs.Select(w => w.Name).Order(StringComparer.Ordinal));
+        foreach (var (entry, workload) in Topology.Services.Select(s => (s, programs.Single(w => w.Name == s.Name))))
+        {
+            Assert.True(File.Exists(Path.Combine(Manifests.Folder, "base", entry.Name + ".yaml")), $"base/{entry.Name}.yaml");
+            Assert.True(File.Exists(Path.Combine(Topology.Root, entry.Project!)), entry.Project);
+            foreach (var container in workload.All)
+            {
+                Assert.Matches($"/crm-{entry.Name}[:@]", (string)container["image"]!);
+            }
+
+            // The same doors as in tye.yaml, at the ports that the program takes by default.
+            var ports = entry.Bindings.Select(b => (b.Name, Port: b.Name == "http" ? 8080L : 8081L)).ToList();
+            Assert.Equal(ports, workload.Main.Single()["ports"]!.AsArray().Select(p => ((string)p!["name"]!, (long)p["containerPort"]!)));
+            Assert.Equal(ports, manifests.Find("Service", entry.Name)!["spec"]!["ports"]!.AsArray().Select(p => ((string)p!["name"]!, (long)p["port"]!)));
+            Assert.Equal(["--migrate"], workload.Pod["initContainers"]![0]!["args"]!.AsArray().Select(a => (string)a!));
+            Assert.Equal((string?)workload.Main.Single()["image"], (string?)workload.Pod["initContainers"]![0]!["image"]);
+            Assert.Equal(Variables(workload.Main.Single()), Variables(workload.Pod["initContainers"]![0]!));
+            Assert.NotNull(manifests.Find("HorizontalPodAutoscaler", entry.Name));
+        }
+    }
+
+    [Theory, MemberData(nameof(Overlays))]
+    public async Task Every_reference_leads_somewhere(string overlay)
+    {
+        var manifests = await Manifests.OfAsync(overlay);
+        // Pods that an operator makes are not in the manifests.
+        foreach (var service in manifests.Of("Service").Where(s => !s["spec"]!["selector"]!.AsObject().ContainsKey("cnpg.io/podRole")))
+        {
+            var selected = manifests.Workloads.Where(w => w.Namespace == (string?)service["metadata"]!["namespace"] && w.IsSelectedBy(new JsonObject { ["matchLabels"] = service["spec"]!["selector"]!.DeepClone() })).ToList();
+            Assert.True(selected.Count == 1, $"{overlay}: Service {Manifests.Name(service)} selects {selected.Count} workloads");
+            var ports = selected[0].Main.SelectMany(c => c["ports"]?.AsArray() ?? []).SelectMany(p => new[] { (string?)p!["name"], p["containerPort"]!.ToString() }).ToList();
+            Assert.All(service["spec"]!["ports"]!.AsArray(), p => Assert.Contains(p!["targetPort"]!.ToString(), ports));
+        }
+
+        foreach (var workload in manifests.Workloads)
+        {
+            Assert.True(workload.IsSelectedBy(workload.Object["spec"]!["selector"] ?? new JsonObject()), $"{workload}: spec.selector");
+            var volumes = (workload.Pod["volumes"]?.AsArray() ?? []).Select(v => (string)v!["name"]!)
+                .Concat((workload.Object["spec"]!["volumeClaimTemplates"]?.AsArray() ?? []).Select(v => Manifests.Name(v!.AsObject()))).ToList();
+            Assert.Equal(volumes.Order(StringComparer.Ordinal), workload.All.SelectMany(c => c["volumeMounts"]?.AsArray() ?? []).Select(m => (string)m!["name"]!).Distinct().Order(StringComparer.Ordinal));
+            foreach (var map in Names(workload.Object, "configMap").Concat(Names(workload.Object, "configMapRef")).Where(m => m != "crm-trusted-keys"))
+            {
+                Assert.True(manifests.Find("ConfigMap", map) is not null, $"{workload}: there is no ConfigMap {map}");
+            }
+        }
+
+        foreach (var scaler in manifests.Of("HorizontalPodAutoscaler"))
+        {
+            var target = manifests.Find("Deployment", (string)scaler["spec"]!["scaleTargetRef"]!["name"]!);
+            Assert.True((long)scaler["spec"]!["minReplicas"]! >= 2 && (long?)target?["spec"]!["replicas"] == (long)scaler["spec"]!["minReplicas"]!, $"{overlay}: HorizontalPodAutoscaler {Manifests.Name(scaler)}");
+        }
+    }
+
+    [Theory, MemberData(nameof(Installations))]
+    public async Task An_address_is_that_of_a_service_and_port_which_policies_let_through(string overlay)
+    {
+        var manifests = await Manifests.OfAsync(overlay);
+        var problems = new List<string>();
+        foreach (var workload in manifests.Workloads)
+        {
+            foreach (var (name, value) in workload.All.SelectMany(c => Variables(c, manifests)).Distinct())
+            {
+                if (!name.StartsWith("OTEL_", StringComparison.Ordinal) && Address().Match(value) is { Success: true } match && !value.Contains(".example", StringComparison.Ordinal) && name != "Links__BaseUrl")
+                {
+                    var (host, port) = (match.Groups["host"].Value, long.Parse(match.Groups["port"].Value, System.Globalization.CultureInfo.InvariantCulture));
+                    var target = manifests.Find("Service", host);
+                    if (target?["spec"]!["ports"]!.AsArray().Any(p => (long)p!["port"]! == port) is not true)
+                    {
+                        problems.Add($"{workload}: {name}={value}: there is no such service or port");
+                    }
+                    else if (host != workload.Name && !IsAllowed(manifests, workload, manifests.Workloads.Single(w => w.Name == host), port))
+                    {
+                        problems.Add($"{workload}: {name}={value}: no NetworkPolicy lets it out, or in");
+                    }
+                }
+            }
+        }
+
+        Assert.Empty(problems);
+    }
+
+    [Theory, MemberData(nameof(Installations))]
+    public async Task Only_the_gateway_is_reached_from_outside(string overlay)
+    {
+        var manifests = await Manifests.OfAsync(overlay);
+        Assert.All(manifests.Of("Service"), s => Assert.True((string?)s["spec"]!["type"] is null or "ClusterIP", Manifests.Name(s)));
+        Assert.All(manifests.Of("Ingress").SelectMany(i => i["spec"]!["rules"]!.AsArray()).SelectMany(r => r!["http"]!["paths"]!.AsArray()),
+            p => Assert.Equal("gateway", (string?)p!["backend"]!["service"]!["name"]));
+        // A rule without a podSelector is one for strangers.
+        foreach (var policy in manifests.Of("NetworkPolicy").Where(p => (p["spec"]!["ingress"]?.AsArray() ?? []).Any(r => (r!["from"]?.AsArray() ?? [null]).Any(f => f?["podSelector"] is null))))
+        {
+            Assert.Equal("gateway", (string?)policy["spec"]!["podSelector"]!["matchLabels"]?["app.kubernetes.io/name"]);
+        }
+    }
+
+    internal static IReadOnlyList<string> Variables(JsonNode container) =>
+        [.. (container["env"]?.AsArray() ?? []).Select(e => $"{(string?)e!["name"]}={(string?)e["value"]}").Concat((container["envFrom"]?.AsArray() ?? []).Select(e => (string)e!["configMapRef"]!["name"]!))];
+
+    /// <summary>With those that come from ConfigMaps.</summary>
+    internal static IEnumerable<(string Name, string Value)> Variables(JsonNode container, Manifests manifests) =>
+        (container["env"]?.AsArray() ?? []).Select(e => ((string)e!["name"]!, e["value"]?.ToString() ?? ""))
+            .Concat((container["envFrom"]?.AsArray() ?? []).Select(e => manifests.Find("ConfigMap", (string)e!["configMapRef"]!["name"]!)!)
+                .SelectMany(m => m["data"]!.AsObject().Select(d => (d.Key, (string?)d.Value ?? ""))));
+
+    private static bool IsAllowed(Manifests manifests, Workload from, Workload to, long port) =>
+        manifests.Of("NetworkPolicy").Any(p => from.IsSelectedBy(p["spec"]!["podSelector"]) && Rules(p, "egress", "to", to, port))
+        && manifests.Of("NetworkPolicy").Any(p => to.IsSelectedBy(p["spec"]!["podSelector"]) && Rules(p, "ingress", "from", from, port));
+
+    private static bool Rules(JsonObject policy, string way, string end, Workload other, long port) =>
+        (policy["spec"]![way]?.AsArray() ?? []).Any(r => r!["ports"]!.AsArray().Any(p => (long)p!["port"]! == port)
+            && (r[end]?.AsArray() ?? []).Any(e => e!["namespaceSelector"]?.AsObject().Count == 0 || (e["podSelector"] is { } selector && other.IsSelectedBy(selector))));
+
+    private static IEnumerable<string> Names(JsonNode node, string field)
+    {
+        switch (node)
+        {
+            case JsonObject o:
+                foreach (var (key, value) in o)
+                {
+                    if (key == field && (string?)value?["name"] is { } name)
+                    {
+                        yield return name;
+                    }
+
+                    foreach (var inner in value is null ? [] : Names(value, field))
+                    {
+                        yield return inner;
+                    }
+                }
+
+                break;
+            case JsonArray a:
+                foreach (var inner in a.Where(i => i is not null).SelectMany(i => Names(i!, field)))
+                {
+                    yield return inner;
+                }
+
+                break;
+        }
+    }
+
+    [GeneratedRegex("^https?://(?<host>[a-z-]+)(\\.crm)?:(?<port>[0-9]+)", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex Address();
+}
