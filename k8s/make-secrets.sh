@@ -52,7 +52,7 @@ broker_hash() {
 # is the queue of MassTransit's own that a process has for as long as it runs.
 receivers() {
   case $1 in
-    contacts) printf '%s' '(interactions|campaigns|billing-sync|support)\.customer-copy|campaigns\.consent-mails' ;;
+    contacts) printf '%s' '(interactions|campaigns|billing-sync|support)\.customer-(copy|imports)|campaigns\.consent-mails' ;;
     interactions) printf '%s' 'campaigns\.customer-facts|contacts\.(merge|erasure)-receipts' ;;
     campaigns) printf '%s' 'interactions\.timeline|contacts\.(consent-statements|(merge|erasure)-receipts)' ;;
     billing-sync) printf '%s' 'interactions\.timeline|campaigns\.customer-facts|contacts\.(orders|(merge|erasure)-receipts)' ;;
