@@ -31,7 +31,7 @@ public sealed class CdnowTests
     [Fact]
     public async Task Nothing_is_lost_and_nothing_is_there_twice_when_every_part_is_killed_in_the_middle()
     {
-        var customers = Read(400);
+        var customers = Read(200);
         await using var platform = await Crm.Runner.Platform.StartAsync("faults", ct: Ct);
         var report = await new CdnowFaults(platform, customers, text => TestContext.Current.SendDiagnosticMessage(text))
             .RunAsync(rounds: 1, pause: TimeSpan.FromMilliseconds(900), withDatabase: true, Ct);
