@@ -71,8 +71,6 @@ internal static class TestCommand
         foreach (var argument in (string[])["test", project, "-c", "Release", "--no-build", "-v", "q", "-nologo", "--logger", $"trx;LogFileName={report}", "--logger", "console;verbosity=minimal", .. args])
             start.ArgumentList.Add(argument);
         start.Environment["CRM_ROOT"] = root;
-        // Tests start hundreds of programs that live for seconds: what the compiler would learn from them is never used.
-        start.Environment["DOTNET_TieredPGO"] = "0";
         start.Environment.TryAdd("CRM_SHARED", Path.GetFullPath(Path.Combine(root, "..", "shared")));
         using var process = Process.Start(start)!;
         process.StandardInput.Close();
