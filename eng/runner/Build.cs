@@ -59,6 +59,8 @@ public sealed class Build
             throw new RunnerException($"The build failed:\n{string.Join('\n', errors)}", $"The whole output is {log}.");
         }
 
+        await ReadyToRun.RunAsync(Topology.Load(_root), progress, ct);
+
         // A source that changed while it was built is newer than the start; else the stamp is of now, because the build
         // itself made folders (bin, obj) and lock files beside the sources.
         var changed = HasNewer(new DirectoryInfo(_root), start, withFolders: false);
