@@ -1,3 +1,4 @@
+using System.Globalization;
 using Crm.Runner.Images;
 
 namespace Crm.Runner.Commands;
@@ -34,11 +35,15 @@ internal static class ImagesCommand
         if (containers is null)
             throw new RunnerException(reason, "");
         await using var platform = await Platform.StartAsync("images", progress: progress.Step, containers: containers, ct: ct);
-        var problems = (await containers.CheckHardeningAsync([.. platform.Services.Keys], ct)).Concat(await EndToEndCheck.RunAsync(platform, ct)).ToList();
+        var report = await containers.CheckAsync([.. platform.Services.Keys], ct);
+        var problems = report.Problems.Concat(await EndToEndCheck.RunAsync(platform, ct)).ToList();
+        Console.WriteLine();
+        foreach (var image in report.Images.OrderBy(i => i.Service, StringComparer.Ordinal))
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  {image.Service,-13} {image.Size / 1e6:0} MB, user {image.User}, {string.Join(' ', image.Ports)}, {image.Labels} labels, revision {image.Revision[..Math.Min(12, image.Revision.Length)]}, {image.Parts} parts listed inside"));
         foreach (var problem in problems)
             Console.WriteLine($"  {problem}");
         Console.WriteLine(problems.Count == 0
-            ? $"{platform.Services.Count} images: migrated, ready, read-only, user 10001, no capabilities, no shell; a customer went through all of them."
+            ? $"{platform.Services.Count} images: migrated, ready, read-only but for /tmp, user 10001, no capabilities, no new privileges, no shell; a customer went through all of them."
             : $"{problems.Count} problems.");
         return problems.Count == 0 ? 0 : 1;
     }
