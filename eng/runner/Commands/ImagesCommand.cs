@@ -6,6 +6,7 @@ namespace Crm.Runner.Commands;
 /// <summary>
 /// An image a service and one of the gateway: into archives, or pushed to a registry. <c>--local-base</c> makes the base
 /// from Debian's packages and pushes to a registry on loopback; <c>--verify</c> then runs the six, hardened.
+/// <c>--servers</c> makes PostgreSQL and RabbitMQ for tests on containers instead.
 /// </summary>
 internal static class ImagesCommand
 {
@@ -18,6 +19,12 @@ internal static class ImagesCommand
         var progress = new Progress();
         var folder = Path.Combine(installation.Folder, "images");
         var engine = options.LocalBase || options.Verify ? await ContainerEngine.StartAsync(installation, progress.Step, ct) : null;
+        if (options.Servers)
+        {
+            await ServerImages.BuildAsync(engine!, folder, progress.Step, ct);
+            return 0;
+        }
+
         if (options.Build)
         {
             var baseImage = options.LocalBase ? await DebianBase.BuildAsync(engine!, folder, progress.Step, ct) : options.Base is null ? null : new BaseImage(options.Base, null);
@@ -61,7 +68,8 @@ internal static class ImagesCommand
                 ("--push", _) => options with { Push = true },
                 ("--local-base", _) => options with { LocalBase = true },
                 ("--verify", _) => options with { Verify = true },
-                _ => throw new RunnerException($"images does not understand '{args[i]}'.", "Write: ./crm images [--base IMAGE | --local-base] [--registry HOST --push] [--tag T] [--verify]"),
+                ("--servers", _) => options with { Servers = true },
+                _ => throw new RunnerException($"images does not understand '{args[i]}'.", "Write: ./crm images [--base IMAGE | --local-base] [--registry HOST --push] [--tag T] [--verify], or ./crm images --servers --local-base"),
             };
         }
 
@@ -69,9 +77,11 @@ internal static class ImagesCommand
             throw new RunnerException("--push and --registry belong together.", "Without them the images are archives under .run/images.");
         if ((options.LocalBase || options.Verify) && (options.Push || (options.LocalBase && options.Base is not null)))
             throw new RunnerException("--local-base and --verify use the registry on loopback.", "Leave --push and --registry out, and --base with --local-base.");
+        if (options.Servers && (!options.LocalBase || options.Verify))
+            throw new RunnerException("--servers goes with --local-base alone.", "Where images can be pulled, tests take the public ones: nothing has to be made.");
         // To verify what --local-base has made before, nothing is built again.
         return options with { Build = !options.Verify || options.LocalBase || options.Base is not null };
     }
 
-    private sealed record Options(string? Base = null, string? Registry = null, string Tag = "latest", bool Push = false, bool LocalBase = false, bool Verify = false, bool Build = true);
+    private sealed record Options(string? Base = null, string? Registry = null, string Tag = "latest", bool Push = false, bool LocalBase = false, bool Verify = false, bool Servers = false, bool Build = true);
 }
