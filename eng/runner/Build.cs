@@ -71,7 +71,7 @@ public sealed class Build
     }
 
     /// <summary>The solution, or a filter on it.</summary>
-    private async Task<string> SolutionAsync(CancellationToken ct)
+    public async Task<string> SolutionAsync(CancellationToken ct)
     {
         var solution = Directory.EnumerateFiles(_root, "*.sln").FirstOrDefault()
             ?? throw new RunnerException($"No solution in {_root}.", "Run from a whole clone of the repository.");

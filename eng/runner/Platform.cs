@@ -37,6 +37,9 @@ public sealed record PlatformOptions
     /// <summary>Whose processes they are: they are marked and recorded, and those that run already are taken over.</summary>
     public Installation? Installation { get; init; }
 
+    /// <summary>Makes PostgreSQL and RabbitMQ, unless existing ones are used.</summary>
+    public IServers Servers { get; init; } = new LocalServers();
+
     /// <summary>Runs the services as containers instead of built programs.</summary>
     public Images.ServiceContainers? Containers { get; init; }
 
@@ -87,10 +90,10 @@ public sealed class Platform : IAsyncDisposable
         : throw new RunnerException($"No service '{name}'.", $"There are: {string.Join(", ", _services.Keys)}.");
 
     /// <summary>Null when an existing server is used.</summary>
-    public PrivatePostgres? Postgres { get; internal set; }
+    public PostgresServer? Postgres { get; internal set; }
 
     /// <summary>Null when an existing server is used.</summary>
-    public PrivateRabbitMq? RabbitMq { get; internal set; }
+    public RabbitMqServer? RabbitMq { get; internal set; }
 
     /// <summary>The mail catcher of a test's platform; ./crm up has it as a process.</summary>
     public SmtpSink? Mail { get; private set; }
@@ -116,7 +119,7 @@ public sealed class Platform : IAsyncDisposable
     /// <summary>Starts everything in a temporary folder on free ports; for tests. Programs must be built.</summary>
     public static async Task<Platform> StartAsync(
         string name = "platform", IReadOnlyDictionary<string, string>? environment = null, IReadOnlyCollection<string>? only = null,
-        Action<string, string>? progress = null, bool durable = false, Images.ServiceContainers? containers = null, CancellationToken ct = default)
+        Action<string, string>? progress = null, bool durable = false, Images.ServiceContainers? containers = null, IServers? servers = null, CancellationToken ct = default)
     {
         var topology = Topology.Load(Topology.FindRoot());
         var platform = new Platform(new PlatformOptions
@@ -129,6 +132,7 @@ public sealed class Platform : IAsyncDisposable
             Environment = environment ?? new Dictionary<string, string>(),
             Only = only,
             Containers = containers,
+            Servers = servers ?? new LocalServers(),
             Progress = progress ?? ((_, _) => { }),
         });
         try
@@ -171,7 +175,7 @@ public sealed class Platform : IAsyncDisposable
     {
         if (_options.ExternalPostgres is not null)
             return;
-        Postgres = await PrivatePostgres.StartAsync(
+        Postgres = await _options.Servers.StartPostgresAsync(
             new PostgresOptions
             {
                 Folder = PrivatePostgres.ReachableFolder(Path.Combine(Folder, "postgres")),
@@ -180,6 +184,7 @@ public sealed class Platform : IAsyncDisposable
                 Password = await Secrets.PasswordAsync("postgres"),
                 Durable = _options.Durable,
                 EndWithCaller = _options.EndWithCaller,
+                Installation = _options.Installation,
             },
             ct);
         _options.Progress("postgres", $"ready on 127.0.0.1:{Postgres.Port}");
@@ -199,7 +204,7 @@ public sealed class Platform : IAsyncDisposable
     {
         if (_options.ExternalRabbitMq is not null)
             return;
-        RabbitMq = await PrivateRabbitMq.StartAsync(await RabbitMqOptionsAsync(), ct);
+        RabbitMq = await _options.Servers.StartRabbitMqAsync(await RabbitMqOptionsAsync(), ct);
         _options.Progress("rabbitmq", $"ready on 127.0.0.1:{RabbitMq.Port}");
     }
 
@@ -208,7 +213,7 @@ public sealed class Platform : IAsyncDisposable
     {
         var superuser = SuperuserConnectionString;
         foreach (var entry in Topology.Services)
-            await PrivatePostgres.CreateDatabaseAsync(superuser, entry.Database, await Secrets.PasswordAsync(entry.Database), ct);
+            await PostgresServer.CreateDatabaseAsync(superuser, entry.Database, await Secrets.PasswordAsync(entry.Database), ct);
     }
 
     /// <summary>A service's own connection string.</summary>

@@ -77,7 +77,7 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     public async Task With_the_rights_that_the_script_gives_them_the_broker_users_do_all_their_work_and_read_no_other_queue()
     {
         var (_, folder) = await SettingsTests.MakeSecretsAsync("trial");
-        await fixture.Platform.RabbitMq!.ControlAsync(["import_definitions", Path.Combine(folder, "definitions.json")], Ct);
+        await fixture.Platform.RabbitMq!.ImportDefinitionsAsync(Path.Combine(folder, "definitions.json"), Ct);
         var own = new Uri(fixture.Platform.BusUri);
         var services = fixture.Platform.Topology.Services.Select(s => s.Name).Where(n => n != "gateway").ToList();
         try

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Xml.Linq;
+using Crm.Runner.Images;
 
 namespace Crm.Runner.Commands;
 
@@ -17,6 +18,9 @@ internal static class TestCommand
 
         try
         {
+            // Before a build of minutes, not in each fixture after it.
+            if (Environment.GetEnvironmentVariable(TestEngine.Switch) == "containers")
+                await TestEngine.FindAsync(root);
             await Build.Everything(root).RunAsync(progress.Step, ct);
         }
         catch (RunnerException e)
