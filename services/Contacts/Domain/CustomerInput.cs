@@ -80,6 +80,10 @@ public sealed record CustomerInput : IValidatableObject
     [FieldGroup(FieldGroups.CustomFields)]
     public Dictionary<string, JsonElement>? Attributes { get; init; }
 
+    /// <summary>Each of 1 to 40 of <c>a-z 0-9 -</c>, 50 at most; in whatever order. A tag comes into being by its first use.</summary>
+    [FieldGroup(FieldGroups.CustomFields)]
+    public List<string>? Tags { get; init; }
+
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
         if (Kind == CustomerKind.Person && GivenName is null && FamilyName is null)
@@ -136,6 +140,15 @@ public sealed record CustomerInput : IValidatableObject
             }
         }
 
+        if (Tags?.Exists(t => t is null || !Tag.IsName(t)) is true)
+        {
+            yield return new($"wrong_format|{Tag.Expected}", [nameof(Tags)]);
+        }
+        else if (Tags?.Distinct().Count() > Tag.MostOfCustomer)
+        {
+            yield return new($"too_many|At most {Tag.MostOfCustomer} tags.", [nameof(Tags)]);
+        }
+
         foreach (var (name, value) in Attributes ?? [])
         {
             if (!SlugAttribute.IsSlug(name))
@@ -163,6 +176,7 @@ public sealed record CustomerInput : IValidatableObject
         Tier = Tier ?? Domain.Tier.Standard,
         ExternalIds = [.. (ExternalIds ?? []).DistinctBy(e => (e.System, e.Id)).OrderBy(e => e.System, StringComparer.Ordinal).ThenBy(e => e.Id, StringComparer.Ordinal)],
         Attributes = Attributes ?? [],
+        Tags = [.. (Tags ?? []).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)],
     };
 
     /// <summary>Names of the API fields in which the two differ.</summary>

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
+using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Tiers;
 using Crm.Hosting.Audit;
@@ -339,7 +340,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         }
     }
 
-    /// <summary>An import adds contact points, external ids and attributes to a customer, and takes none away; the source stays what it was.</summary>
+    /// <summary>An import adds contact points, external ids, tags and attributes to a customer, and takes none away; the source stays what it was.</summary>
     private static JsonObject Added(JsonObject fields, JsonObject stored)
     {
         var patch = fields.DeepClone().AsObject();
@@ -374,6 +375,12 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             }
 
             patch[list] = all;
+        }
+
+        if (patch[FieldJson.Tags] is JsonArray tags && tags.All(t => t is JsonValue tag && tag.TryGetValue(out string? _)))
+        {
+            // In the order of those that are stored, so that nothing new is seen to be nothing new.
+            patch[FieldJson.Tags] = new JsonArray([.. tags.Concat(stored[FieldJson.Tags]?.AsArray() ?? []).Select(t => (string)t!).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
         }
 
         return patch;
