@@ -213,6 +213,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             import.ToTable("imports");
             import.Property(i => i.Id).ValueGeneratedNever();
             import.Property(i => i.Mapping).AsJson();
+            import.Ignore(i => i.MatchKeys);
         });
         modelBuilder.Entity<SavedMapping>(mapping =>
         {

@@ -70,6 +70,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         patchCustomer                     x x x - - - - x  x
         restoreFields                     x x x - - - - x  x
         upsertCustomer                    x x x - - - - x  x
+        upsertCustomerByAttribute         x x x - - - - x  x
         listCustomFields                  x x x x x x x x  -
         readCustomField                   x x x x x x x x  -
         readAttributesSchema              x x x x x x x x  -

@@ -298,6 +298,9 @@ internal sealed class Customer : IAggregate
         Advance(now);
     }
 
+    /// <summary>Another customer has the value of a unique attribute since this one was merged; the undo has advanced the version.</summary>
+    public void GiveUp(string attribute) => Attributes = Attributes.Where(a => a.Key != attribute).ToDictionary(StringComparer.Ordinal);
+
     private List<Guid> MergedIds(IReadOnlyDictionary<Guid, Customer> members) =>
         [.. (Layers?.Members ?? []).SelectMany(m => members[m].MergedFrom.Prepend(m)).Distinct()];
 

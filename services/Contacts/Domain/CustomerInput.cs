@@ -75,7 +75,7 @@ public sealed record CustomerInput : IValidatableObject
     [AtMost(50)]
     public List<ExternalIdInput>? ExternalIds { get; init; }
 
-    /// <summary>Custom fields by name: text, numbers and booleans, of the types that <c>/v1/custom-fields</c> defines.</summary>
+    /// <summary>Custom fields by name: text, numbers, booleans and amounts of money, of the types that <c>/v1/custom-fields</c> defines.</summary>
     [AtMost(MostAttributes)]
     [FieldGroup(FieldGroups.CustomFields)]
     public Dictionary<string, JsonElement>? Attributes { get; init; }
@@ -155,10 +155,12 @@ public sealed record CustomerInput : IValidatableObject
             {
                 yield return new("wrong_format|Names of attributes are lower-case words.", [nameof(Attributes)]);
             }
-            else if (value.ValueKind is not (JsonValueKind.String or JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False)
+            else if (value.ValueKind is not (JsonValueKind.String or JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False or JsonValueKind.Object)
+                // Whether it is money is a matter of its definition.
+                || (value.ValueKind == JsonValueKind.Object && value.GetRawText().Length > LongestAttribute)
                 || (value.ValueKind == JsonValueKind.String && (value.GetString()!.Length > LongestAttribute || value.GetString()!.Contains('\0', StringComparison.Ordinal))))
             {
-                yield return new($"wrong_type|{name} is text of at most {LongestAttribute} characters, a number or a boolean.", [nameof(Attributes)]);
+                yield return new($"wrong_type|{name} is text of at most {LongestAttribute} characters, a number, a boolean or an amount of money.", [nameof(Attributes)]);
             }
         }
     }

@@ -223,6 +223,10 @@ internal sealed class CompiledMapping
             {
                 yield return (target, string.Join(';', list.Select(t => (string?)t)));
             }
+            else if (member is JsonObject amount && target.Kind == TargetKind.Attribute && FieldValue.MoneyOf(JsonSerializer.SerializeToElement(amount)) is { } money)
+            {
+                yield return (target, string.Create(CultureInfo.InvariantCulture, $"{money.AmountMinor} {money.Currency}"));
+            }
             else if (member is not null)
             {
                 throw ProblemException.Invalid(new FieldError($"/{name}", "wrong_type", "A mapped member is text, a number or a boolean."));
@@ -267,7 +271,7 @@ internal sealed class CompiledMapping
                     Object("source")[target.Name] ??= value;
                     break;
                 case TargetKind.Attribute:
-                    Object("attributes")[target.Name] ??= JsonValue.Create(_catalog.Parse(target.Name, value, _mapping.DateFormat));
+                    Object("attributes")[target.Name] ??= JsonSerializer.SerializeToNode(_catalog.Parse(target.Name, value, _mapping.DateFormat));
                     break;
                 case TargetKind.ExternalId:
                     Array("external_ids").Add(new JsonObject { ["system"] = target.Name, ["id"] = value });
