@@ -54,7 +54,7 @@ public sealed class Platform : IAsyncDisposable
 {
     public static readonly IReadOnlyList<string> PartnerScopes =
         [.. new[] { "customers", "consents", "imports", "merges", "erasures", "exports", "legal-holds", "interactions", "billing", "cases", "segments", "campaigns" }.SelectMany(s => new[] { $"{s}:read", $"{s}:write" }),
-            "custom-fields:write"];
+            "custom-fields:write", "tags:write"];
 
     private static readonly HttpClient Http = new(new SocketsHttpHandler { UseProxy = false });
 

@@ -9,6 +9,7 @@ using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contacts.Features.Merges;
 using Crm.Contacts.Features.RecycleBin;
+using Crm.Contacts.Features.Tags;
 using Crm.Hosting;
 
 var builder = WebApplication.CreateBuilder(args);
@@ -25,6 +26,7 @@ builder.AddCustomFields();
 builder.AddLifecycle();
 builder.AddErasures();
 builder.AddRecycleBin();
+builder.Services.AddHostedService<RetagCustomers>();
 ExportWorker.Add(builder);
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();

@@ -39,26 +39,37 @@ internal static class UpsertCustomer
                 throw CustomerWrites.AlreadyExists(existing, "/external_ids");
             }
 
-            var input = WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own);
-            await validation.EnsureValidAsync(input, ct);
-            input = await db.CheckAttributesAsync(existing?.ToInput(), input, ct);
-            await db.RequireReferencesAsync(input, ct);
-            if (existing is null)
-            {
-                input = input.Normalized();
-                var created = db.Register(input, clock.GetUtcNow());
-                await db.SaveAsync(input, ct);
-                return (created, UpsertResult.Created);
-            }
-
-            var changed = db.Change(existing, input, clock.GetUtcNow());
-            if (changed)
-            {
-                await db.SaveAsync(input, ct);
-            }
-
-            return (existing, changed ? UpsertResult.Updated : UpsertResult.Unchanged);
+            return await SaveAsync(existing, WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own), db, validation, clock, ct);
         }, ct);
+        return Answer(customer, result, http);
+    }
+
+    /// <summary>Creates the customer, or changes the one who is there.</summary>
+    public static async Task<(Customer Customer, UpsertResult Result)> SaveAsync(
+        Customer? existing, CustomerInput input, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    {
+        await validation.EnsureValidAsync(input, ct);
+        input = await db.CheckAttributesAsync(existing?.ToInput(), input, ct);
+        await db.RequireReferencesAsync(input, ct);
+        if (existing is null)
+        {
+            input = input.Normalized();
+            var created = db.Register(input, clock.GetUtcNow());
+            await db.SaveAsync(input, ct);
+            return (created, UpsertResult.Created);
+        }
+
+        var changed = db.Change(existing, input, clock.GetUtcNow());
+        if (changed)
+        {
+            await db.SaveAsync(input.Normalized(), ct);
+        }
+
+        return (existing, changed ? UpsertResult.Updated : UpsertResult.Unchanged);
+    }
+
+    public static IResult Answer(Customer customer, UpsertResult result, HttpContext http)
+    {
         http.Response.Headers.ETag = ETags.Of(customer.Version);
         var view = CustomerView.Of(customer) with { Result = result };
         return result == UpsertResult.Created ? TypedResults.Created($"/v1/customers/{view.Id}", view) : TypedResults.Ok(view);
