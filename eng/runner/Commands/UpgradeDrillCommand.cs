@@ -68,6 +68,7 @@ internal static class UpgradeDrillCommand
             rows doubled         {twice}
             differences          {histories.Differences.Count}
             replicas             {(wrong.Count == 0 ? "all ended by themselves" : string.Join("; ", wrong))}
+            logs                 .run/logs/upgrade-drill
             """));
         foreach (var line in calls.Failed.Concat(histories.Differences))
             Console.WriteLine($"  {line}");

@@ -68,7 +68,7 @@ internal sealed class Rollout : IAsyncDisposable
         var replicas = Describe(next, "new");
         await replicas[0].CreateDatabasesAsync(ct);
         await replicas[0].WriteKeysAsync();
-        await replicas[0].MigrateAsync(ct);
+        await MigrateAsync(replicas[0], ct);
         _tell("rollout", "both releases on the new schemas");
         await Task.Delay(pause, ct);
         foreach (var service in next.Services)
@@ -99,12 +99,40 @@ internal sealed class Rollout : IAsyncDisposable
         return wrong;
     }
 
+    /// <summary>Ends all, and leaves the logs where those of the installation are.</summary>
     public async ValueTask DisposeAsync()
     {
         await Task.WhenAll(_running.Values.SelectMany(r => r).Select(r => r.KillAsync()));
+        KeepLogs(new(Path.Combine(_platform.Folder, "logs")), new(Path.Combine(Installation.FolderOf(Topology.FindRoot()), "logs", "upgrade-drill")));
         foreach (var address in _addresses.Values)
             await address.DisposeAsync();
         await _platform.DisposeAsync();
+    }
+
+    private static void KeepLogs(DirectoryInfo logs, DirectoryInfo kept)
+    {
+        if (kept.Exists)
+            kept.Delete(recursive: true);
+        kept.Create();
+        foreach (var log in logs.Exists ? logs.EnumerateFiles() : [])
+            log.CopyTo(Path.Combine(kept.FullName, log.Name));
+    }
+
+    /// <summary>Again when it fails, as an init container of a pod is started again: a busy machine may have no answer in time.</summary>
+    private async Task MigrateAsync(Platform replica, CancellationToken ct)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                await replica.MigrateAsync(ct);
+                return;
+            }
+            catch (RunnerException e) when (attempt < 3)
+            {
+                _tell("rollout", $"{e.Problem.Split('\n')[0]} They are tried again.");
+            }
+        }
     }
 
     private async Task ServeAsync(TopologyEntry service, IReadOnlyList<Platform> replicas, CancellationToken ct)
