@@ -44,6 +44,7 @@ public sealed class Build
             return;
 
         progress("build", File.Exists(_stamp) ? "sources changed, building" : $"building {_what}, the first time takes a minute or two");
+        Directory.CreateDirectory(Path.Combine(Installation.FolderOf(_root), "logs"));
         var start = DateTime.UtcNow;
         var building = Shell.RunAsync(["dotnet", "build", await SolutionAsync(ct), "-c", "Release", "-v", "q", "-nologo"], folder: _root, ct: ct);
         while (await Task.WhenAny(building, Task.Delay(TimeSpan.FromSeconds(20), ct)) != building)
@@ -51,7 +52,6 @@ public sealed class Build
         var result = await building;
 
         var log = Path.Combine(Installation.FolderOf(_root), "logs", "build.log");
-        Directory.CreateDirectory(Path.GetDirectoryName(log)!);
         await File.WriteAllTextAsync(log, result.Output, ct);
         if (result.ExitCode != 0)
         {

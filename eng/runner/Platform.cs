@@ -31,6 +31,9 @@ public sealed record PlatformOptions
     /// <summary>More environment for every service (such as OTEL_*), or for the one that is named before a colon: "campaigns:Smtp__Port".</summary>
     public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>Distinguishes the logs where several processes of each service share a folder, its secrets and databases.</summary>
+    public string Replica { get; init; } = "";
+
     /// <summary>The services to start; null is all.</summary>
     public IReadOnlyCollection<string>? Only { get; init; }
 
@@ -137,9 +140,7 @@ public sealed class Platform : IAsyncDisposable
         });
         try
         {
-            platform.RequireBuilt();
-            platform.Mail = SmtpSink.Start(new SmtpSinkOptions { Port = platform.Ports["smtp", "smtp"] });
-            await Task.WhenAll(platform.StartRabbitMqAsync(ct), PrepareDatabasesAsync());
+            await platform.StartServersAsync(ct);
             await platform.StartServicesAsync(ct);
             await platform.CreatePartnerKeyAsync(ct);
             return platform;
@@ -150,18 +151,27 @@ public sealed class Platform : IAsyncDisposable
             throw;
         }
 
+    }
+
+    /// <summary>All but the services: broker, mail catcher, databases with their schemas, keys.</summary>
+    internal async Task StartServersAsync(CancellationToken ct)
+    {
+        RequireBuilt();
+        Mail = SmtpSink.Start(new SmtpSinkOptions { Port = Ports["smtp", "smtp"] });
+        await Task.WhenAll(StartRabbitMqAsync(ct), PrepareDatabasesAsync());
+
         async Task PrepareDatabasesAsync()
         {
-            await platform.StartPostgresAsync(ct);
-            await platform.CreateDatabasesAsync(ct);
-            await platform.WriteKeysAsync();
-            if (containers is not null)
+            await StartPostgresAsync(ct);
+            await CreateDatabasesAsync(ct);
+            await WriteKeysAsync();
+            if (_options.Containers is not null)
             {
-                await platform.WriteConnectionsAsync();
-                Images.ServiceContainers.ShareSecrets(Path.Combine(platform.Folder, "secrets"));
+                await WriteConnectionsAsync();
+                Images.ServiceContainers.ShareSecrets(Path.Combine(Folder, "secrets"));
             }
 
-            await platform.MigrateAsync(ct);
+            await MigrateAsync(ct);
         }
     }
 
@@ -358,7 +368,7 @@ public sealed class Platform : IAsyncDisposable
                 Name = entry.Name,
                 Command = _options.Containers?.CommandOf(entry.Name, Secrets.FolderOf(entry.Name), Secrets.TrustedKeys, environment.Where(e => e.Value is not null).Select(e => e.Key))
                     ?? entry.Command(Topology.Root, _options.Configuration) ?? [],
-                LogFile = LogFile(entry.Name),
+                LogFile = LogFile(entry.Name + _options.Replica),
                 WorkingFolder = entry.OutputFolder(Topology.Root, _options.Configuration) is var folder && Directory.Exists(folder) ? folder : null,
                 Environment = environment,
                 EndWithCaller = _options.EndWithCaller,
