@@ -22,6 +22,9 @@ public static class Scopes
     public const string LegalHoldsWrite = "legal-holds:write";
     /// <summary>What customers of a tier are entitled to; everybody who reads customers reads it.</summary>
     public const string TiersWrite = "tiers:write";
+    public const string GrantsRead = "grants:read";
+    /// <summary>Let other departments read or change what the own one owns.</summary>
+    public const string GrantsWrite = "grants:write";
     public const string InteractionsRead = "interactions:read";
     public const string InteractionsWrite = "interactions:write";
     public const string BillingRead = "billing:read";
@@ -39,7 +42,7 @@ public static class Scopes
     public static readonly IReadOnlyList<string> All =
     [
         CustomersRead, CustomersWrite, CustomFieldsWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ErasuresRead, ErasuresWrite, ExportsRead, ExportsWrite, LegalHoldsRead, LegalHoldsWrite,
-        ImportsRead, ImportsWrite, TiersWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
+        ImportsRead, ImportsWrite, TiersWrite, GrantsRead, GrantsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
         CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
     ];
 }

@@ -81,6 +81,10 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         approveChangeRequest              x x x - - - - x  x
         rejectChangeRequest               x x x - - - - x  x
         withdrawChangeRequest             x x x - - - - x  x
+        listGrants                        x - - - - - x -  -
+        readGrant                         x - - - - - x -  -
+        createGrant                       x - - - - - - -  -
+        revokeGrant                       x - - - - - - -  -
         listImportMappings                x - - - - - x -  -
         listImportResults                 x - - - - - x -  -
         listImports                       x - - - - - x -  -
@@ -222,6 +226,8 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "*.decided_by", "*.deleted_by", "DeleteCustomerRequest.reason", "RestoreCustomerRequest.reason", "TierView.name", "TierEntitlements.*", "EntitlementsInput.*", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
         // What an installation calls its fields, never a value.
         "CustomField*",
+        // Which department may do what with whose records, and why.
+        "Grant*.owner_department", "Grant*.grantee_department", "Grant*.field_group", "Grant*.reason", "Grant*.granted_by", "Grant*.revoked_by",
         // Why a change was not approved.
         "ChangeRequestView.reason", "DecideChangeRequest*.reason",
         // Who looks after whom, and how customers belong together.

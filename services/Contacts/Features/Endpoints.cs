@@ -5,6 +5,7 @@ using Crm.Contacts.Features.Duplicates;
 using System.Text.Json;
 using Crm.Contacts.Features.Erasures;
 using Crm.Contacts.Features.Exports;
+using Crm.Contacts.Features.Grants;
 using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;
@@ -65,6 +66,12 @@ internal static class Endpoints
         requests.MapPost("/{id}/approve", DecideChangeRequest.Approve).RequireScope(Scopes.CustomersWrite).WithName("approveChangeRequest");
         requests.MapPost("/{id}/reject", DecideChangeRequest.Reject).RequireScope(Scopes.CustomersWrite).WithName("rejectChangeRequest");
         requests.MapPost("/{id}/withdraw", DecideChangeRequest.Withdraw).RequireScope(Scopes.CustomersWrite).WithName("withdrawChangeRequest");
+
+        var grants = app.MapGroup("/v1/grants").WithTags("grants");
+        grants.MapPost("/", MakeGrant.Handle).RequireScope(Scopes.GrantsWrite).WithName("createGrant");
+        grants.MapGet("/", ReadGrants.List).RequireScope(Scopes.GrantsRead).WithName("listGrants").WithQuery(ReadGrants.Parameters);
+        grants.MapGet("/{id}", ReadGrants.One).RequireScope(Scopes.GrantsRead).WithName("readGrant");
+        grants.MapDelete("/{id}", RevokeGrant.Handle).RequireScope(Scopes.GrantsWrite).WithName("revokeGrant");
 
         customers.MapGet("/{id}/lifecycle", ReadLifecycle.Handle).RequireScope(Scopes.CustomersRead).WithName("readLifecycle").WithTags("lifecycle").WithQuery(PageRequest.Parameters);
 

@@ -51,7 +51,7 @@ internal static class UpsertCustomer
                 return (created, UpsertResult.Created);
             }
 
-            var changed = db.Change(existing, input, clock.GetUtcNow());
+            var changed = await db.ChangeAsync(existing, input, clock.GetUtcNow(), ct);
             if (changed)
             {
                 await db.SaveAsync(input, ct);

@@ -25,7 +25,7 @@ internal static class AssignAccountManager
         return TypedResults.Ok(await db.InTransactionAsync(async () =>
         {
             var living = await db.HoldLivingAsync(named, ct);
-            OwnershipRules.RequireDepartment(living);
+            await db.RequireDepartmentAsync(living, ct);
             var customer = living.Id;
             // Of two at once, the second sees what the first said.
             await db.LockAsync([$"account manager {customer}"], ct);

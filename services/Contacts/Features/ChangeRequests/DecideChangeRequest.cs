@@ -32,7 +32,7 @@ internal static class DecideChangeRequest
     {
         var view = await DecideAsync(id, db, async (request, customer) =>
         {
-            RequireOther(request, customer, http);
+            await RequireOtherAsync(request, customer, http, db, ct);
             if (request.Status == ChangeRequestStatus.Outdated || !request.MayBecome(ChangeRequestStatus.Approved))
             {
                 return null;
@@ -55,10 +55,10 @@ internal static class DecideChangeRequest
     }
 
     public static async Task<Ok<ChangeRequestView>> Reject(string id, Rejection body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) =>
-        TypedResults.Ok(await DecideAsync(id, db, (request, customer) =>
+        TypedResults.Ok(await DecideAsync(id, db, async (request, customer) =>
         {
-            RequireOther(request, customer, http);
-            return Task.FromResult(request.Reject(body.Reason!, http.User.Subject(), clock.GetUtcNow()) ? "rejected" : null);
+            await RequireOtherAsync(request, customer, http, db, ct);
+            return request.Reject(body.Reason!, http.User.Subject(), clock.GetUtcNow()) ? "rejected" : null;
         }, ct));
 
     public static async Task<Ok<ChangeRequestView>> Withdraw(string id, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) =>
@@ -96,9 +96,9 @@ internal static class DecideChangeRequest
     }
 
     /// <exception cref="ProblemException">403 for who asked for it, 403 <c>department_forbidden</c> for another department.</exception>
-    private static void RequireOther(ChangeRequest request, Customer customer, HttpContext http)
+    private static async Task RequireOtherAsync(ChangeRequest request, Customer customer, HttpContext http, ContactsDb db, CancellationToken ct)
     {
-        OwnershipRules.RequireDepartment(customer);
+        await db.RequireDepartmentAsync(customer, ct);
         if (request.RequestedBy == http.User.Subject())
         {
             throw new ProblemException(ProblemCodes.Forbidden, "Nobody decides about a change that they asked for themselves; it can be withdrawn.");

@@ -93,7 +93,7 @@ internal static class MergeCustomers
 
         foreach (var member in customers.Values)
         {
-            OwnershipRules.RequireDepartment(member);
+            await db.RequireDepartmentAsync(member, ct);
         }
 
         var survivor = customers[preview.SurvivorId];

@@ -20,7 +20,7 @@ internal static class ChangeRelationship
         var patch = await MergePatch.ReadAsync(http.Request, ct);
         var relationship = await db.FindRelationshipAsync(id, ct);
         ETags.RequireMatch(http, relationship.Version);
-        OwnershipRules.RequireDepartment(relationship.From);
+        await db.RequireDepartmentAsync(relationship.From, ct);
         var terms = MergePatch.Apply(relationship.Terms, patch);
         await validation.EnsureValidAsync(terms, ct);
         if (relationship.Change(terms, clock.GetUtcNow()))
@@ -37,7 +37,7 @@ internal static class ChangeRelationship
     {
         var relationship = await db.FindRelationshipAsync(id, ct);
         ETags.RequireMatch(http, relationship.Version);
-        OwnershipRules.RequireDepartment(relationship.From);
+        await db.RequireDepartmentAsync(relationship.From, ct);
         db.Relationships.Remove(relationship);
         db.Audit("deleted", Relationship.RecordType, relationship.Id, relationship.FromId, AuditChanges.Between(RelationshipView.Of(relationship), null));
         await SaveAsync(db, ct);

@@ -31,7 +31,7 @@ internal static class CreateRelationship
             var toId = await db.HoldRootAsync(named, ct);
             var customers = await db.Customers.Where(c => (c.Id == fromId || c.Id == toId) && c.State == CustomerState.Active).ToDictionaryAsync(c => c.Id, ct);
             var from = customers.GetValueOrDefault(fromId) ?? throw ProblemException.NotFound("customer");
-            OwnershipRules.RequireDepartment(from);
+            await db.RequireDepartmentAsync(from, ct);
             var to = customers.GetValueOrDefault(toId)
                 ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError("/to_id", "unknown_customer"));
             var relationship = Relationship.Begin(body, from, to, clock.GetUtcNow());
