@@ -23,6 +23,10 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     /// <summary>The tables whose rows follow their customers through merges.</summary>
     public virtual IReadOnlyList<OwnedRows> OwnedRows => [];
 
+    /// <summary>Of rows with a <c>CustomerId</c> those whose customer is not in the recycle bin: for lists. They are there again when it is restored.</summary>
+    public IQueryable<T> OutOfBin<T>(IQueryable<T> rows) where T : class =>
+        rows.Where(r => !Customers.Any(c => c.Id == EF.Property<Guid>(r, "CustomerId") && c.State == "deleted"));
+
     /// <summary>What forbids that these customers become one.</summary>
     public virtual Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyCollection<Guid> customers, CancellationToken ct) =>
         Task.FromResult<IReadOnlyList<MergeBlocker>>([]);
