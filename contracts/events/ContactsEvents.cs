@@ -58,6 +58,14 @@ public sealed record TierChanged(string Tier, long Version, int Rank, TierEntitl
 public sealed record GrantChanged(
     string Id, long Version, string Owner, string Department, string? CustomerId, string? FieldGroup, string Access, DateTimeOffset? ExpiresAt, bool Ended);
 
+/// <summary>A change request was made, or something became of it.</summary>
+/// <param name="Id"><c>chg_…</c></param>
+/// <param name="CustomerId">The customer that it is filed under.</param>
+/// <param name="Operation">What is to be done.</param>
+/// <param name="Status"><c>pending</c> when it was made.</param>
+[EventName("contacts.change-request-changed.v1")]
+public sealed record ChangeRequestChanged(string Id, string CustomerId, string Operation, string Status, DateTimeOffset At);
+
 /// <summary>What the services grant to customers of a tier.</summary>
 /// <param name="PriorityQueue">Cases that say neither their priority nor their queue go first.</param>
 /// <param name="PriceList">The price list that they buy by; null: that of everybody.</param>

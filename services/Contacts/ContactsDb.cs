@@ -5,6 +5,7 @@ using Crm.Contacts.Domain.Erasures;
 using Crm.Contacts.Domain.Exports;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.Grants;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
@@ -57,6 +58,13 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         .Where(g => g.CustomerId == null && departments.Contains(g.GranteeDepartment))
         .Select(g => new DepartmentGrant(g.OwnerDepartment, g.FieldGroup, g.Access == GrantAccess.Write)).ToListAsync(ct);
 
+    /// <summary>With what it overtakes.</summary>
+    public override async Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default)
+    {
+        await this.OvertakeAsync(cancellationToken);
+        return await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
+    }
+
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {
         base.ConfigureConventions(configurationBuilder);
@@ -73,6 +81,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<ConsentState>();
         configurationBuilder.EnumAsWord<LegalBasis>();
         configurationBuilder.EnumAsWord<ChangeRequestStatus>();
+        configurationBuilder.EnumAsWord<ChangeOperation>();
         configurationBuilder.EnumAsWord<GrantAccess>();
         configurationBuilder.EnumAsWord<ImportFormat>();
         configurationBuilder.EnumAsWord<ImportStatus>();
@@ -155,6 +164,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             request.Property(r => r.Id).ValueGeneratedNever();
             request.Property(r => r.Before).AsJson();
             request.Property(r => r.Wanted).AsJson();
+            request.Ignore(r => r.IsOfMerge);
+            request.Ignore(r => r.Asked);
             request.HasOne(r => r.Customer).WithMany().HasForeignKey(r => r.CustomerId);
         });
         modelBuilder.Entity<Grant>(grant =>

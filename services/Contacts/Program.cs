@@ -1,6 +1,7 @@
 using Crm.Contacts;
 using Crm.Contacts.Consumers;
 using Crm.Contacts.Features;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Erasures;
@@ -26,6 +27,7 @@ builder.AddLifecycle();
 builder.AddErasures();
 builder.AddRecycleBin();
 ExportWorker.Add(builder);
+builder.Services.AddScoped<ReplayChange>();
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();
 builder.Services.AddSingleton<ImportAhead>();

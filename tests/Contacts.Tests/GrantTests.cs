@@ -135,6 +135,11 @@ public sealed class GrantTests(ContactsFixture fixture) : ContactsTest(fixture)
         var (changed, now) = await SendAsync(changer, HttpMethod.Patch, $"/v1/customers/{id}", """{"given_name":"Augusta"}""");
         Assert.Equal((HttpStatusCode.OK, "Augusta", null), (changed.StatusCode, (string?)now["given_name"], now["emails"]));
         Assert.Equal(HttpStatusCode.Accepted, (await SendAsync(changer, HttpMethod.Patch, $"/v1/customers/{id}", """{"given_name":"Ada","tier":"gold"}""")).Response.StatusCode);
+        // Who asks for a change is not told what was there.
+        var (asked, request) = await SendAsync(changer, HttpMethod.Patch, $"/v1/customers/{id}", $$"""{"emails":[{"address":"{{NewEmail()}}"}],"tier":"gold"}""");
+        Assert.Equal(HttpStatusCode.Accepted, asked.StatusCode);
+        Assert.DoesNotContain(email, request.ToJsonString(), StringComparison.Ordinal);
+        Assert.Equal("tier", (string?)request["changes"]!.AsArray().Single()!["field"]);
         // One customer whole is more than a group of all.
         await GrantAsync(owner, $$"""{"owner_department":"legal","grantee_department":"{{other}}","scope":"customer","customer_id":"{{id}}","access":"read","reason":"This one whole"}""");
         Assert.Equal(email, (string?)(await GetAsync(reader, $"/v1/customers/{id}"))["emails"]![0]!["address"]);

@@ -230,6 +230,8 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "Grant*.owner_department", "Grant*.grantee_department", "Grant*.field_group", "Grant*.reason", "Grant*.granted_by", "Grant*.revoked_by",
         // Why a change was not approved.
         "ChangeRequestView.reason", "DecideChangeRequest*.reason",
+        // What is to be done: a relationship, an account manager, a merge and why; never a value of a field.
+        "ChangeRequestView.request",
         // Who looks after whom, and how customers belong together.
         "AccountManager*.manager", "*Transactions.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.

@@ -41,9 +41,10 @@ internal static class PatchCustomer
         await validation.EnsureValidAsync(input, ct);
         input = await db.CheckAttributesAsync(customer.ToInput(), input, ct);
         await db.RequireReferencesAsync(input, ct);
-        if (await db.NeedsApprovalAsync(customer, ct, await db.ChangedGroupsAsync(customer.ToInput(), input.Normalized(), ct)))
+        if (await db.NeedsApprovalAsync(customer, ct, await db.ChangedGroupsAsync(customer.ToInput(), input.Normalized(), ct))
+            && WantedChange.Between(customer, input.InRows()) is { } wanted)
         {
-            return await AskForChange.HandleAsync(customer, input, http, db, clock, ct);
+            return await db.AskAsync(http, customer, wanted, clock.GetUtcNow(), ct);
         }
 
         if (await db.ChangeAsync(customer, input, clock.GetUtcNow(), ct))

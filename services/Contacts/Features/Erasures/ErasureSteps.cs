@@ -41,7 +41,7 @@ internal static class ErasureSteps
         new("lifecycle_changes", "DELETE FROM lifecycle_changes WHERE origin_customer_id = ANY (@ids)"),
         new("placed_orders", "DELETE FROM placed_orders WHERE origin_customer_id = ANY (@ids)"),
         new("relationships", "DELETE FROM relationships WHERE origin_from_id = ANY (@ids) OR origin_to_id = ANY (@ids)"),
-        new("change_requests", "DELETE FROM change_requests WHERE origin_customer_id = ANY (@ids) RETURNING id", Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
+        new("change_requests", "DELETE FROM change_requests WHERE origin_customer_id = ANY (@ids) OR concerned && @ids RETURNING id", Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         new("grants", "DELETE FROM grants WHERE customer_id = ANY (@ids) RETURNING id", Ids.Grant, Domain.Grant.RecordType),
         new("account_managers", "DELETE FROM account_managers WHERE origin_customer_id = ANY (@ids)"),
         new("recycle_bin", "DELETE FROM recycle_bin WHERE customer_id = ANY (@ids)"),
