@@ -27,6 +27,7 @@ public static class CustomerSnapshotProto
         SurvivorId = snapshot.SurvivorId ?? "",
         CreatedAt = Timestamp.FromDateTimeOffset(snapshot.CreatedAt),
         UpdatedAt = Timestamp.FromDateTimeOffset(snapshot.UpdatedAt),
+        Tags = { snapshot.Tags ?? [] },
     };
 
     public static CustomerSnapshot ToSnapshot(this Contacts.V1.CustomerSnapshot proto) => new(
@@ -48,7 +49,8 @@ public static class CustomerSnapshotProto
         proto.State,
         NullIfEmpty(proto.SurvivorId),
         proto.CreatedAt.ToDateTimeOffset(),
-        proto.UpdatedAt.ToDateTimeOffset());
+        proto.UpdatedAt.ToDateTimeOffset(),
+        [.. proto.Tags]);
 
     private static string? NullIfEmpty(string text) => text.Length == 0 ? null : text;
 }

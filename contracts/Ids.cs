@@ -16,6 +16,7 @@ public static class Ids
     public static readonly IdKind BlockedIdentifier = new("blk");
 
     public static readonly IdKind CustomField = new("cfd");
+    public static readonly IdKind Tag = new("tag");
 
     /// <summary>An entry of a record's history.</summary>
     public static readonly IdKind History = new("his");

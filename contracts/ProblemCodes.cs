@@ -23,6 +23,7 @@ public static class ProblemCodes
     public static readonly ProblemCode Timeout = new("request_timeout", 408, "The request took too long to arrive", Retryable: true);
     public static readonly ProblemCode Conflict = new("conflict", 409, "The request conflicts with the present state");
     public static readonly ProblemCode AlreadyExists = new("already_exists", 409, "The external id belongs to a record already");
+    public static readonly ProblemCode ValueTaken = new("value_taken", 409, "The value of a unique field belongs to another customer");
     public static readonly ProblemCode DuplicateSuspected = new("duplicate_suspected", 409, "The customer may exist already");
     public static readonly ProblemCode ConcurrentChange = new("concurrent_change", 409, "Somebody else changed the record meanwhile", Retryable: true);
     public static readonly ProblemCode MergeIntoItself = new("merge_into_itself", 409, "A customer cannot be merged into itself");
@@ -57,7 +58,7 @@ public static class ProblemCodes
     public static readonly IReadOnlyList<ProblemCode> All =
     [
         CustomerMerged, BadRequest, MalformedJson, ValidationFailed, UnknownParameter, InvalidParameter, Unauthenticated, Forbidden, InsufficientScope, FieldForbidden, DepartmentForbidden,
-        NotFound, MethodNotAllowed, NotAcceptable, Timeout, Conflict, AlreadyExists, DuplicateSuspected, ConcurrentChange,
+        NotFound, MethodNotAllowed, NotAcceptable, Timeout, Conflict, AlreadyExists, ValueTaken, DuplicateSuspected, ConcurrentChange,
         MergeIntoItself, TwoPayingAccounts, PreviewOutdated, MergeUndoExpired, MergeErased, MergeRunning, InRecycleBin, ChangeRequestOutdated, LegalHold, IdempotencyInProgress, Gone, Erased, CustomerDeleted, StaleVersion, BodyTooLarge, UriTooLong, UnsupportedMediaType, Unprocessable, UnknownCustomer,
         UnknownReference, IdempotencyMismatch, PreconditionRequired, RateLimited, HeadersTooLarge, InternalError, BadGateway,
         Unavailable, GatewayTimeout,

@@ -25,6 +25,8 @@ public static class Scopes
     public const string GrantsRead = "grants:read";
     /// <summary>Let other departments read or change what the own one owns.</summary>
     public const string GrantsWrite = "grants:write";
+    /// <summary>Describe tags, rename and remove them; who writes customers uses them.</summary>
+    public const string TagsWrite = "tags:write";
     public const string InteractionsRead = "interactions:read";
     public const string InteractionsWrite = "interactions:write";
     public const string BillingRead = "billing:read";
@@ -42,7 +44,7 @@ public static class Scopes
     public static readonly IReadOnlyList<string> All =
     [
         CustomersRead, CustomersWrite, CustomFieldsWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ErasuresRead, ErasuresWrite, ExportsRead, ExportsWrite, LegalHoldsRead, LegalHoldsWrite,
-        ImportsRead, ImportsWrite, TiersWrite, GrantsRead, GrantsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
+        ImportsRead, ImportsWrite, TiersWrite, TagsWrite, GrantsRead, GrantsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
         CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
     ];
 }

@@ -19,6 +19,13 @@ internal sealed class GatewayOptions
     [Range(1, 1_000_000)]
     public int AnonymousRequestsPerMinute { get; init; } = 600;
 
+    /// <summary>
+    /// Requests for the links of mails, by client address and replica. Mailbox providers press them for all their users from a
+    /// few addresses, and few of them try again.
+    /// </summary>
+    [Range(1, 1_000_000)]
+    public int LinkRequestsPerMinute { get; init; } = 6000;
+
     /// <summary>How long the overview waits for each service.</summary>
     public TimeSpan OverviewDeadline { get; init; } = TimeSpan.FromMilliseconds(800);
 

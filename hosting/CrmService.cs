@@ -125,6 +125,7 @@ public static class CrmService
         builder.Services.AddSingleton(new MigrationModule("hosting", typeof(CrmService).Assembly));
         builder.Services.AddSingleton(new MigrationModule("service", typeof(TDb).Assembly));
         builder.Services.AddSingleton<Migrator>();
+        builder.Services.AddHostedService<SchemaCheck>();
         builder.Services.AddHttpContextAccessor();
         builder.Services.AddSingleton<AuditChain>();
         builder.Services.AddHostedService(p => p.GetRequiredService<AuditChain>());
@@ -145,13 +146,24 @@ public static class CrmService
         app.MapOpenApi("/openapi/{documentName}.json").AllowAnonymous();
     }
 
-    /// <summary>Trace id on every answer, exceptions and empty error answers as problems.</summary>
+    /// <summary>Trace id on every answer, exceptions and empty error answers as problems; the end of connections while the process drains.</summary>
     public static void UseCrmProblems(this WebApplication app)
     {
+        var stopping = app.Lifetime.ApplicationStopping;
         app.Use((http, next) =>
         {
+            if (stopping.IsCancellationRequested)
+            {
+                DrainingConnections.Leave(http);
+            }
+
             http.Response.OnStarting(() =>
             {
+                if (stopping.IsCancellationRequested)
+                {
+                    DrainingConnections.Close(http);
+                }
+
                 if (Activity.Current is { } activity)
                 {
                     http.Response.Headers["Crm-Trace-Id"] = activity.TraceId.ToHexString();
@@ -210,6 +222,11 @@ public static class CrmService
                     return 0;
             }
         }
+        catch (SchemaException exception)
+        {
+            CrmServiceLog.WrongSchema(logger, exception.Message);
+            return exception.ExitCode;
+        }
         catch (Exception exception)
         {
             CrmServiceLog.Ended(logger, exception);
@@ -247,4 +264,7 @@ internal static partial class CrmServiceLog
 {
     [LoggerMessage(LogLevel.Critical, "The service ended")]
     public static partial void Ended(ILogger logger, Exception exception);
+
+    [LoggerMessage(LogLevel.Critical, "{Problem}")]
+    public static partial void WrongSchema(ILogger logger, string problem);
 }

@@ -1,4 +1,6 @@
 using System.ComponentModel.DataAnnotations;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 
@@ -30,4 +32,29 @@ internal sealed class Drain(IOptions<ShutdownOptions> options, TimeProvider cloc
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+}
+
+/// <summary>
+/// Whoever calls while the process drains is told to leave the connection it came on. Without it connections of busy callers
+/// stay in use until the server closes them, and a request that is on its way in that moment gets no answer.
+/// </summary>
+internal static class DrainingConnections
+{
+    /// <summary>HTTP/2: GOAWAY; what is under way on the connection is answered.</summary>
+    public static void Leave(HttpContext http)
+    {
+        if (HttpProtocol.IsHttp2(http.Request.Protocol))
+        {
+            http.Features.Get<IConnectionLifetimeNotificationFeature>()?.RequestClose();
+        }
+    }
+
+    /// <summary>HTTP/1.1; when the answer starts.</summary>
+    public static void Close(HttpContext http)
+    {
+        if (HttpProtocol.IsHttp11(http.Request.Protocol))
+        {
+            http.Response.Headers.Connection = "close";
+        }
+    }
 }

@@ -13,6 +13,7 @@ namespace Crm.Contracts.Events;
 /// <param name="TimeZone">IANA name.</param>
 /// <param name="State"><c>active</c>, <c>merged</c>, <c>erased</c>, <c>removed</c>: its import was undone, or <c>deleted</c>: in the recycle bin, until it is active again or erased.</param>
 /// <param name="SurvivorId">Set when merged.</param>
+/// <param name="Tags">Sorted; null of a snapshot that an older version published.</param>
 public sealed record CustomerSnapshot(
     string Id,
     long Version,
@@ -31,7 +32,8 @@ public sealed record CustomerSnapshot(
     string State,
     string? SurvivorId,
     DateTimeOffset CreatedAt,
-    DateTimeOffset UpdatedAt);
+    DateTimeOffset UpdatedAt,
+    IReadOnlyList<string>? Tags = null);
 
 [EventName("contacts.customer-registered.v1")]
 public sealed record CustomerRegistered(CustomerSnapshot Customer);

@@ -44,6 +44,7 @@ public sealed class Build
             return;
 
         progress("build", File.Exists(_stamp) ? "sources changed, building" : $"building {_what}, the first time takes a minute or two");
+        Directory.CreateDirectory(Path.Combine(Installation.FolderOf(_root), "logs"));
         var start = DateTime.UtcNow;
         var building = Shell.RunAsync(["dotnet", "build", await SolutionAsync(ct), "-c", "Release", "-v", "q", "-nologo"], folder: _root, ct: ct);
         while (await Task.WhenAny(building, Task.Delay(TimeSpan.FromSeconds(20), ct)) != building)
@@ -51,13 +52,14 @@ public sealed class Build
         var result = await building;
 
         var log = Path.Combine(Installation.FolderOf(_root), "logs", "build.log");
-        Directory.CreateDirectory(Path.GetDirectoryName(log)!);
         await File.WriteAllTextAsync(log, result.Output, ct);
         if (result.ExitCode != 0)
         {
             var errors = result.Output.Split('\n').Where(l => l.Contains("error", StringComparison.OrdinalIgnoreCase)).Select(l => l.Trim()).Distinct().Take(20);
             throw new RunnerException($"The build failed:\n{string.Join('\n', errors)}", $"The whole output is {log}.");
         }
+
+        await ReadyToRun.RunAsync(Topology.Load(_root), progress, ct);
 
         // A source that changed while it was built is newer than the start; else the stamp is of now, because the build
         // itself made folders (bin, obj) and lock files beside the sources.
@@ -69,7 +71,7 @@ public sealed class Build
     }
 
     /// <summary>The solution, or a filter on it.</summary>
-    private async Task<string> SolutionAsync(CancellationToken ct)
+    public async Task<string> SolutionAsync(CancellationToken ct)
     {
         var solution = Directory.EnumerateFiles(_root, "*.sln").FirstOrDefault()
             ?? throw new RunnerException($"No solution in {_root}.", "Run from a whole clone of the repository.");

@@ -26,7 +26,7 @@ public sealed record ProcessSpec
 /// A process that this platform started: in a session of its own, with its output in a file, known by id and start time
 /// together, so that a re-used id is never taken for it.
 /// </summary>
-public sealed partial class OwnedProcess
+public sealed partial class OwnedProcess : IServerProcess
 {
     private const int Interrupt = 2, Kill = 9, Terminate = 15, Continue = 18, Stop = 19;
 
@@ -151,8 +151,24 @@ public sealed partial class OwnedProcess
 
     public void Thaw() => Signal(Continue);
 
+    Task<bool> IServerProcess.IsAliveAsync() => Task.FromResult(IsAlive);
+
+    Task IServerProcess.FreezeAsync()
+    {
+        Freeze();
+        return Task.CompletedTask;
+    }
+
+    Task IServerProcess.ThawAsync()
+    {
+        Thaw();
+        return Task.CompletedTask;
+    }
+
     /// <summary>The last lines of the log.</summary>
-    public string LogTail(int lines = 30) => LogFile is not null && File.Exists(LogFile) ? string.Join('\n', ReadShared(LogFile).TakeLast(lines)) : "";
+    public string LogTail(int lines = 30) => LogFile is not null ? TailOf(LogFile, lines) : "";
+
+    internal static string TailOf(string logFile, int lines) => File.Exists(logFile) ? string.Join('\n', ReadShared(logFile).TakeLast(lines)) : "";
 
     internal static IEnumerable<string> ReadShared(string path)
     {
@@ -232,16 +248,17 @@ public sealed partial class OwnedProcess
 }
 
 /// <summary>
-/// Ends the processes and removes the folders of a test run whose own process was killed: a small shell that waits for
+/// Ends the processes and containers and removes the folders of a test run whose own process was killed: a small shell that waits for
 /// the end of a pipe that only this process holds.
 /// </summary>
 public static class Reaper
 {
     private const string Script = """
-        procs= dirs=
+        procs= conts= dirs=
         while read -r kind a b; do
           case $kind in
             process) procs="$procs $a:$b" ;;
+            container) conts="$conts $a,$b" ;;
             folder) dirs="$dirs $a" ;;
           esac
         done
@@ -249,6 +266,9 @@ public static class Reaper
           pid=${p%%:*}
           now=$(sed 's/.*) //' /proc/$pid/stat 2>/dev/null | cut -d' ' -f20)
           [ "$now" = "${p##*:}" ] && { kill -9 -- -$pid || kill -9 $pid; } 2>/dev/null
+        done
+        for c in $conts; do
+          docker --host "${c%,*}" rm --force --volumes "${c##*,}"
         done
         [ -z "$dirs" ] || { sleep 1; rm -rf $dirs; }
         """;
@@ -262,6 +282,9 @@ public static class Reaper
     });
 
     internal static void Watch(OwnedProcess process) => Write($"process {process.Pid} {process.StartTicks}");
+
+    /// <param name="engine">Its address, such as unix:///var/run/docker.sock.</param>
+    public static void WatchContainer(string engine, string id) => Write($"container {engine} {id}");
 
     /// <summary>A new folder for a test's servers, removed when this process ends.</summary>
     public static string TemporaryFolder(string name)

@@ -31,11 +31,17 @@ public sealed record PlatformOptions
     /// <summary>More environment for every service (such as OTEL_*), or for the one that is named before a colon: "campaigns:Smtp__Port".</summary>
     public IReadOnlyDictionary<string, string> Environment { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>Distinguishes the logs where several processes of each service share a folder, its secrets and databases.</summary>
+    public string Replica { get; init; } = "";
+
     /// <summary>The services to start; null is all.</summary>
     public IReadOnlyCollection<string>? Only { get; init; }
 
     /// <summary>Whose processes they are: they are marked and recorded, and those that run already are taken over.</summary>
     public Installation? Installation { get; init; }
+
+    /// <summary>Makes PostgreSQL and RabbitMQ, unless existing ones are used.</summary>
+    public IServers Servers { get; init; } = new LocalServers();
 
     /// <summary>Runs the services as containers instead of built programs.</summary>
     public Images.ServiceContainers? Containers { get; init; }
@@ -51,7 +57,7 @@ public sealed class Platform : IAsyncDisposable
 {
     public static readonly IReadOnlyList<string> PartnerScopes =
         [.. new[] { "customers", "consents", "imports", "merges", "erasures", "exports", "legal-holds", "interactions", "billing", "cases", "segments", "campaigns" }.SelectMany(s => new[] { $"{s}:read", $"{s}:write" }),
-            "custom-fields:write"];
+            "custom-fields:write", "tags:write"];
 
     private static readonly HttpClient Http = new(new SocketsHttpHandler { UseProxy = false });
 
@@ -87,10 +93,10 @@ public sealed class Platform : IAsyncDisposable
         : throw new RunnerException($"No service '{name}'.", $"There are: {string.Join(", ", _services.Keys)}.");
 
     /// <summary>Null when an existing server is used.</summary>
-    public PrivatePostgres? Postgres { get; internal set; }
+    public PostgresServer? Postgres { get; internal set; }
 
     /// <summary>Null when an existing server is used.</summary>
-    public PrivateRabbitMq? RabbitMq { get; internal set; }
+    public RabbitMqServer? RabbitMq { get; internal set; }
 
     /// <summary>The mail catcher of a test's platform; ./crm up has it as a process.</summary>
     public SmtpSink? Mail { get; private set; }
@@ -116,7 +122,7 @@ public sealed class Platform : IAsyncDisposable
     /// <summary>Starts everything in a temporary folder on free ports; for tests. Programs must be built.</summary>
     public static async Task<Platform> StartAsync(
         string name = "platform", IReadOnlyDictionary<string, string>? environment = null, IReadOnlyCollection<string>? only = null,
-        Action<string, string>? progress = null, bool durable = false, Images.ServiceContainers? containers = null, CancellationToken ct = default)
+        Action<string, string>? progress = null, bool durable = false, Images.ServiceContainers? containers = null, IServers? servers = null, CancellationToken ct = default)
     {
         var topology = Topology.Load(Topology.FindRoot());
         var platform = new Platform(new PlatformOptions
@@ -129,13 +135,12 @@ public sealed class Platform : IAsyncDisposable
             Environment = environment ?? new Dictionary<string, string>(),
             Only = only,
             Containers = containers,
+            Servers = servers ?? new LocalServers(),
             Progress = progress ?? ((_, _) => { }),
         });
         try
         {
-            platform.RequireBuilt();
-            platform.Mail = SmtpSink.Start(new SmtpSinkOptions { Port = platform.Ports["smtp", "smtp"] });
-            await Task.WhenAll(platform.StartRabbitMqAsync(ct), PrepareDatabasesAsync());
+            await platform.StartServersAsync(ct);
             await platform.StartServicesAsync(ct);
             await platform.CreatePartnerKeyAsync(ct);
             return platform;
@@ -146,18 +151,27 @@ public sealed class Platform : IAsyncDisposable
             throw;
         }
 
+    }
+
+    /// <summary>All but the services: broker, mail catcher, databases with their schemas, keys.</summary>
+    internal async Task StartServersAsync(CancellationToken ct)
+    {
+        RequireBuilt();
+        Mail = SmtpSink.Start(new SmtpSinkOptions { Port = Ports["smtp", "smtp"] });
+        await Task.WhenAll(StartRabbitMqAsync(ct), PrepareDatabasesAsync());
+
         async Task PrepareDatabasesAsync()
         {
-            await platform.StartPostgresAsync(ct);
-            await platform.CreateDatabasesAsync(ct);
-            await platform.WriteKeysAsync();
-            if (containers is not null)
+            await StartPostgresAsync(ct);
+            await CreateDatabasesAsync(ct);
+            await WriteKeysAsync();
+            if (_options.Containers is not null)
             {
-                await platform.WriteConnectionsAsync();
-                Images.ServiceContainers.ShareSecrets(Path.Combine(platform.Folder, "secrets"));
+                await WriteConnectionsAsync();
+                Images.ServiceContainers.ShareSecrets(Path.Combine(Folder, "secrets"));
             }
 
-            await platform.MigrateAsync(ct);
+            await MigrateAsync(ct);
         }
     }
 
@@ -171,7 +185,7 @@ public sealed class Platform : IAsyncDisposable
     {
         if (_options.ExternalPostgres is not null)
             return;
-        Postgres = await PrivatePostgres.StartAsync(
+        Postgres = await _options.Servers.StartPostgresAsync(
             new PostgresOptions
             {
                 Folder = PrivatePostgres.ReachableFolder(Path.Combine(Folder, "postgres")),
@@ -180,6 +194,7 @@ public sealed class Platform : IAsyncDisposable
                 Password = await Secrets.PasswordAsync("postgres"),
                 Durable = _options.Durable,
                 EndWithCaller = _options.EndWithCaller,
+                Installation = _options.Installation,
             },
             ct);
         _options.Progress("postgres", $"ready on 127.0.0.1:{Postgres.Port}");
@@ -199,7 +214,7 @@ public sealed class Platform : IAsyncDisposable
     {
         if (_options.ExternalRabbitMq is not null)
             return;
-        RabbitMq = await PrivateRabbitMq.StartAsync(await RabbitMqOptionsAsync(), ct);
+        RabbitMq = await _options.Servers.StartRabbitMqAsync(await RabbitMqOptionsAsync(), ct);
         _options.Progress("rabbitmq", $"ready on 127.0.0.1:{RabbitMq.Port}");
     }
 
@@ -208,7 +223,7 @@ public sealed class Platform : IAsyncDisposable
     {
         var superuser = SuperuserConnectionString;
         foreach (var entry in Topology.Services)
-            await PrivatePostgres.CreateDatabaseAsync(superuser, entry.Database, await Secrets.PasswordAsync(entry.Database), ct);
+            await PostgresServer.CreateDatabaseAsync(superuser, entry.Database, await Secrets.PasswordAsync(entry.Database), ct);
     }
 
     /// <summary>A service's own connection string.</summary>
@@ -353,7 +368,7 @@ public sealed class Platform : IAsyncDisposable
                 Name = entry.Name,
                 Command = _options.Containers?.CommandOf(entry.Name, Secrets.FolderOf(entry.Name), Secrets.TrustedKeys, environment.Where(e => e.Value is not null).Select(e => e.Key))
                     ?? entry.Command(Topology.Root, _options.Configuration) ?? [],
-                LogFile = LogFile(entry.Name),
+                LogFile = LogFile(entry.Name + _options.Replica),
                 WorkingFolder = entry.OutputFolder(Topology.Root, _options.Configuration) is var folder && Directory.Exists(folder) ? folder : null,
                 Environment = environment,
                 EndWithCaller = _options.EndWithCaller,

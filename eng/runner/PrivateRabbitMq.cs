@@ -1,56 +1,28 @@
-using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 
 namespace Crm.Runner;
-
-public sealed record RabbitMqOptions
-{
-    public required string Folder { get; init; }
-
-    /// <summary>0 takes a free one.</summary>
-    public int Port { get; init; }
-
-    public required string LogFile { get; init; }
-
-    public required string Password { get; init; }
-
-    public bool EndWithCaller { get; init; }
-
-    /// <summary>Whose processes they are: marked in their environment, and recorded as soon as they are started.</summary>
-    public Installation? Installation { get; init; }
-}
 
 /// <summary>
 /// A RabbitMQ node of its own on loopback: own name, data, log, cookie, port mapper (epmd) and distribution port, one
 /// virtual host "crm" with one user, no guest.
 /// </summary>
-public sealed class PrivateRabbitMq : IAsyncDisposable
+public sealed class PrivateRabbitMq : RabbitMqServer
 {
-    private const string VirtualHost = "crm", User = "crm";
     private const string Server = "/usr/lib/rabbitmq/bin/rabbitmq-server", Control = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 
-    private readonly RabbitMqOptions _options;
     private Dictionary<string, string?> _environment = [];
 
-    private PrivateRabbitMq(RabbitMqOptions options) => _options = options;
-
-    public int Port => _options.Port;
-
-    /// <summary>The Erlang machine that is the broker.</summary>
-    public OwnedProcess Process { get; private set; } = null!;
+    private PrivateRabbitMq(RabbitMqOptions options)
+        : base(options)
+    {
+    }
 
     /// <summary>The port mapper; RabbitMQ would start one itself that outlives it and belongs to nobody.</summary>
     public OwnedProcess Mapper { get; private set; } = null!;
 
-    public string Uri => $"amqp://{User}:{_options.Password}@127.0.0.1:{_options.Port}/{VirtualHost}";
-
     public static async Task<PrivateRabbitMq> StartAsync(RabbitMqOptions options, CancellationToken ct = default)
     {
         RequireInstalled();
-        if (options.Port == 0)
-            options = options with { Port = FreePort.Next() };
         var rabbit = new PrivateRabbitMq(options);
         await rabbit.ConfigureAsync();
         rabbit.StartMapper();
@@ -74,58 +46,39 @@ public sealed class PrivateRabbitMq : IAsyncDisposable
             throw new RunnerException("RabbitMQ is not installed.", "Run ./crm up or ./crm test, which install it, or: apt-get install rabbitmq-server");
     }
 
-    public Task KillAsync() => Process.KillAsync();
-
-    /// <summary>After <see cref="KillAsync"/> or <see cref="StopAsync"/>: the same data on the same port.</summary>
-    public async Task StartAgainAsync(CancellationToken ct = default)
-    {
-        Process = OwnedProcess.Start(new ProcessSpec
-        {
-            Name = "rabbitmq",
-            Command = [Server],
-            LogFile = _options.LogFile,
-            WorkingFolder = _options.Folder,
-            Environment = Marked("rabbitmq"),
-            EndWithCaller = _options.EndWithCaller,
-        });
-        _options.Installation?.Record(Process);
-        await WaitUntilAnsweringAsync(ct);
-    }
-
-    public async Task RestartAsync(CancellationToken ct = default)
-    {
-        await StopAsync();
-        await StartAgainAsync(ct);
-    }
-
-    public Task<bool> StopAsync() => Process.StopAsync(TimeSpan.FromSeconds(30));
-
-    /// <summary>rabbitmqctl against this node, e.g. "list_queues", "name", "messages".</summary>
-    public async Task<string> ControlAsync(IReadOnlyList<string> arguments, CancellationToken ct = default)
+    public override async Task<string> ControlAsync(IReadOnlyList<string> arguments, CancellationToken ct = default)
     {
         var result = await Shell.RunAsync([Control, "--quiet", .. arguments], _environment, ct: ct);
         return result.ExitCode == 0 ? result.Output : throw new InvalidOperationException($"rabbitmqctl {string.Join(' ', arguments)}: {result.Output}");
     }
 
-    /// <summary>Messages in each queue, those that a consumer has and has not acknowledged included; null where the queue does not say.</summary>
-    public async Task<IReadOnlyDictionary<string, long?>> QueueDepthsAsync(CancellationToken ct = default) =>
-        (await ControlAsync(["list_queues", "-p", VirtualHost, "--no-table-headers", "name", "messages"], ct))
-        .Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(l => l.Split('\t'))
-        .ToDictionary(l => l[0], l => l is [_, var messages] && long.TryParse(messages, CultureInfo.InvariantCulture, out var count) ? count : (long?)null);
+    public override Task ImportDefinitionsAsync(string file, CancellationToken ct = default) => ControlAsync(["import_definitions", file], ct);
 
-    /// <summary>Cuts all client connections from the broker's side.</summary>
-    public Task CloseConnectionsAsync(CancellationToken ct = default) => ControlAsync(["close_all_connections", "fault injected"], ct);
-
-    public async ValueTask DisposeAsync()
+    public override async ValueTask DisposeAsync()
     {
         await Process.KillAsync();
         await Mapper.KillAsync();
         GC.SuppressFinalize(this);
     }
 
+    protected override Task<IServerProcess> LaunchAsync(CancellationToken ct)
+    {
+        var process = OwnedProcess.Start(new ProcessSpec
+        {
+            Name = "rabbitmq",
+            Command = [Server],
+            LogFile = Options.LogFile,
+            WorkingFolder = Options.Folder,
+            Environment = Marked("rabbitmq"),
+            EndWithCaller = Options.EndWithCaller,
+        });
+        Options.Installation?.Record(process);
+        return Task.FromResult<IServerProcess>(process);
+    }
+
     private async Task ConfigureAsync()
     {
-        var folder = _options.Folder;
+        var folder = Options.Folder;
         var home = Path.Combine(folder, "home");
         Directory.CreateDirectory(home);
         File.SetUnixFileMode(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
@@ -139,10 +92,10 @@ public sealed class PrivateRabbitMq : IAsyncDisposable
 
         var configuration = Path.Combine(folder, "rabbitmq.conf");
         await SecretFile.WriteAsync(configuration, $"""
-            listeners.tcp.1 = 127.0.0.1:{_options.Port}
+            listeners.tcp.1 = 127.0.0.1:{Options.Port}
             default_vhost = {VirtualHost}
             default_user = {User}
-            default_pass = {_options.Password}
+            default_pass = {Options.Password}
             default_permissions.configure = .*
             default_permissions.read = .*
             default_permissions.write = .*
@@ -189,50 +142,19 @@ public sealed class PrivateRabbitMq : IAsyncDisposable
         {
             Name = "rabbitmq-epmd",
             Command = ["epmd"],
-            LogFile = _options.LogFile,
-            WorkingFolder = _options.Folder,
+            LogFile = Options.LogFile,
+            WorkingFolder = Options.Folder,
             Environment = Marked("rabbitmq-epmd"),
-            EndWithCaller = _options.EndWithCaller,
+            EndWithCaller = Options.EndWithCaller,
         });
-        _options.Installation?.Record(Mapper);
+        Options.Installation?.Record(Mapper);
     }
 
     private Dictionary<string, string?> Marked(string name)
     {
         var environment = new Dictionary<string, string?>(_environment);
-        foreach (var (variable, value) in _options.Installation?.MarkOf(name) ?? [])
+        foreach (var (variable, value) in Options.Installation?.MarkOf(name) ?? [])
             environment[variable] = value;
         return environment;
-    }
-
-    internal async Task WaitUntilAnsweringAsync(CancellationToken ct)
-    {
-        var start = Stopwatch.GetTimestamp();
-        while (!await AnswersAsync(ct))
-        {
-            if (!Process.IsAlive)
-                throw new RunnerException($"RabbitMQ ended while starting:\n{Process.LogTail(15)}", $"The whole log is {_options.LogFile}.");
-            if (Stopwatch.GetElapsedTime(start) > TimeSpan.FromSeconds(120))
-                throw new RunnerException($"RabbitMQ does not answer on port {_options.Port} after 120 s.", $"The log is {_options.LogFile}.");
-            await Task.Delay(100, ct);
-        }
-    }
-
-    /// <summary>Whether the port greets as AMQP 0-9-1 does: a method frame on channel 0, connection.start.</summary>
-    private async Task<bool> AnswersAsync(CancellationToken ct)
-    {
-        try
-        {
-            using var client = new TcpClient();
-            await client.ConnectAsync(IPAddress.Loopback, _options.Port, ct);
-            var stream = client.GetStream();
-            await stream.WriteAsync("AMQP\0\0\u0009\u0001"u8.ToArray(), ct);
-            var header = new byte[1];
-            return await stream.ReadAsync(header, ct) == 1 && header[0] == 1;
-        }
-        catch (Exception e) when (e is SocketException or IOException)
-        {
-            return false;
-        }
     }
 }

@@ -228,6 +228,7 @@ public sealed record CustomerOk(
     TierEntitlements? Entitlements,
     IReadOnlyList<OverviewExternalId> ExternalIds,
     [property: FieldGroup(FieldGroups.CustomFields)] IReadOnlyDictionary<string, JsonElement> Attributes,
+    [property: FieldGroup(FieldGroups.CustomFields)] IReadOnlyList<string> Tags,
     string State,
     IReadOnlyList<string> MergedFrom,
     long Version,
@@ -244,7 +245,7 @@ public sealed record CustomerOk(
             [.. c.Addresses.Select(a => new OverviewAddress([.. a.Lines], a.City.OrNull(), a.Region.OrNull(), a.PostalCode.OrNull(), a.Country.OrNull(), a.Type, a.Primary))],
             c.BirthDate.OrNull(), s.Locale, s.TimeZone, s.Lifecycle,
             c.Source is { Type.Length: > 0 } source ? new(source.Type, source.ReferrerId.OrNull(), source.Detail.OrNull()) : null,
-            s.Department, s.Tier, c.Entitlements?.ToEntitlements(), [.. c.ExternalIds.Select(e => new OverviewExternalId(e.System, e.Id))], s.Attributes, s.State, [.. c.MergedFrom], s.Version, s.CreatedAt, s.UpdatedAt);
+            s.Department, s.Tier, c.Entitlements?.ToEntitlements(), [.. c.ExternalIds.Select(e => new OverviewExternalId(e.System, e.Id))], s.Attributes, [.. s.Tags ?? []], s.State, [.. c.MergedFrom], s.Version, s.CreatedAt, s.UpdatedAt);
     }
 }
 

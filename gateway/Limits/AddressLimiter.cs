@@ -1,20 +1,19 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
-using Microsoft.Extensions.Options;
 
 namespace Crm.Gateway.Limits;
 
 /// <summary>Requests without valid credentials, by client address, in fixed windows of one minute; in memory of this replica.</summary>
-internal sealed class AddressLimiter(IOptions<GatewayOptions> options, TimeProvider clock)
+internal sealed class AddressLimiter(TimeProvider clock)
 {
     /// <summary>When there are more addresses than this the minute begins anew: memory is bounded, and a flood of addresses gains one quota.</summary>
     private const int MostAddresses = 100_000;
 
-    private ConcurrentDictionary<IPAddress, StrongBox> _counts = new();
+    private ConcurrentDictionary<(string Policy, IPAddress Address), StrongBox> _counts = new();
     private long _minute;
 
-    public Quota Take(IPAddress? address)
+    public Quota Take(string policy, int limit, IPAddress? address)
     {
         var seconds = clock.GetUtcNow().ToUnixTimeSeconds();
         var minute = seconds / 60;
@@ -23,8 +22,7 @@ internal sealed class AddressLimiter(IOptions<GatewayOptions> options, TimeProvi
             _counts = new();
         }
 
-        var limit = options.Value.AnonymousRequestsPerMinute;
-        var count = Interlocked.Increment(ref _counts.GetOrAdd(Network(address ?? IPAddress.None), static _ => new()).Count);
+        var count = Interlocked.Increment(ref _counts.GetOrAdd((policy, Network(address ?? IPAddress.None)), static _ => new()).Count);
         return new(count <= limit, limit, Math.Max(0, limit - count), (int)(60 - (seconds % 60)));
     }
 

@@ -3,6 +3,8 @@ using Crm.Contracts;
 using Crm.Gateway.Authentication;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Authorization;
+using Microsoft.Extensions.Options;
+using Yarp.ReverseProxy.Model;
 
 namespace Crm.Gateway.Limits;
 
@@ -13,9 +15,6 @@ namespace Crm.Gateway.Limits;
 /// </summary>
 internal static class RateLimiting
 {
-    private const string Policy = "default";
-    private const string AnonymousPolicy = "anonymous";
-
     public static async Task LimitAsync(HttpContext http, RequestDelegate next)
     {
         // Probes and the services' look at the signing keys are never limited.
@@ -26,10 +25,13 @@ internal static class RateLimiting
         }
 
         var caller = http.Features.Get<Caller>();
-        var policy = caller is null ? AnonymousPolicy : Policy;
+        var options = http.RequestServices.GetRequiredService<IOptions<GatewayOptions>>().Value;
+        var (policy, limit) = caller is not null ? ("default", caller.RequestsPerMinute)
+            : http.GetEndpoint()?.Metadata.GetMetadata<RouteModel>()?.Config.RouteId == "links" ? ("links", options.LinkRequestsPerMinute)
+            : ("anonymous", options.AnonymousRequestsPerMinute);
         var quota = caller is null
-            ? http.RequestServices.GetRequiredService<AddressLimiter>().Take(http.Connection.RemoteIpAddress)
-            : await http.RequestServices.GetRequiredService<Quotas>().TakeAsync(caller.Subject.Subject, caller.RequestsPerMinute, http.RequestAborted);
+            ? http.RequestServices.GetRequiredService<AddressLimiter>().Take(policy, limit, http.Connection.RemoteIpAddress)
+            : await http.RequestServices.GetRequiredService<Quotas>().TakeAsync(caller.Subject.Subject, limit, http.RequestAborted);
 
         http.Response.OnStarting(() =>
         {

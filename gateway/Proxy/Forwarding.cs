@@ -37,7 +37,10 @@ internal static class Forwarding
             .ConfigureHttpClient((_, handler) =>
             {
                 handler.ConnectTimeout = TimeSpan.FromSeconds(2);
-                handler.PooledConnectionIdleTimeout = TimeSpan.FromSeconds(60);
+                handler.ConnectCallback = ServiceConnections.OpenAsync;
+                // Shorter than the five seconds for which a service drains: whatever is still open when it ends was not used for
+                // a while, so no request is on its way on it. (Those in use are ended by the answers of a service that drains.)
+                handler.PooledConnectionIdleTimeout = TimeSpan.FromSeconds(3);
                 // A connection stays with one replica of a service; its end lets new ones have their share.
                 handler.PooledConnectionLifetime = TimeSpan.FromMinutes(2);
                 handler.MaxConnectionsPerServer = 512;

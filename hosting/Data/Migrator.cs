@@ -13,9 +13,15 @@ public sealed record MigrationModule(string Name, Assembly Assembly);
 /// Applies SQL migrations forward only, one transaction each, under an advisory lock; a file that was
 /// applied and then edited is an error. Killed half-way, the next run continues.
 /// </summary>
-internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<MigrationModule> modules, ILogger<Migrator> logger)
+internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<MigrationModule> modules, TimeProvider clock, ILogger<Migrator> logger)
 {
     private const long LockKey = 0x43524D_4D4947; // "CRMMIG"
+
+    /// <summary>How often a migration is begun that finds a table in use.</summary>
+    private const int Attempts = 60;
+
+    /// <summary>Between two of them: what waited behind the migration has its turn.</summary>
+    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
 
     public async Task ApplyAsync(CancellationToken ct)
     {
@@ -30,13 +36,7 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
             """, ct);
         foreach (var migration in await PendingAsync(connection, ct))
         {
-            await using var transaction = await connection.BeginTransactionAsync(ct);
-            await ExecuteAsync(connection, migration.Sql, ct);
-            await ExecuteAsync(connection, "INSERT INTO schema_migration (module, name, checksum) VALUES (@module, @name, @checksum)", ct,
-                new NpgsqlParameter<string>("module", migration.Module),
-                new NpgsqlParameter<string>("name", migration.Name),
-                new NpgsqlParameter<string>("checksum", migration.Checksum));
-            await transaction.CommitAsync(ct);
+            await ApplyAsync(connection, migration, ct);
             LogApplied(migration.Module, migration.Name);
         }
 
@@ -44,11 +44,47 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
     }
 
     /// <summary>True when every migration of this build is in the database.</summary>
-    public async Task<bool> IsCurrentAsync(CancellationToken ct)
+    public async Task<bool> IsCurrentAsync(CancellationToken ct) => (await FindMissingAsync(ct)).Count == 0;
+
+    /// <summary>The migrations of this build that are not in the database, as module/name.</summary>
+    public async Task<IReadOnlyList<string>> FindMissingAsync(CancellationToken ct)
     {
         await using var connection = await dataSource.OpenConnectionAsync(ct);
         await using var exists = new NpgsqlCommand("SELECT to_regclass('schema_migration') IS NOT NULL", connection);
-        return await exists.ExecuteScalarAsync(ct) is true && (await PendingAsync(connection, ct)).Count == 0;
+        var pending = await exists.ExecuteScalarAsync(ct) is true ? await PendingAsync(connection, ct) : modules.SelectMany(Read);
+        return [.. pending.Select(m => $"{m.Module}/{m.Name}")];
+    }
+
+    /// <summary>
+    /// Nobody waits long for a migration: a statement that changes a table waits for whoever uses it, and everybody who comes
+    /// after waits behind the statement. After two seconds it lets them pass, and comes again.
+    /// </summary>
+    private async Task ApplyAsync(NpgsqlConnection connection, Migration migration, CancellationToken ct)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                await using var transaction = await connection.BeginTransactionAsync(ct);
+                await ExecuteAsync(connection, "SET LOCAL lock_timeout = '2s'", ct);
+                await ExecuteAsync(connection, migration.Sql, ct);
+                await ExecuteAsync(connection, "INSERT INTO schema_migration (module, name, checksum) VALUES (@module, @name, @checksum)", ct,
+                    new NpgsqlParameter<string>("module", migration.Module),
+                    new NpgsqlParameter<string>("name", migration.Name),
+                    new NpgsqlParameter<string>("checksum", migration.Checksum));
+                await transaction.CommitAsync(ct);
+                return;
+            }
+            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable && attempt < Attempts)
+            {
+                LogTableInUse(migration.Module, migration.Name);
+                await Task.Delay(Pause, clock, ct);
+            }
+            catch (PostgresException e)
+            {
+                throw SchemaException.Failed($"{migration.Module}/{migration.Name}", e);
+            }
+        }
     }
 
     private async Task<List<Migration>> PendingAsync(NpgsqlConnection connection, CancellationToken ct)
@@ -72,7 +108,7 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
             }
             else if (!string.Equals(checksum, migration.Checksum, StringComparison.Ordinal))
             {
-                throw new InvalidOperationException($"Migration {migration.Module}/{migration.Name} was edited after it had been applied.");
+                throw SchemaException.Edited($"{migration.Module}/{migration.Name}");
             }
         }
 
@@ -104,6 +140,9 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
 
     [LoggerMessage(LogLevel.Information, "Applied migration {Module}/{Name}")]
     private partial void LogApplied(string module, string name);
+
+    [LoggerMessage(LogLevel.Warning, "Migration {Module}/{Name} waits: a table is in use")]
+    private partial void LogTableInUse(string module, string name);
 
     private sealed record Migration(string Module, string Name, string Sql, string Checksum);
 }

@@ -135,6 +135,18 @@ public static class OpenApiDefaults
                     Description = $"Parameters whose names begin with {beginning}",
                 });
             }
+            else if (QueryParameters.Known.RepeatedOf(name) is { } repeated)
+            {
+                operation.Parameters.Add(new OpenApiParameter
+                {
+                    Name = repeated,
+                    In = ParameterLocation.Query,
+                    Style = ParameterStyle.Form,
+                    Explode = true,
+                    Schema = new OpenApiSchema { Type = JsonSchemaType.Array, Items = SchemaOf(repeated) },
+                    Description = "May come several times: all of them are asked for.",
+                });
+            }
             else if (!operation.Parameters.Any(p => p.Name == name && p.In == ParameterLocation.Query))
             {
                 operation.Parameters.Add(new OpenApiParameter { Name = name, In = ParameterLocation.Query, Schema = SchemaOf(name), Description = DescriptionOf(name) });

@@ -8,7 +8,9 @@ namespace Crm.Hosting.Web;
 /// <summary>Which query parameters an endpoint knows; a request with another one is a 400, never a silent miss.</summary>
 public static class QueryParameters
 {
-    /// <param name="Names">One that ends with <c>.*</c> stands for all that begin so.</param>
+    private const int MostRepeated = 50;
+
+    /// <param name="Names">One that ends with <c>.*</c> stands for all that begin so; one that ends with <c>+</c> may come several times.</param>
     internal sealed record Known(IReadOnlySet<string> Names)
     {
         private readonly string[] _beginnings = [.. Names.Select(BeginningOf).OfType<string>()];
@@ -16,7 +18,12 @@ public static class QueryParameters
         /// <summary>Null of a name that stands for itself.</summary>
         public static string? BeginningOf(string name) => name.EndsWith(".*", StringComparison.Ordinal) ? name[..^1] : null;
 
-        public bool Has(string name) => Names.Contains(name) || _beginnings.Any(b => name.Length > b.Length && name.StartsWith(b, StringComparison.Ordinal));
+        /// <summary>Null of a name that comes once.</summary>
+        public static string? RepeatedOf(string name) => name.EndsWith('+') ? name[..^1] : null;
+
+        public bool MayRepeat(string name) => Names.Contains($"{name}+");
+
+        public bool Has(string name) => Names.Contains(name) || MayRepeat(name) || _beginnings.Any(b => name.Length > b.Length && name.StartsWith(b, StringComparison.Ordinal));
     }
 
     public static TBuilder WithQuery<TBuilder>(this TBuilder endpoint, params string[] names) where TBuilder : IEndpointConventionBuilder =>
@@ -36,7 +43,8 @@ public static class QueryParameters
                     return;
                 }
 
-                if (values.Count != 1 || values[0] is not { } value || value.Contains('\0', StringComparison.Ordinal) || value.Contains('\uFFFD', StringComparison.Ordinal))
+                if ((values.Count != 1 && !(known.MayRepeat(name) && values.Count <= MostRepeated))
+                    || values.Any(v => v is null || v.Contains('\0', StringComparison.Ordinal) || v.Contains('\uFFFD', StringComparison.Ordinal)))
                 {
                     await Problems.WriteAsync(http, ProblemCodes.InvalidParameter, "Give each query parameter once, as plain text.", new FieldError(name, "invalid"));
                     return;

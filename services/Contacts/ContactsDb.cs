@@ -18,6 +18,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
 {
     /// <summary>Names of constraints that handlers catch.</summary>
     public const string ExternalIdKey = "external_ids_pkey";
+    public const string TagNameKey = "tags_name_key";
 
     public DbSet<Customer> Customers => Set<Customer>();
     public DbSet<CustomField> CustomFields => Set<CustomField>();
@@ -33,6 +34,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<LifecycleChange> LifecycleChanges => Set<LifecycleChange>();
     public DbSet<PlacedOrder> PlacedOrders => Set<PlacedOrder>();
     public DbSet<Tier> Tiers => Set<Tier>();
+    public DbSet<Tag> Tags => Set<Tag>();
+    public DbSet<TagChange> TagChanges => Set<TagChange>();
     public DbSet<BinnedCustomer> RecycleBin => Set<BinnedCustomer>();
     public DbSet<Relationship> Relationships => Set<Relationship>();
     public DbSet<AccountManager> AccountManagers => Set<AccountManager>();
@@ -136,6 +139,17 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             tier.Property(t => t.Version).IsConcurrencyToken();
             tier.Ignore(t => t.Entitlements);
         });
+        modelBuilder.Entity<Tag>(tag =>
+        {
+            tag.ToTable("tags");
+            tag.Property(t => t.Id).ValueGeneratedNever();
+            tag.Property(t => t.Version).IsConcurrencyToken();
+        });
+        modelBuilder.Entity<TagChange>(change =>
+        {
+            change.ToTable("tag_changes");
+            change.Property(c => c.Id).ValueGeneratedNever();
+        });
         modelBuilder.Entity<BinnedCustomer>(binned =>
         {
             binned.ToTable("recycle_bin");
@@ -231,6 +245,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             import.ToTable("imports");
             import.Property(i => i.Id).ValueGeneratedNever();
             import.Property(i => i.Mapping).AsJson();
+            import.Ignore(i => i.MatchKeys);
         });
         modelBuilder.Entity<SavedMapping>(mapping =>
         {

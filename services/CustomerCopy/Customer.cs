@@ -23,6 +23,7 @@ public sealed class Customer
     public Guid? SurvivorId { get; private set; }
     public DateTimeOffset CreatedAt { get; private set; }
     public DateTimeOffset UpdatedAt { get; private set; }
+    public List<string> Tags { get; private set; } = [];
 }
 
 /// <summary>What customers of a tier are entitled to; Contacts owns the truth.</summary>

@@ -70,6 +70,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             survivor_id = s.SurvivorId is { } survivor ? Parse(survivor) : (Guid?)null,
             created_at = s.CreatedAt,
             updated_at = s.UpdatedAt,
+            tags = s.Tags ?? [],
         }), EventJson);
 
         // Nearly always nobody is merged: one statement, which writes nothing where there is more to do.
@@ -183,7 +184,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             country = excluded.country, locale = excluded.locale, time_zone = excluded.time_zone,
             lifecycle = excluded.lifecycle, tier = excluded.tier, department = excluded.department,
             attributes = excluded.attributes, state = excluded.state, survivor_id = excluded.survivor_id,
-            created_at = excluded.created_at, updated_at = excluded.updated_at
+            created_at = excluded.created_at, updated_at = excluded.updated_at, tags = excluded.tags
         WHERE customers.version < excluded.version
         """;
 

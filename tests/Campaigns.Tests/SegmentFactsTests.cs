@@ -32,8 +32,8 @@ public sealed class FactsFixture : IAsyncLifetime
         Dictionary<string, object> ofA = new() { ["topic"] = "Maths", ["score"] = 10, ["vip"] = true };
         var customers = new Dictionary<string, CustomerSnapshot>
         {
-            ["a"] = New("a@one.example", "US", ofA) with { Lifecycle = "active_buyer", Tier = "gold", Department = "sales", Locale = "en-US", CreatedAt = At("1997-01-01T00:00:00Z") },
-            ["b"] = New("b@two.example", "US", new() { ["topic"] = "music", ["score"] = 2.5 }) with { Department = "service", CreatedAt = At("1997-06-01T00:00:00Z") },
+            ["a"] = New("a@one.example", "US", ofA) with { Lifecycle = "active_buyer", Tier = "gold", Tags = ["fair", "vip"], Department = "sales", Locale = "en-US", CreatedAt = At("1997-01-01T00:00:00Z") },
+            ["b"] = New("b@two.example", "US", new() { ["topic"] = "music", ["score"] = 2.5 }) with { Department = "service", Tags = ["fair"], CreatedAt = At("1997-06-01T00:00:00Z") },
             ["c"] = New("c@one.example", "GB", new() { ["score"] = "10" }) with { Kind = "organization", Lifecycle = "lapsed", CreatedAt = At("1998-01-01T00:00:00Z") },
             ["d"] = New(null, null, []) with { CreatedAt = At("1998-02-01T00:00:00Z") },
             ["e"] = New("e@two.example", "DE", new() { ["vip"] = false }) with { Tier = "vip", CreatedAt = At("1998-03-01T00:00:00Z") },
@@ -105,6 +105,11 @@ public sealed class SegmentFactsTests(FactsFixture facts) : IClassFixture<FactsF
     [InlineData("""{"fact":"lifecycle","in":["lapsed","active_buyer"]}""", "ac")]
     [InlineData("""{"fact":"kind","eq":"organization"}""", "c")]
     [InlineData("""{"fact":"tier","in":["gold","vip"]}""", "ae")]
+    [InlineData("""{"fact":"tags","contains":"fair"}""", "ab")]
+    [InlineData("""{"not":{"fact":"tags","contains":"vip"}}""", "bcde")]
+    [InlineData("""{"fact":"tags","in":["vip","nobody-has-it"]}""", "a")]
+    [InlineData("""{"fact":"tags","exists":true}""", "ab")]
+    [InlineData("""{"fact":"tags","exists":false}""", "cde")]
     [InlineData("""{"fact":"country","eq":"US"}""", "ab")]
     [InlineData("""{"fact":"country","ne":"US"}""", "ce")]
     [InlineData("""{"not":{"fact":"country","eq":"US"}}""", "cde")]

@@ -93,7 +93,7 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
         { """{"kind":"person","given_name":"A","birth_date":"1999-02-30"}""", 400, "validation_failed", "/birth_date" },
         { """{"kind":"person","given_name":"A","time_zone":"Mars/Olympus"}""", 400, "validation_failed", "/time_zone" },
         { """{"kind":"person","given_name":"A","external_ids":[{"system":"UPPER","id":"1"}]}""", 400, "validation_failed", "/external_ids/0/system" },
-        { """{"kind":"person","given_name":"A","attributes":{"nested":{"a":1}}}""", 400, "validation_failed", "/attributes" },
+        { """{"kind":"person","given_name":"A","attributes":{"nested":{"a":1}}}""", 400, "validation_failed", "/attributes/nested" },
         { """{"kind":"person","given_name":"A","source":{"type":"referral","referrer_id":"cus_00000000000000000000000000"}}""", 422, "unknown_customer", "/source/referrer_id" },
     };
 

@@ -24,6 +24,7 @@ public sealed class CustomFieldTests(ContactsFixture fixture) : ContactsTest(fix
         { "date", "\"2026-02-28\"", "\"2026-02-28\"", "28/02/2026", ["\"2026-02-30\"", "\"28.2.2026\"", "20260228"] },
         { "instant", "\"2026-01-31T10:00:00+01:00\"", "\"2026-01-31T09:00:00.000000Z\"", "2026-01-31T09:00:00Z", ["\"2026-01-31T10:00:00\"", "\"tomorrow\""] },
         { "choice", "\"gold\"", "\"gold\"", "Golden", ["\"bronze\"", "\"Gold\"", "1"] },
+        { "money", """{"amount_minor":1250,"currency":"EUR"}""", "1250 EUR", "1250 EUR", ["12", "\"1250 EUR\"", """{"amount_minor":12.5,"currency":"EUR"}""", """{"amount_minor":1,"currency":"eur"}""", """{"amount_minor":1,"currency":"EUR","tax":1}""", """{"amount_minor":100000000000001,"currency":"EUR"}"""] },
         { "url", "\"https://example.com/a\"", "\"https://example.com/a\"", "https://example.com/a", ["\"example.com\"", "\"javascript:alert(1)\"", "\"https://a b\""] },
     };
 
@@ -181,12 +182,14 @@ public sealed class CustomFieldTests(ContactsFixture fixture) : ContactsTest(fix
     [Theory]
     [InlineData("""{"label":"L","type":"text"}""", "/name")]
     [InlineData("""{"name":"Big Name","label":"L","type":"text"}""", "/name")]
-    [InlineData("""{"name":"a","label":"L","type":"money"}""", "/type")]
+    [InlineData("""{"name":"a","label":"L","type":"coins"}""", "/type")]
     [InlineData("""{"name":"a","label":"L","type":"choice"}""", "/options")]
     [InlineData("""{"name":"a","label":"L","type":"text","options":[{"value":"a"}]}""", "/options")]
     [InlineData("""{"name":"a","label":"L","type":"choice","options":[null]}""", "/options")]
     [InlineData("""{"name":"a","label":"L","type":"text","archived":true}""", "/archived")]
-    [InlineData("""{"name":"a","label":"L","type":"text","unique":true}""", "/unique")]
+    [InlineData("""{"name":"a","label":"L","type":"boolean","unique":true}""", "/unique")]
+    [InlineData("""{"name":"a","label":"L","type":"money","unique":true}""", "/unique")]
+    [InlineData("""{"name":"a","label":"L","type":"text","secret":true}""", "/secret")]
     public async Task A_definition_that_means_nothing_is_refused(string json, string pointer)
     {
         var (response, body) = await SendAsync(HttpMethod.Post, "/v1/custom-fields", json);
@@ -268,6 +271,42 @@ public sealed class CustomFieldTests(ContactsFixture fixture) : ContactsTest(fix
         {
             await ReadAsync(database, $"WITH gone AS (DELETE FROM customers WHERE attributes ? '{size}' RETURNING 1) SELECT count(*)::text FROM gone");
         }
+    }
+
+    [Fact]
+    public async Task Amounts_of_money_are_found_among_those_of_their_currency_by_the_index()
+    {
+        var field = await DefineAsync("money", ""","indexed":true""");
+        var name = (string)field["name"]!;
+        var ids = new Dictionary<string, string?>();
+        foreach (var (minor, currency) in new[] { (1000, "EUR"), (2000, "EUR"), (1500, "USD"), (-500, "EUR") })
+        {
+            ids[$"{minor} {currency}"] = (string?)(await CreateAsync(Person(name, $$"""{"amount_minor":{{minor}},"currency":"{{currency}}"}""")))["id"];
+        }
+
+        // Before the index is ready, equality is answered all the same.
+        Assert.Equal([ids["1500 USD"]], await IdsAsync($"attributes.{name}=1500%20USD"));
+        await ReadyAsync($"/v1/custom-fields/{field["id"]}");
+        Assert.Equal([ids["2000 EUR"]], await IdsAsync($"attributes.{name}=2000%20EUR"));
+        Assert.Equal([ids["2000 EUR"], ids["1000 EUR"]], await IdsAsync($"attributes.{name}[gte]=1000+EUR"));
+        Assert.Equal([ids["-500 EUR"]], await IdsAsync($"attributes.{name}[lt]=0%20EUR"));
+        Assert.Empty(await IdsAsync($"attributes.{name}[gt]=0%20GBP"));
+        foreach (var none in new[] { "1000", "10.00%20EUR", "1000%20eur", "EUR%201000" })
+        {
+            var (response, problem) = await SendAsync(HttpMethod.Get, $"/v1/customers?attributes.{name}[gte]={none}");
+            AssertProblem(response, problem, 400, "invalid_parameter", $"attributes.{name}[gte]");
+        }
+
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        var index = await ReadAsync(database, $"SELECT indexdef FROM pg_indexes WHERE indexname = '{IndexName(field)}'");
+        Assert.Matches("(?s)currency.*amount_minor.*, id", index);
+        await Eventually.GetAsync(() => ScansAsync(database, field), scans => scans > 0, ct: Ct);
+        var (_, schema) = await SendAsync(HttpMethod.Get, "/v1/custom-fields/schema");
+        Assert.Equal(("object", """["amount_minor","currency"]"""), ((string?)schema["properties"]![name]!["type"], schema["properties"]![name]!["required"]!.ToJsonString()));
+
+        // A merge patch changes a part of it.
+        var (_, patched) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{ids["1500 USD"]}", $$$$"""{"attributes":{"{{{{name}}}}":{"amount_minor":1600}}}""", ("If-Match", "*"));
+        Assert.Equal("1600 USD", Text(patched["attributes"]![name]));
     }
 
     [Fact]
@@ -353,7 +392,8 @@ public sealed class CustomFieldTests(ContactsFixture fixture) : ContactsTest(fix
     private static string Person(string attribute, string value) =>
         $$$"""{"kind":"person","given_name":"Ada","family_name":"{{{Unique()}}}","source":{"type":"enquiry"},"attributes":{"{{{attribute}}}":{{{value}}}}}""";
 
-    private static string Text(JsonNode? value) => value is JsonValue number && number.GetValueKind() == System.Text.Json.JsonValueKind.Number
+    private static string Text(JsonNode? value) => value is JsonObject money ? $"{money["amount_minor"]} {money["currency"]}"
+        : value is JsonValue number && number.GetValueKind() == System.Text.Json.JsonValueKind.Number
         ? number.GetValue<decimal>().ToString("0.##", CultureInfo.InvariantCulture)
         : value!.ToJsonString(new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
 

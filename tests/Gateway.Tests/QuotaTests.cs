@@ -79,6 +79,26 @@ public sealed class QuotaTests(GatewayFixture gateway)
         Assert.Equal(200, (int)(await nobody.GetAsync("health/ready")).StatusCode);
     }
 
+    [Fact]
+    public async Task The_links_of_mails_have_a_limit_of_their_own_because_a_mailbox_provider_presses_them_for_all_its_users()
+    {
+        var (address, _) = await gateway.StartGatewayAsync(
+            gateway.ConnectionString, gateway.AdminKey, ("Gateway__AnonymousRequestsPerMinute", "5"), ("Gateway__LinkRequestsPerMinute", "20"));
+        await StartOfWindowAsync();
+        using var provider = gateway.Client(null, address);
+        var statuses = new List<int>();
+        for (var i = 0; i < 30; i++)
+        {
+            using var answer = await provider.PostAsync(new Uri("u/" + SecretText.New(), UriKind.Relative), null);
+            statuses.Add((int)answer.StatusCode);
+            Assert.Equal("\"links\";q=20;w=60", answer.Headers.GetValues("RateLimit-Policy").Single());
+        }
+
+        Assert.Equal(10, statuses.Count(s => s == 429));
+        using var other = await provider.GetAsync("v1/customers");
+        Assert.Equal("\"anonymous\";r=4", other.Headers.GetValues("RateLimit").Single().Split(";t=")[0]);
+    }
+
     /// <summary>A test that counts must not meet the end of the minute.</summary>
     private static async Task StartOfWindowAsync()
     {

@@ -70,6 +70,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         patchCustomer                     x x x - - - - x  x
         restoreFields                     x x x - - - - x  x
         upsertCustomer                    x x x - - - - x  x
+        upsertCustomerByAttribute         x x x - - - - x  x
         listCustomFields                  x x x x x x x x  -
         readCustomField                   x x x x x x x x  -
         readAttributesSchema              x x x x x x x x  -
@@ -137,6 +138,13 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         listTiers                         x x x x x x x x  -
         readTier                          x x x x x x x x  -
         putTier                           x - - - - - - -  -
+        listTags                          x x x x x x x x  -
+        readTag                           x x x x x x x x  -
+        describeTag                       x - - - - - - -  -
+        patchTag                          x - - - - - - -  -
+        deleteTag                         x - - - - - - -  -
+        addCustomerTag                    x x x - - - - x  x
+        removeCustomerTag                 x x x - - - - x  x
         deleteCustomer                    x x x - - - - x  -
         listRecycleBin                    x x x x x x x x  -
         readDeletedCustomer               x x x x x x x x  -
@@ -174,6 +182,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         customer            addresses/0/postal_code   A A A M A M A A
         customer            birth_date                A D A D D D A D
         customer            attributes/shoe           A A D A D A A D
+        customer            tags/0                    A A D A D A A D
         customer            tier                      A A A A A A A A
         list                data/0/emails/0/address   A A A M A M A A
         list                data/0/birth_date         A D A D D D A D
@@ -182,6 +191,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         overview            customer/birth_date       A D A D D D A D
         overview            customer/entitlements     A A A A A A A A
         overview            customer/attributes/shoe  A A D A D A A D
+        overview            customer/tags/0           A A D A D A A D
         overview            billing/by_currency       A A D D A A A D
         overview            support/recent/0/subject  A A A D D M A A
         interaction         subject                   A A A - D M A A
@@ -225,7 +235,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "PreviewMergeRequest.choices", "MergeView.missing", "ReceiptView.counts", "StayedView.counts", "RowCountView.table",
         "*.decided_by", "*.deleted_by", "DeleteCustomerRequest.reason", "RestoreCustomerRequest.reason", "TierView.name", "TierEntitlements.*", "EntitlementsInput.*", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
         // What an installation calls its fields, never a value.
-        "CustomField*",
+        "CustomField*", "TagView.*", "TagInput.*",
         // Which department may do what with whose records, and why.
         "Grant*.owner_department", "Grant*.grantee_department", "Grant*.field_group", "Grant*.reason", "Grant*.granted_by", "Grant*.revoked_by",
         // Why a change was not approved.
@@ -434,7 +444,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
 
         var customer = await PostAsync("v1/customers?allow_duplicate=true&reason=another+one", """
             {"kind":"person","given_name":"Ada","family_name":"Matrix","birth_date":"1815-12-10","emails":[{"address":"ada.matrix@example.com"}],
-             "phones":[{"number":"+442079460123"}],"addresses":[{"lines":["12 St James's Sq"],"postal_code":"SW1Y 4JH","country":"GB"}],"attributes":{"shoe":38},"source":{"type":"enquiry"}}
+             "phones":[{"number":"+442079460123"}],"addresses":[{"lines":["12 St James's Sq"],"postal_code":"SW1Y 4JH","country":"GB"}],"attributes":{"shoe":38},"tags":["vip"],"source":{"type":"enquiry"}}
             """);
         await PostAsync($"v1/customers/{customer}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form","wording":"Yes","ip":"192.0.2.7"}""");
         var interaction = await PostAsync("v1/interactions", $$"""{"customer_id":"{{customer}}","channel":"call","direction":"inbound","started_at":"2026-01-02T03:04:05Z","subject":"Returns","body":"She wants it back","participants":["ada.matrix@example.com"]}""");

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Json;
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Crm.Runner;
 using Crm.Testing;
@@ -50,10 +51,21 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     }
 
     [Fact]
-    public async Task A_process_that_is_asked_to_stop_is_not_ready_and_still_answers()
+    public async Task A_process_that_is_asked_to_stop_is_not_ready_still_answers_and_sends_its_callers_away()
     {
         var support = fixture.Platform["support"];
+        var connections = 0;
+        using var handler = new SocketsHttpHandler { ConnectCallback = ConnectAsync };
+        using var http2 = new HttpClient(handler) { BaseAddress = support.GrpcAddress, DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
         using var http = new HttpClient { BaseAddress = support.HttpAddress };
+        using var before = await http.GetAsync("v1/cases", Ct);
+        Assert.NotEqual(true, before.Headers.ConnectionClose);
+        for (var i = 0; i < 3; i++)
+        {
+            using var answer = await http2.GetAsync("v1/cases", Ct);
+        }
+
+        Assert.Equal(1, connections);
         var stopping = support.StopAsync();
         try
         {
@@ -62,14 +74,27 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
             {
                 using var answer = await http.GetAsync("v1/cases", Ct);
                 Assert.Equal(HttpStatusCode.Unauthorized, answer.StatusCode);
+                Assert.True(answer.Headers.ConnectionClose);
+                using var multiplexed = await http2.GetAsync("v1/cases", Ct);
+                Assert.Equal(HttpStatusCode.Unauthorized, multiplexed.StatusCode);
                 await Task.Delay(200, Ct);
             }
 
+            // GOAWAY: the first may still go over the connection that was there.
+            Assert.InRange(connections, 9, 11);
             Assert.True(await stopping, "It did not end by itself.");
         }
         finally
         {
             await support.StartAsync(ct: Ct);
+        }
+
+        async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken ct)
+        {
+            Interlocked.Increment(ref connections);
+            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            await socket.ConnectAsync(context.DnsEndPoint, ct);
+            return new NetworkStream(socket, ownsSocket: true);
         }
     }
 
@@ -77,7 +102,7 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     public async Task With_the_rights_that_the_script_gives_them_the_broker_users_do_all_their_work_and_read_no_other_queue()
     {
         var (_, folder) = await SettingsTests.MakeSecretsAsync("trial");
-        await fixture.Platform.RabbitMq!.ControlAsync(["import_definitions", Path.Combine(folder, "definitions.json")], Ct);
+        await fixture.Platform.RabbitMq!.ImportDefinitionsAsync(Path.Combine(folder, "definitions.json"), Ct);
         var own = new Uri(fixture.Platform.BusUri);
         var services = fixture.Platform.Topology.Services.Select(s => s.Name).Where(n => n != "gateway").ToList();
         try

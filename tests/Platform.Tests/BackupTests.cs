@@ -20,7 +20,7 @@ public sealed class BackupTests : IDisposable
         SharedData.Require(CdnowData.Purchases);
         SharedData.Require(CdnowData.People);
         var customers = CdnowData.Read(SharedData.Folder, 160);
-        await using var platform = await Crm.Runner.Platform.StartAsync("backup", ct: Ct);
+        await using var platform = await Crm.Runner.Platform.StartAsync("backup", servers: await TestServers.GetAsync(), ct: Ct);
         using var client = platform.CreateClient();
         var load = new CdnowLoad(client);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Ct);
@@ -59,7 +59,7 @@ public sealed class BackupTests : IDisposable
     [Fact]
     public async Task A_restore_replaces_nothing_that_it_was_not_told_to_and_nothing_by_a_damaged_backup()
     {
-        await using var platform = await Crm.Runner.Platform.StartAsync("restore", ct: Ct);
+        await using var platform = await Crm.Runner.Platform.StartAsync("restore", servers: await TestServers.GetAsync(), ct: Ct);
         Assert.Empty(await EndToEndCheck.RunAsync(platform, Ct));
         var folder = Path.Combine(_folder, "whole");
         var manifest = await Backup.TakeAsync(platform, folder, (_, _) => { }, Ct);

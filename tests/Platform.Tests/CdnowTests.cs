@@ -13,7 +13,7 @@ public sealed class CdnowTests
     {
         var customers = Read();
         Assert.Equal((2357, 6919, 24_409_194L), (customers.Count, customers.Sum(c => c.Purchases.Count), customers.Sum(c => c.Purchases.Sum(p => p.AmountMinor))));
-        await using var platform = await Crm.Runner.Platform.StartAsync("cdnow", ct: Ct);
+        await using var platform = await Crm.Runner.Platform.StartAsync("cdnow", servers: await TestServers.GetAsync(), ct: Ct);
         using var client = platform.CreateClient();
         var load = new CdnowLoad(client);
         await load.RunAsync(customers, ct: Ct);
@@ -34,7 +34,7 @@ public sealed class CdnowTests
         var customers = Read(200);
         // What was being sent by a sender that died is uncertain after a lease, which nobody waits three minutes for here.
         var leases = new Dictionary<string, string> { ["campaigns:Smtp__TimeoutSeconds"] = "10", ["campaigns:Smtp__LeaseSeconds"] = "20" };
-        await using var platform = await Crm.Runner.Platform.StartAsync("faults", leases, ct: Ct);
+        await using var platform = await Crm.Runner.Platform.StartAsync("faults", leases, servers: await TestServers.GetAsync(), ct: Ct);
         var report = await new CdnowFaults(platform, customers, text => TestContext.Current.SendDiagnosticMessage(text))
             .RunAsync(rounds: 1, pause: TimeSpan.FromMilliseconds(900), withDatabase: true, Ct);
         Assert.Empty(report.Differences);

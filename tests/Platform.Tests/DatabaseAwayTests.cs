@@ -10,7 +10,7 @@ public sealed class DatabaseAwayTests(TracedPlatform fixture) : PlatformTest(fix
     {
         var (support, postgres) = (Fixture.Platform["support"], Fixture.Platform.Postgres!.Process);
         await support.KillAsync();
-        postgres.Freeze();
+        await postgres.FreezeAsync();
         try
         {
             support.Start();
@@ -20,7 +20,7 @@ public sealed class DatabaseAwayTests(TracedPlatform fixture) : PlatformTest(fix
         }
         finally
         {
-            postgres.Thaw();
+            await postgres.ThawAsync();
         }
 
         await support.WaitUntilReadyAsync(ct: Ct);

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Crm.Runner;
 using Crm.Runner.Images;
+using Crm.Testing;
 
 namespace Platform.Tests;
 
@@ -13,9 +14,9 @@ public sealed class ImageTests
     {
         var (containers, reason) = await ServiceContainers.FindAsync(Topology.FindRoot(), ct: Ct);
         Assert.SkipWhen(containers is null, reason);
-        await using var platform = await Crm.Runner.Platform.StartAsync("images", containers: containers, ct: Ct);
+        await using var platform = await Crm.Runner.Platform.StartAsync("images", containers: containers, servers: await TestServers.GetAsync(), ct: Ct);
 
-        Assert.Empty(await containers!.CheckHardeningAsync([.. platform.Services.Keys], Ct));
+        Assert.Empty((await containers!.CheckAsync([.. platform.Services.Keys], Ct)).Problems);
         Assert.Empty(await EndToEndCheck.RunAsync(platform, Ct));
     }
 

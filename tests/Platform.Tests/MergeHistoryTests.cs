@@ -1,6 +1,7 @@
 using System.Globalization;
 using Crm.Runner;
 using Crm.Runner.Histories;
+using Crm.Testing;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -20,7 +21,7 @@ public sealed class MergeHistoryTests
     public async Task Whatever_is_merged_and_undone_every_row_is_where_it_belongs_in_every_service()
     {
         var count = int.Parse(Environment.GetEnvironmentVariable("CRM_HISTORIES") ?? "60", CultureInfo.InvariantCulture);
-        await using var platform = await Crm.Runner.Platform.StartAsync("histories", ct: Ct);
+        await using var platform = await Crm.Runner.Platform.StartAsync("histories", servers: await TestServers.GetAsync(), ct: Ct);
         await using var scrambler = await Scrambler.StartAsync(platform.RabbitMq!, Ct);
         await using var check = await HistoryCheck.OpenAsync(platform);
         using var api = new ApiClient(platform.CreateClient());

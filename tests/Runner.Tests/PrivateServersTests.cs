@@ -52,10 +52,39 @@ public sealed class PrivateServersTests(ServersFixture servers) : IClassFixture<
         Assert.Equal("crm\t[administrator]", (await rabbit.ControlAsync(["list_users", "--no-table-headers"], ct)).Trim());
 
         await rabbit.KillAsync();
-        Assert.False(rabbit.Process.IsAlive);
+        Assert.False(await rabbit.Process.IsAliveAsync());
         await rabbit.StartAgainAsync(ct);
 
         Assert.Equal("crm", (await rabbit.ControlAsync(["list_vhosts", "--no-table-headers"], ct)).Trim());
+    }
+
+    [Fact]
+    public async Task A_frozen_PostgreSQL_answers_nobody_until_it_is_thawed()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var database = await servers.CreateDatabaseAsync("frozen", ct);
+
+        await servers.Postgres.Process.FreezeAsync();
+        try
+        {
+            var impatient = new NpgsqlConnectionStringBuilder(database) { Pooling = false, Timeout = 2 }.ConnectionString;
+            await Assert.ThrowsAnyAsync<NpgsqlException>(() => ExecuteAsync(impatient, "SELECT 1"));
+            Assert.True(await servers.Postgres.Process.IsAliveAsync());
+        }
+        finally
+        {
+            await servers.Postgres.Process.ThawAsync();
+        }
+
+        Assert.Equal(1, await ExecuteAsync(database, "SELECT 1"));
+    }
+
+    [Fact]
+    public async Task Another_kind_of_servers_than_there_are_is_refused_by_name()
+    {
+        var refused = await Assert.ThrowsAsync<RunnerException>(() => TestServers.ChooseAsync("vagrant"));
+
+        Assert.Contains("CRM_TEST_SERVERS=vagrant", refused.Problem, StringComparison.Ordinal);
     }
 
     private static async Task<object?> ExecuteAsync(string connectionString, string sql)

@@ -20,7 +20,7 @@ public class PlatformFixture : IAsyncLifetime
     protected virtual IReadOnlyCollection<string>? Only => null;
 
     public virtual async ValueTask InitializeAsync() => _platform = await Platform.StartAsync(
-        "platform", Environment, Only, (name, text) => TestContext.Current.SendDiagnosticMessage("{0}: {1}", name, text), ct: TestContext.Current.CancellationToken);
+        "platform", Environment, Only, (name, text) => TestContext.Current.SendDiagnosticMessage("{0}: {1}", name, text), servers: await TestServers.GetAsync(), ct: TestContext.Current.CancellationToken);
 
     public virtual async ValueTask DisposeAsync()
     {

@@ -3,21 +3,21 @@ using Xunit;
 
 namespace Crm.Testing;
 
-/// <summary>A private PostgreSQL, and a private RabbitMQ when it is asked for, without services; for the tests of one service.</summary>
+/// <summary>A PostgreSQL of its own, and a RabbitMQ when it is asked for, without services; for the tests of one service.</summary>
 public class ServersFixture : IAsyncLifetime
 {
     private readonly string _password = SecretText.New();
     private readonly SemaphoreSlim _gate = new(1, 1);
     private string _folder = "";
-    private PrivateRabbitMq? _rabbit;
+    private RabbitMqServer? _rabbit;
     private int _databases;
 
-    public PrivatePostgres Postgres { get; private set; } = null!;
+    public PostgresServer Postgres { get; private set; } = null!;
 
     public virtual async ValueTask InitializeAsync()
     {
         _folder = Reaper.TemporaryFolder("servers");
-        Postgres = await PrivatePostgres.StartAsync(
+        Postgres = await (await TestServers.GetAsync()).StartPostgresAsync(
             new PostgresOptions
             {
                 Folder = Path.Combine(_folder, "postgres"),
@@ -30,12 +30,12 @@ public class ServersFixture : IAsyncLifetime
     }
 
     /// <summary>Started on the first call: a test that needs no broker does not wait for one.</summary>
-    public async Task<PrivateRabbitMq> RabbitMqAsync(CancellationToken ct = default)
+    public async Task<RabbitMqServer> RabbitMqAsync(CancellationToken ct = default)
     {
         await _gate.WaitAsync(ct);
         try
         {
-            return _rabbit ??= await PrivateRabbitMq.StartAsync(
+            return _rabbit ??= await (await TestServers.GetAsync()).StartRabbitMqAsync(
                 new RabbitMqOptions
                 {
                     Folder = Path.Combine(_folder, "rabbitmq"),
@@ -60,7 +60,8 @@ public class ServersFixture : IAsyncLifetime
     {
         if (_rabbit is not null)
             await _rabbit.DisposeAsync();
-        await Postgres.DisposeAsync();
+        if (Postgres is not null)
+            await Postgres.DisposeAsync();
         _gate.Dispose();
         Directory.Delete(_folder, recursive: true);
         GC.SuppressFinalize(this);

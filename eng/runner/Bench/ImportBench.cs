@@ -89,6 +89,13 @@ internal static class ImportBench
             string.Create(CultureInfo.InvariantCulture, $"| {what} | {rows / time.TotalSeconds:n0} | {indexed / time:0.000} |");
     }
 
+    /// <summary>Imports customers as the API has them, and waits until they are there.</summary>
+    public static async Task ImportAsync(HttpClient client, string file, IEnumerable<object> customers, CancellationToken ct)
+    {
+        await File.WriteAllLinesAsync(file, customers.Select(c => JsonSerializer.Serialize(c, ApiClient.Json)), ct);
+        await WaitAsync(client, await SendAsync(client, file, ct), "completed", ct);
+    }
+
     /// <summary>Two creates a second, each followed into the copies, until it is told to end.</summary>
     private static async Task<Series> MeanwhileAsync(HttpClient client, IReadOnlyList<NpgsqlDataSource> copies, CancellationToken ct)
     {

@@ -7,10 +7,12 @@ namespace Crm.Runner.Bench;
 /// <param name="P50">Milliseconds.</param>
 public sealed record Series(double PerSecond, double P50, double P99)
 {
+    public double P95 { get; private init; }
+
     public static Series Of(IReadOnlyCollection<double> milliseconds, TimeSpan time)
     {
         var sorted = milliseconds.Order().ToArray();
-        return new(sorted.Length / time.TotalSeconds, At(0.50), At(0.99));
+        return new(sorted.Length / time.TotalSeconds, At(0.50), At(0.99)) { P95 = At(0.95) };
 
         double At(double share) => sorted.Length == 0 ? double.NaN : sorted[Math.Min(sorted.Length - 1, (int)(sorted.Length * share))];
     }

@@ -34,6 +34,8 @@ internal static partial class BenchCommand
                 return await DuplicatesBench.RunAsync(Rows(rest, DuplicatesBench.DefaultRows), ct);
             case ["--only", "merge", .. var rest]:
                 return await MergeBench.RunAsync(Rows(rest, MergeBench.DefaultRows), ct);
+            case ["--profile", .. var rest]:
+                return await ProfileBench.RunAsync(rest, ct);
             default:
                 throw NotUnderstood();
         }
@@ -101,7 +103,7 @@ internal static partial class BenchCommand
         _ => throw NotUnderstood(),
     };
 
-    private static RunnerException NotUnderstood() => new("bench does not understand that.", "Write: ./crm bench [--only import|merge|duplicates [--rows N]]");
+    private static RunnerException NotUnderstood() => new("bench does not understand that.", "Write: ./crm bench [--only import|merge|duplicates [--rows N]], or: ./crm bench --profile");
 
     private static void Print(Dictionary<(string Way, int Clients), Series> creates, Series events, Dictionary<int, double> inserts, Dictionary<int, double> confirms)
     {

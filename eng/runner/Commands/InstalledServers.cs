@@ -16,7 +16,6 @@ internal static class InstalledServers
         if (!installation.IsRunning("postgres"))
             progress("postgres", "starting a private one in " + PrivatePostgres.ReachableFolder(Path.Combine(installation.Folder, "postgres")));
         await platform.StartPostgresAsync(ct);
-        installation.Record(platform.Postgres!.Process);
     }
 
     public static async Task StartRabbitMqAsync(Platform platform, Installation installation, Action<string, string> progress, CancellationToken ct)

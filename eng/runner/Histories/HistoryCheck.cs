@@ -52,6 +52,26 @@ public sealed class HistoryCheck : IAsyncDisposable
         return found;
     }
 
+    /// <summary>
+    /// Of databases in which nobody recorded anything else: how many rows each place has less than were acknowledged, and how
+    /// many more, summed over all services. It knows nothing of histories, so it finds what they do not look for.
+    /// </summary>
+    public async Task<(long Lost, long Double)> CountAsync(IReadOnlyDictionary<string, long> acknowledged, CancellationToken ct)
+    {
+        var (lost, twice) = (0L, 0L);
+        foreach (var (service, places) in Places)
+        {
+            foreach (var place in places.Append(new("customers", [RowFact.Customer])))
+            {
+                await using var command = _databases[service].CreateCommand($"SELECT count(*) FROM {place.Table}");
+                var more = (long)(await command.ExecuteScalarAsync(ct))! - place.Types.Sum(t => acknowledged.GetValueOrDefault(t));
+                (lost, twice) = (lost + Math.Max(0, -more), twice + Math.Max(0, more));
+            }
+        }
+
+        return (lost, twice);
+    }
+
     internal async Task<IReadOnlyList<string>> CompareAsync(HistoryModel model, ApiClient api, CancellationToken ct)
     {
         try

@@ -56,6 +56,8 @@ internal sealed record RowFact(string Type, string Id, Guid Origin, int At)
 {
     /// <summary>Of a field of the customer's record, which its id names.</summary>
     public const string Edit = "edit";
+
+    public const string Customer = "customer";
 }
 
 internal sealed record MergeFact(string Id, Guid Survivor, Guid Absorbed, int At)

@@ -14,6 +14,10 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
     /// <summary>Calls that were acknowledged.</summary>
     public int Acknowledged { get; private set; }
 
+    /// <summary>Rows that were acknowledged, by type.</summary>
+    public IEnumerable<KeyValuePair<string, long>> Recorded => _model.Rows.Where(r => r.Type != RowFact.Edit).GroupBy(r => r.Type)
+        .Select(g => KeyValuePair.Create(g.Key, g.LongCount())).Append(new(RowFact.Customer, _model.Customers.Count));
+
     /// <summary>
     /// The steps, then every merge undone, the newest or the oldest first. What is not as it must be, when all messages have
     /// had time to arrive: none when all holds.

@@ -13,13 +13,13 @@ public sealed class Scrambler : IAsyncDisposable
 {
     private static readonly TimeSpan Longest = TimeSpan.FromMilliseconds(400);
 
-    private readonly PrivateRabbitMq _broker;
+    private readonly RabbitMqServer _broker;
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _working;
     private long _messages;
     private long _copies;
 
-    private Scrambler(PrivateRabbitMq broker, IReadOnlyList<string> queues)
+    private Scrambler(RabbitMqServer broker, IReadOnlyList<string> queues)
     {
         _broker = broker;
         _working = Task.Run(() => WorkAsync(queues));
@@ -29,7 +29,7 @@ public sealed class Scrambler : IAsyncDisposable
     public (long Messages, long Copies) Counts => (Interlocked.Read(ref _messages), Interlocked.Read(ref _copies));
 
     /// <summary>Once the services have declared their queues.</summary>
-    public static async Task<Scrambler> StartAsync(PrivateRabbitMq broker, CancellationToken ct)
+    public static async Task<Scrambler> StartAsync(RabbitMqServer broker, CancellationToken ct)
     {
         var names = (await broker.ControlAsync(["list_queues", "-p", "crm", "--no-table-headers", "name"], ct)).Split('\n', StringSplitOptions.TrimEntries)
             .Where(q => q.StartsWith("crm.", StringComparison.Ordinal) && q.Count(c => c == '.') == 2).ToList();

@@ -18,6 +18,8 @@ internal sealed class ContainerEngine
 
     private ContainerEngine(string folder, string registry) => (_folder, RegistryHost) = (folder, registry);
 
+    public Uri Address => new($"unix://{Socket}");
+
     public string Socket => Path.Combine(_folder, "engine.sock");
 
     /// <summary>Such as localhost:56500. The name, because .NET's SDK and Docker both speak HTTP to a registry of that name.</summary>
@@ -95,7 +97,7 @@ internal sealed class ContainerEngine
         return result.ExitCode == 0 ? result.Output.Trim() : throw new RunnerException($"docker {string.Join(' ', arguments)} failed:\n{result.Output}", "");
     }
 
-    public IReadOnlyList<string> Command => ["docker", "--host", $"unix://{Socket}"];
+    public IReadOnlyList<string> Command => ["docker", "--host", Address.OriginalString];
 
     private static ContainerEngine Of(Installation installation) => new(Path.Combine(installation.Folder, "containers"), $"localhost:{Port()}");
 

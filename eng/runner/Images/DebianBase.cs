@@ -30,9 +30,7 @@ internal static class DebianBase
         progress("base", $"making {name} from Debian's packages, a minute");
         Directory.CreateDirectory(folder);
         var root = Path.Combine(folder, "base");
-        if (Directory.Exists(root))
-            Directory.Delete(root, recursive: true);
-        await RequireAsync(["mmdebstrap", "--variant=extract", $"--include={Packages}", "--mode=root", "--skip=essential/unlink,cleanup/apt/cache", Suite, root], ct);
+        await ExtractAsync(Packages, root, ct);
         // What the package's script would have done.
         var authorities = Directory.EnumerateFiles(Path.Combine(root, "usr/share/ca-certificates/mozilla"), "*.crt").Order(StringComparer.Ordinal).Select(File.ReadAllText);
         await File.WriteAllTextAsync(Path.Combine(root, "etc/ssl/certs/ca-certificates.crt"), string.Concat(authorities), ct);
@@ -43,9 +41,7 @@ internal static class DebianBase
             Directory.CreateDirectory(rest);
         }
 
-        // The licences stay.
-        foreach (var file in Directory.EnumerateFiles(Path.Combine(root, "usr/share/doc"), "*", SearchOption.AllDirectories).Where(f => Path.GetFileName(f) != "copyright").ToList())
-            File.Delete(file);
+        KeepLicencesOnly(root);
         await File.WriteAllTextAsync(Path.Combine(root, "etc/passwd"), "root:x:0:0:root:/root:/usr/sbin/nologin\napp:x:10001:10001:app:/app:/usr/sbin/nologin\n", ct);
         await File.WriteAllTextAsync(Path.Combine(root, "etc/group"), "root:x:0:\napp:x:10001:\n", ct);
         var target = Path.Combine(root, "usr/share/dotnet");
@@ -69,6 +65,20 @@ internal static class DebianBase
         return new(name, packages);
     }
 
+    /// <summary>The packages and what they depend on, unpacked and not installed: no script of theirs is run.</summary>
+    public static async Task ExtractAsync(string packages, string root, CancellationToken ct)
+    {
+        if (Directory.Exists(root))
+            Directory.Delete(root, recursive: true);
+        await RequireAsync(["mmdebstrap", "--variant=extract", $"--include={packages}", "--mode=root", "--skip=essential/unlink,cleanup/apt/cache", Suite, root], ct);
+    }
+
+    public static void KeepLicencesOnly(string root)
+    {
+        foreach (var file in Directory.EnumerateFiles(Path.Combine(root, "usr/share/doc"), "*", SearchOption.AllDirectories).Where(f => Path.GetFileName(f) != "copyright").ToList())
+            File.Delete(file);
+    }
+
     private static string RuntimeFolder()
     {
         // This program runs on it: …/dotnet/shared/Microsoft.NETCore.App/10.0.x/System.Private.CoreLib.dll
@@ -76,7 +86,7 @@ internal static class DebianBase
         return Path.GetFullPath(Path.Combine(framework, "..", "..", ".."));
     }
 
-    private static async Task RequireAsync(IReadOnlyList<string> command, CancellationToken ct)
+    public static async Task RequireAsync(IReadOnlyList<string> command, CancellationToken ct)
     {
         var result = await Shell.RunAsync(command, ct: ct);
         if (result.ExitCode != 0)

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Crm.Runner.Images;
 
 /// <param name="Base">Null takes the chiseled ASP.NET image that eng/images/images.targets names.</param>
@@ -13,33 +11,37 @@ internal static class ImageBuild
 
     public static string NameOf(TopologyEntry entry) => "crm-" + entry.Name;
 
+    /// <summary>The programs are built once, and the images of all in one go: a build for each would build what they share six times.</summary>
     /// <returns>By service: what to pull, or the archive.</returns>
     public static async Task<IReadOnlyDictionary<string, string>> RunAsync(Topology topology, ImageBuildOptions options, Action<string, string> progress, CancellationToken ct)
     {
         Directory.CreateDirectory(options.Folder);
-        var revision = await Shell.RunAsync(["git", "rev-parse", "HEAD"], folder: topology.Root, ct: ct);
-        var made = new Dictionary<string, string>();
+        var build = Build.Programs(topology);
+        await build.RunAsync(progress, ct);
         foreach (var entry in topology.Services)
         {
-            var (name, project) = (NameOf(entry), Path.Combine(topology.Root, entry.Project!));
-            await RequireAsync(["dotnet", "restore", project, "-v", "q", "-nologo"], topology.Root, ct);
-            var sbom = Path.Combine(options.Folder, name + ".cdx.json");
-            await Sbom.WriteAsync(sbom, name, options.Tag, Path.Combine(Path.GetDirectoryName(project)!, "obj", "project.assets.json"), options.Base ?? new BaseImage(PublicBase, null), ct);
-
-            List<string> command = ["dotnet", "publish", project, "-c", "Release", "--no-restore", "-v", "q", "-nologo", "-t:PublishContainer", $"-p:ContainerRepository={name}", $"-p:ContainerImageTag={options.Tag}", $"-p:Sbom={sbom}"];
-            if (revision.ExitCode == 0)
-                command.Add($"-p:SourceRevision={revision.Output.Trim()}");
-            if (options.Base is not null)
-                command.Add($"-p:ContainerBaseImage={options.Base.Name}");
-            var archive = Path.Combine(options.Folder, name + ".tar.gz");
-            command.Add(options.Registry is not null ? $"-p:ContainerRegistry={options.Registry}" : $"-p:ContainerArchiveOutputPath={archive}");
-            await RequireAsync(command, topology.Root, ct);
-            made.Add(entry.Name, options.Registry is not null ? $"{options.Registry}/{name}:{options.Tag}" : archive);
-            progress(name, string.Create(CultureInfo.InvariantCulture, $"{made[entry.Name]}, parts in {Path.GetRelativePath(topology.Root, sbom)}"));
+            var project = Path.GetDirectoryName(Path.Combine(topology.Root, entry.Project!))!;
+            await Sbom.WriteAsync(SbomOf(options.Folder, entry), NameOf(entry), options.Tag, Path.Combine(project, "obj", "project.assets.json"), options.Base ?? new BaseImage(PublicBase, null), ct);
         }
 
+        // One at a time: each fetches the same layers of the base into the same place.
+        List<string> command = ["dotnet", "publish", await build.SolutionAsync(ct), "-c", "Release", "--no-build", "-m:1", "-v", "q", "-nologo", "-t:PublishContainer", $"-p:ContainerImageTag={options.Tag}", $"-p:SbomFolder={options.Folder}"];
+        var revision = await Shell.RunAsync(["git", "rev-parse", "HEAD"], folder: topology.Root, ct: ct);
+        if (revision.ExitCode == 0)
+            command.Add($"-p:SourceRevision={revision.Output.Trim()}");
+        if (options.Base is not null)
+            command.Add($"-p:ContainerBaseImage={options.Base.Name}");
+        command.Add(options.Registry is not null ? $"-p:ContainerRegistry={options.Registry}" : $"-p:ContainerArchiveFolder={options.Folder}");
+        progress("images", "making them");
+        await RequireAsync(command, topology.Root, ct);
+
+        var made = topology.Services.ToDictionary(s => s.Name, s => options.Registry is not null ? $"{options.Registry}/{NameOf(s)}:{options.Tag}" : Path.Combine(options.Folder, NameOf(s) + ".tar.gz"));
+        foreach (var entry in topology.Services)
+            progress(NameOf(entry), $"{made[entry.Name]}, parts in {Path.GetRelativePath(topology.Root, SbomOf(options.Folder, entry))}");
         return made;
     }
+
+    private static string SbomOf(string folder, TopologyEntry entry) => Path.Combine(folder, NameOf(entry) + ".cdx.json");
 
     private static async Task RequireAsync(IReadOnlyList<string> command, string root, CancellationToken ct)
     {

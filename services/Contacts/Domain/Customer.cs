@@ -90,6 +90,10 @@ internal sealed class Customer : IAggregate
     public string? Department { get; private set; }
     public string Tier { get; private set; } = Domain.Tier.Standard;
     public Dictionary<string, JsonElement> Attributes { get; private set; } = [];
+
+    /// <summary>Sorted.</summary>
+    public List<string> Tags { get; private set; } = [];
+
     public CustomerState State { get; private set; }
     public Guid? SurvivorId { get; private set; }
 
@@ -162,6 +166,23 @@ internal sealed class Customer : IAggregate
         return true;
     }
 
+    /// <summary>
+    /// A tag has another name now, or none (null): in what a merge would give back, too. False when the tags are the same;
+    /// then nobody need hear of it.
+    /// </summary>
+    public bool Retag(string from, string? to, DateTimeOffset now)
+    {
+        Layers = Layers?.Retag(from, to);
+        if (!Tags.Contains(from))
+        {
+            return false;
+        }
+
+        Tags = Tag.Replaced(Tags, from, to);
+        Advance(now);
+        return true;
+    }
+
     /// <summary>After a merge or its undo, which have advanced the version: what the steps of all members come to.</summary>
     public void SettleLifecycle(Lifecycle held) => Lifecycle = held;
 
@@ -219,6 +240,7 @@ internal sealed class Customer : IAggregate
         Phones = [];
         Addresses = [];
         Attributes = [];
+        Tags = [];
         MatchKeys = [];
     }
 
@@ -276,6 +298,9 @@ internal sealed class Customer : IAggregate
         Advance(now);
     }
 
+    /// <summary>Another customer has the value of a unique attribute since this one was merged; the undo has advanced the version.</summary>
+    public void GiveUp(string attribute) => Attributes = Attributes.Where(a => a.Key != attribute).ToDictionary(StringComparer.Ordinal);
+
     private List<Guid> MergedIds(IReadOnlyDictionary<Guid, Customer> members) =>
         [.. (Layers?.Members ?? []).SelectMany(m => members[m].MergedFrom.Prepend(m)).Distinct()];
 
@@ -305,6 +330,7 @@ internal sealed class Customer : IAggregate
         ExternalIds = OwnExternalIds ?? [.. ExternalIds.OrderBy(e => e.System, StringComparer.Ordinal).ThenBy(e => e.Value, StringComparer.Ordinal)
             .Select(e => new ExternalIdInput { System = e.System, Id = e.Value })],
         Attributes = Attributes,
+        Tags = Tags,
     };
 
     public CustomerSnapshot Snapshot() => new(
@@ -325,7 +351,8 @@ internal sealed class Customer : IAggregate
         State.ToWord(),
         Ids.Customer.Format(SurvivorId),
         CreatedAt,
-        UpdatedAt);
+        UpdatedAt,
+        Tags);
 
     private void Take(CustomerInput raw)
     {
@@ -349,6 +376,7 @@ internal sealed class Customer : IAggregate
         Department = input.Department;
         Tier = input.Tier!;
         Attributes = input.Attributes!;
+        Tags = input.Tags!;
         MatchKeys = CustomerMatching.MatchKeysOf(input.ToMatchFields(Id));
         if (State == CustomerState.Merged)
         {

@@ -75,10 +75,14 @@ public sealed record CustomerInput : IValidatableObject
     [AtMost(50)]
     public List<ExternalIdInput>? ExternalIds { get; init; }
 
-    /// <summary>Custom fields by name: text, numbers and booleans, of the types that <c>/v1/custom-fields</c> defines.</summary>
+    /// <summary>Custom fields by name: text, numbers, booleans and amounts of money, of the types that <c>/v1/custom-fields</c> defines.</summary>
     [AtMost(MostAttributes)]
     [FieldGroup(FieldGroups.CustomFields)]
     public Dictionary<string, JsonElement>? Attributes { get; init; }
+
+    /// <summary>Each of 1 to 40 of <c>a-z 0-9 -</c>, 50 at most; in whatever order. A tag comes into being by its first use.</summary>
+    [FieldGroup(FieldGroups.CustomFields)]
+    public List<string>? Tags { get; init; }
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
@@ -136,16 +140,27 @@ public sealed record CustomerInput : IValidatableObject
             }
         }
 
+        if (Tags?.Exists(t => t is null || !Tag.IsName(t)) is true)
+        {
+            yield return new($"wrong_format|{Tag.Expected}", [nameof(Tags)]);
+        }
+        else if (Tags?.Distinct().Count() > Tag.MostOfCustomer)
+        {
+            yield return new($"too_many|At most {Tag.MostOfCustomer} tags.", [nameof(Tags)]);
+        }
+
         foreach (var (name, value) in Attributes ?? [])
         {
             if (!SlugAttribute.IsSlug(name))
             {
                 yield return new("wrong_format|Names of attributes are lower-case words.", [nameof(Attributes)]);
             }
-            else if (value.ValueKind is not (JsonValueKind.String or JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False)
+            else if (value.ValueKind is not (JsonValueKind.String or JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False or JsonValueKind.Object)
+                // Whether it is money is a matter of its definition.
+                || (value.ValueKind == JsonValueKind.Object && value.GetRawText().Length > LongestAttribute)
                 || (value.ValueKind == JsonValueKind.String && (value.GetString()!.Length > LongestAttribute || value.GetString()!.Contains('\0', StringComparison.Ordinal))))
             {
-                yield return new($"wrong_type|{name} is text of at most {LongestAttribute} characters, a number or a boolean.", [nameof(Attributes)]);
+                yield return new($"wrong_type|{name} is text of at most {LongestAttribute} characters, a number, a boolean or an amount of money.", [nameof(Attributes)]);
             }
         }
     }
@@ -163,6 +178,7 @@ public sealed record CustomerInput : IValidatableObject
         Tier = Tier ?? Domain.Tier.Standard,
         ExternalIds = [.. (ExternalIds ?? []).DistinctBy(e => (e.System, e.Id)).OrderBy(e => e.System, StringComparer.Ordinal).ThenBy(e => e.Id, StringComparer.Ordinal)],
         Attributes = Attributes ?? [],
+        Tags = [.. (Tags ?? []).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)],
     };
 
     /// <summary>Names of the API fields in which the two differ.</summary>

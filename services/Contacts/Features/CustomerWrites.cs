@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Tiers;
 using Crm.Contracts;
 using Crm.Contracts.Events;
@@ -47,7 +48,8 @@ internal static class CustomerWrites
         }
     }
 
-    /// <summary>Saves; the unique external id may still be taken by a writer that held no lock on it.</summary>
+    /// <summary>Saves; the unique external id, and the value of a unique field, may still be taken by a writer that held no lock on it.</summary>
+    /// <exception cref="ProblemException">409 <c>already_exists</c>, <c>in_recycle_bin</c>, or <c>value_taken</c> naming the field.</exception>
     public static async Task SaveAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
     {
         try
@@ -57,6 +59,15 @@ internal static class CustomerWrites
         catch (DbUpdateException exception) when (exception.InnerException is PostgresException { ConstraintName: ContactsDb.ExternalIdKey })
         {
             await db.RequireFreeExternalIdsAsync(input, ct);
+            throw;
+        }
+        catch (DbUpdateException exception) when (exception.InnerException is PostgresException { ConstraintName: { } index } && index.StartsWith(FieldIndex.UniquePrefix, StringComparison.Ordinal))
+        {
+            if (await db.ValueTakenAsync(index, input, ct) is { } taken)
+            {
+                throw taken;
+            }
+
             throw;
         }
     }

@@ -13,6 +13,7 @@ using Crm.Contacts.Features.Merges;
 using Crm.Contacts.Features.RecycleBin;
 using Crm.Contacts.Features.Relationships;
 using Crm.Contacts.Features.Reports;
+using Crm.Contacts.Features.Tags;
 using Crm.Contacts.Features.Tiers;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
@@ -35,12 +36,23 @@ internal static class Endpoints
         customers.MapDelete("/{id}", DeleteCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("deleteCustomer").WithTags("recycle-bin");
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
             .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).Produces<ChangeRequestView>(StatusCodes.Status202Accepted).WithQuery("match_on");
+        customers.MapPut("/by-attribute/{name}", UpsertByAttribute.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomerByAttribute")
+            .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
         customers.MapGet("/by-external-id/{source}/{externalId}", ReadCustomer.HandleByExternalId).RequireScope(Scopes.CustomersRead).WithName("readCustomerByExternalId").Produces<CustomerView>();
 
         var tiers = app.MapGroup("/v1/tiers").WithTags("tiers");
         tiers.MapGet("/", ReadTiers.List).RequireScope(Scopes.CustomersRead).WithName("listTiers");
         tiers.MapGet("/{name}", ReadTiers.One).RequireScope(Scopes.CustomersRead).WithName("readTier").Produces<TierView>();
         tiers.MapPut("/{name}", PutTier.Handle).RequireScope(Scopes.TiersWrite).WithName("putTier").Produces<TierView>().Produces<TierView>(StatusCodes.Status201Created);
+
+        customers.MapPut("/{id}/tags/{tag}", TagCustomer.Add).RequireScope(Scopes.CustomersWrite).WithName("addCustomerTag").WithTags("tags").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
+        customers.MapDelete("/{id}/tags/{tag}", TagCustomer.Remove).RequireScope(Scopes.CustomersWrite).WithName("removeCustomerTag").WithTags("tags").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
+        var tags = app.MapGroup("/v1/tags").WithTags("tags");
+        tags.MapGet("/", ReadTags.List).RequireScope(Scopes.CustomersRead).WithName("listTags").WithQuery(PageRequest.Parameters);
+        tags.MapGet("/{name}", ReadTags.One).RequireScope(Scopes.CustomersRead).WithName("readTag");
+        tags.MapPost("/", DescribeTag.Handle).RequireScope(Scopes.TagsWrite).WithName("describeTag").Produces<TagView>().Produces<TagView>(StatusCodes.Status201Created);
+        tags.MapPatch("/{name}", ChangeTag.Patch).RequireScope(Scopes.TagsWrite).WithName("patchTag").Accepts<Domain.TagInput>("application/merge-patch+json", "application/json");
+        tags.MapDelete("/{name}", ChangeTag.Delete).RequireScope(Scopes.TagsWrite).WithName("deleteTag");
 
         var bin = app.MapGroup("/v1/recycle-bin").WithTags("recycle-bin");
         bin.MapGet("/", ReadRecycleBin.List).RequireScope(Scopes.CustomersRead).WithName("listRecycleBin").WithQuery(ReadRecycleBin.Parameters);

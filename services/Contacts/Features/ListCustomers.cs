@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Features.CustomFields;
+using Crm.Contacts.Features.Tags;
 using Crm.Contracts;
 using Crm.Hosting.Data;
 using Crm.Hosting.Rights;
@@ -16,7 +17,7 @@ namespace Crm.Contacts.Features;
 internal static class ListCustomers
 {
     public static readonly string[] Parameters =
-        [.. PageRequest.Parameters, "q", "email", "phone", "external_id", "lifecycle", "department", "updated_at[gte]", AttributeFilter.Parameter];
+        [.. PageRequest.Parameters, "q", "email", "phone", "external_id", "lifecycle", "department", "tag+", "updated_at[gte]", AttributeFilter.Parameter];
 
     private const int BestMatches = 100;
 
@@ -79,6 +80,14 @@ internal static class ListCustomers
         if (request.Query["department"] is [{ } department])
         {
             customers = customers.Where(c => c.Department == department);
+        }
+
+        if (request.Query["tag"] is { Count: > 0 } asked)
+        {
+            CallerRights.Current.RequireRead(FieldGroups.CustomFields, "tag");
+            string[] tags = [.. asked.Select(TagCustomer.NameOf)];
+            // The first condition is that of the index.
+            customers = customers.Where(c => c.Tags.Count > 0 && tags.All(t => c.Tags.Contains(t)));
         }
 
         if (request.Query["updated_at[gte]"] is [{ } text])

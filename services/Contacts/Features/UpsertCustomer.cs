@@ -41,32 +41,38 @@ internal static class UpsertCustomer
                 throw CustomerWrites.AlreadyExists(existing, "/external_ids");
             }
 
-            var input = WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own);
-            await validation.EnsureValidAsync(input, ct);
-            input = await db.CheckAttributesAsync(existing?.ToInput(), input, ct);
-            await db.RequireReferencesAsync(input, ct);
-            if (existing is null)
-            {
-                input = input.Normalized();
-                var created = db.Register(input, clock.GetUtcNow());
-                await db.SaveAsync(input, ct);
-                return Answer(created, UpsertResult.Created, http);
-            }
-
-            if (await db.NeedsApprovalAsync(existing, ct, await db.ChangedGroupsAsync(existing.ToInput(), input.Normalized(), ct))
-                && WantedChange.Between(existing, input.InRows()) is { } wanted)
-            {
-                return await db.AskAsync(http, existing, wanted, clock.GetUtcNow(), ct);
-            }
-
-            var changed = await db.ChangeAsync(existing, input, clock.GetUtcNow(), ct);
-            if (changed)
-            {
-                await db.SaveAsync(input, ct);
-            }
-
-            return Answer(existing, changed ? UpsertResult.Updated : UpsertResult.Unchanged, http);
+            return await SaveAsync(existing, WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own), http, db, validation, clock, ct);
         }, ct);
+    }
+
+    /// <summary>Creates the customer, or changes the one who is there, or asks the department that it belongs to for it.</summary>
+    public static async Task<IResult> SaveAsync(
+        Customer? existing, CustomerInput input, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    {
+        await validation.EnsureValidAsync(input, ct);
+        input = await db.CheckAttributesAsync(existing?.ToInput(), input, ct);
+        await db.RequireReferencesAsync(input, ct);
+        if (existing is null)
+        {
+            input = input.Normalized();
+            var created = db.Register(input, clock.GetUtcNow());
+            await db.SaveAsync(input, ct);
+            return Answer(created, UpsertResult.Created, http);
+        }
+
+        if (await db.NeedsApprovalAsync(existing, ct, await db.ChangedGroupsAsync(existing.ToInput(), input.Normalized(), ct))
+            && WantedChange.Between(existing, input.InRows()) is { } wanted)
+        {
+            return await db.AskAsync(http, existing, wanted, clock.GetUtcNow(), ct);
+        }
+
+        var changed = await db.ChangeAsync(existing, input, clock.GetUtcNow(), ct);
+        if (changed)
+        {
+            await db.SaveAsync(input.Normalized(), ct);
+        }
+
+        return Answer(existing, changed ? UpsertResult.Updated : UpsertResult.Unchanged, http);
     }
 
     private static IResult Answer(Customer customer, UpsertResult result, HttpContext http)

@@ -29,6 +29,9 @@ internal enum FactType
     Money,
     Instant,
 
+    /// <summary>A list of words, one or several of which are asked for.</summary>
+    Words,
+
     /// <summary>A custom attribute: text, number or boolean, as the compared value is.</summary>
     Attribute,
 }
@@ -50,6 +53,7 @@ internal sealed record Fact(string Name, FactType Type, IReadOnlyList<string>? W
         new("lifecycle", FactType.Word, ["prospect", "enquiry", "active_buyer", "lapsed", "former", "won_back"]),
         new("kind", FactType.Word, ["person", "organization"]),
         new("tier", FactType.Word),
+        new("tags", FactType.Words),
         new("country", FactType.Text),
         new("department", FactType.Text),
         new("locale", FactType.Text),
@@ -73,6 +77,7 @@ internal sealed record Fact(string Name, FactType Type, IReadOnlyList<string>? W
         [FactType.Number] = [Operator.Eq, Operator.Ne, Operator.Gt, Operator.Gte, Operator.Lt, Operator.Lte, Operator.In, Operator.Exists],
         [FactType.Money] = [Operator.Eq, Operator.Ne, Operator.Gt, Operator.Gte, Operator.Lt, Operator.Lte, Operator.Exists],
         [FactType.Instant] = [Operator.Eq, Operator.Ne, Operator.Gt, Operator.Gte, Operator.Lt, Operator.Lte, Operator.Exists],
+        [FactType.Words] = [Operator.Contains, Operator.In, Operator.Exists],
         [FactType.Attribute] = Enum.GetValues<Operator>(),
     };
 
@@ -81,7 +86,7 @@ internal sealed record Fact(string Name, FactType Type, IReadOnlyList<string>? W
     /// <summary>The field group whose values a question about it tells; null when everybody may ask.</summary>
     public string? Group => Type switch
     {
-        FactType.Attribute => FieldGroups.CustomFields,
+        FactType.Attribute or FactType.Words => FieldGroups.CustomFields,
         FactType.Money => FieldGroups.Finance,
         _ => Name == "email" ? FieldGroups.ContactDetails : null,
     };

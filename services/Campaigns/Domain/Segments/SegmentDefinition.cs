@@ -277,7 +277,7 @@ internal static partial class SegmentDefinition
                     }
 
                     return word;
-                case FactType.Text:
+                case FactType.Text or FactType.Words:
                     return ReadText(value, pointer);
                 default:
                     return value.ValueKind switch

@@ -69,7 +69,9 @@ internal sealed class SegmentSql
         All all => $"({string.Join(" AND ", all.Conditions.Select(Write))})",
         Any any => $"({string.Join(" OR ", any.Conditions.Select(Write))})",
         Not not => $"(NOT coalesce({Write(not.Condition)}, false))",
-        Comparison comparison => comparison.Fact.Type == FactType.Attribute ? WriteAttribute(comparison) : WriteComparison(comparison),
+        Comparison { Fact.Type: FactType.Attribute } comparison => WriteAttribute(comparison),
+        Comparison { Fact.Type: FactType.Words } comparison => WriteTags(comparison),
+        Comparison comparison => WriteComparison(comparison),
         _ => throw new InvalidOperationException($"{condition} has no SQL."),
     };
 
@@ -183,6 +185,14 @@ internal sealed class SegmentSql
                 return $"(CASE WHEN jsonb_typeof({value}) = 'string' THEN {text} COLLATE \"C\" {Symbol(op)} {Parameter(((JsonElement)comparison.Value).GetString()!)} END)";
         }
     }
+
+    /// <summary>The first condition is that of the index.</summary>
+    private string WriteTags(Comparison comparison) => comparison.Operator switch
+    {
+        Operator.Contains => $"(cardinality(c.tags) > 0 AND c.tags @> ARRAY[{Parameter(comparison.Value)}])",
+        Operator.In => $"(cardinality(c.tags) > 0 AND c.tags && {Parameter(comparison.Value)})",
+        _ => (bool)comparison.Value ? "(cardinality(c.tags) > 0)" : "(cardinality(c.tags) = 0)",
+    };
 
     private void WriteJoins(bool page)
     {

@@ -26,6 +26,17 @@ internal sealed class CustomField
     /// <summary>Customers are filtered by it.</summary>
     public bool Indexed { get; private set; }
 
+    /// <summary>No two customers have the same value.</summary>
+    public bool Unique { get; private set; }
+
+    /// <summary>Of the index that sees to it; null without one.</summary>
+    public FieldIndexState? UniqueState { get; private set; }
+
+    public int UniqueAttempts { get; private set; }
+
+    /// <summary>Why the last attempt to build it failed.</summary>
+    public string? UniqueError { get; private set; }
+
     public string FieldGroup { get; private set; } = "";
 
     /// <summary>Null without an index.</summary>
@@ -77,7 +88,7 @@ internal sealed class CustomField
 
         // Failed is worth another try when somebody asks for the index again.
         var wanted = input.Normalized();
-        if (Same(wanted, ToInput()) && IndexState != FieldIndexState.Failed)
+        if (Same(wanted, ToInput()) && IndexState != FieldIndexState.Failed && UniqueState != FieldIndexState.Failed)
         {
             return false;
         }
@@ -105,6 +116,7 @@ internal sealed class CustomField
         AppliesTo = AppliesTo,
         Required = Required,
         Indexed = Indexed,
+        Unique = Unique,
         FieldGroup = FieldGroup,
         Archived = IsArchived,
     };
@@ -114,7 +126,7 @@ internal sealed class CustomField
 
     private void Take(CustomFieldInput input, DateTimeOffset now)
     {
-        var wasIndex = (Type, Wanted: IndexState is not (null or FieldIndexState.Failed));
+        var (wasType, wasIndex, wasUnique) = (Type, IndexState, UniqueState);
         Label = input.Label!;
         Description = input.Description;
         Type = input.Type!.Value;
@@ -122,18 +134,30 @@ internal sealed class CustomField
         AppliesTo = input.AppliesTo!.Value;
         Required = input.Required!.Value;
         Indexed = input.Indexed!.Value;
+        Unique = input.Unique!.Value;
         FieldGroup = input.FieldGroup!;
         ArchivedAt = input.Archived is true ? ArchivedAt ?? now : null;
         if (!Indexed || IsArchived)
         {
             IndexState = null;
         }
-        else if (!wasIndex.Wanted || wasIndex.Type != Type)
+        else if (MustBuild(wasIndex))
         {
             (IndexState, IndexAttempts, IndexError) = (FieldIndexState.Building, 0, null);
         }
 
+        if (!Unique || IsArchived)
+        {
+            UniqueState = null;
+        }
+        else if (MustBuild(wasUnique))
+        {
+            (UniqueState, UniqueAttempts, UniqueError) = (FieldIndexState.Building, 0, null);
+        }
+
         Version++;
         UpdatedAt = now;
+
+        bool MustBuild(FieldIndexState? was) => was is null or FieldIndexState.Failed || wasType != Type;
     }
 }

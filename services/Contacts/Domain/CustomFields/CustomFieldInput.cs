@@ -14,6 +14,9 @@ public enum CustomFieldType
     Instant,
     Choice,
     Url,
+
+    /// <summary>Minor units and their currency.</summary>
+    Money,
 }
 
 /// <summary>Which kind of customers has it.</summary>
@@ -65,6 +68,13 @@ public sealed record CustomFieldInput : IValidatableObject
     /// <summary>The list of customers can be filtered by it.</summary>
     public bool? Indexed { get; init; }
 
+    /// <summary>
+    /// No two customers have the same value, those in the recycle bin included; of types <c>text</c> (500 characters at most,
+    /// compared as they are), <c>integer</c> and <c>url</c>. Once <c>uniqueness</c> is <c>ready</c> customers are found by it
+    /// where imports and upserts look for them.
+    /// </summary>
+    public bool? Unique { get; init; }
+
     /// <summary>The field group that a role needs, besides <c>custom_fields</c>, to read or write it. Default <c>custom_fields</c>.</summary>
     public string? FieldGroup { get; init; }
 
@@ -79,6 +89,7 @@ public sealed record CustomFieldInput : IValidatableObject
         AppliesTo = AppliesTo ?? CustomFields.AppliesTo.Both,
         Required = Required ?? false,
         Indexed = Indexed ?? false,
+        Unique = Unique ?? false,
         FieldGroup = FieldGroup ?? FieldGroups.CustomFields,
         Archived = Archived ?? false,
     };
@@ -88,6 +99,11 @@ public sealed record CustomFieldInput : IValidatableObject
         if (FieldGroup is not null && !FieldGroups.All.Contains(FieldGroup))
         {
             yield return new($"unknown_value|One of {string.Join(", ", FieldGroups.All)}.", [nameof(FieldGroup)]);
+        }
+
+        if (Unique is true && Type is not (null or CustomFieldType.Text or CustomFieldType.Integer or CustomFieldType.Url))
+        {
+            yield return new("not_allowed|Only text, whole numbers and addresses are unique.", [nameof(Unique)]);
         }
 
         if (Type == CustomFieldType.Choice && Options is not [_, ..])

@@ -15,6 +15,9 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
     public bool IsSameAs(FieldCatalog other) =>
         _byName.Count == other._byName.Count && _byName.Values.All(f => other.Find(f.Name) is { } same && (f.Id, f.Version) == (same.Id, same.Version));
 
+    /// <summary>Those of which no two customers have the same value.</summary>
+    public IReadOnlyList<CustomField> Unique { get; } = [.. fields.Where(f => f.UniqueState is not (null or FieldIndexState.Failed))];
+
     public CustomField? Find(string name) => _byName.GetValueOrDefault(name);
 
     /// <summary>
@@ -70,7 +73,9 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
         canonical = value;
         if (Find(name) is not { } field)
         {
-            return strict && !isOld ? new(Pointer(name), "unknown_field", "This installation has no such field.") : null;
+            return strict && !isOld ? new(Pointer(name), "unknown_field", "This installation has no such field.")
+                : !isOld && value.ValueKind == JsonValueKind.Object ? new(Pointer(name), "wrong_type", "Only a field that is defined as money is an object.")
+                : null;
         }
 
         if (field.IsArchived)
@@ -89,6 +94,11 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
         }
 
         canonical = known;
+        if (field.Unique && known.ValueKind == JsonValueKind.String && known.GetString()!.Length > FieldValue.LongestUnique)
+        {
+            return new(Pointer(name), "too_long", $"{field.Label} is unique: at most {FieldValue.LongestUnique} characters.");
+        }
+
         return !isOld && field.Type == CustomFieldType.Choice && field.Options.Find(o => o.Value == known.GetString()) is { Archived: true }
             ? new(Pointer(name), "archived", "The option is archived.")
             : null;
@@ -108,7 +118,7 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
     private static FieldError WrongValue(CustomField field) =>
         new(Pointer(field.Name), field.Type == CustomFieldType.Choice ? "unknown_value" : "wrong_type", field.Expected());
 
-    private static string Pointer(string name) => $"/attributes/{name}";
+    public static string Pointer(string name) => $"/attributes/{name}";
 
     private static bool IsSame(Dictionary<string, JsonElement> had, string name, JsonElement value) => had.TryGetValue(name, out var was) && JsonElement.DeepEquals(was, value);
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Crm.Contracts;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 
@@ -11,6 +12,16 @@ internal static class FieldValue
     /// <summary>Whole numbers that every reader of JSON reads exactly (RFC 8259).</summary>
     public const long LargestInteger = 9_007_199_254_740_991;
 
+    /// <summary>Minor units, as of orders.</summary>
+    public const long LargestAmount = 100_000_000_000_000;
+
+    /// <summary>Characters of a text that no other customer has.</summary>
+    public const int LongestUnique = 500;
+
+    /// <summary>The members of an amount of money.</summary>
+    public const string AmountMinor = "amount_minor";
+    public const string Currency = "currency";
+
     /// <summary>As it is stored; instants in UTC to the microsecond, so that their order is the order of their texts.</summary>
     /// <returns>Null when the value is none of the field.</returns>
     public static JsonElement? Canonical(this CustomField field, JsonElement value)
@@ -21,6 +32,8 @@ internal static class FieldValue
                 return value.ValueKind == JsonValueKind.Number && value.TryGetDecimal(out var number) && IsOf(field.Type, number) ? value : null;
             case CustomFieldType.Boolean:
                 return value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value : null;
+            case CustomFieldType.Money:
+                return MoneyOf(value) is { } money ? Write(money) : null;
             default:
                 return value.ValueKind == JsonValueKind.String && TextOf(field, value.GetString()!) is { } text ? JsonSerializer.SerializeToElement(text) : null;
         }
@@ -45,6 +58,11 @@ internal static class FieldValue
                 };
             case CustomFieldType.Date when dateFormat is not null && DateOnly.TryParseExact(text, dateFormat, CultureInfo.InvariantCulture, DateTimeStyles.None, out var date):
                 return JsonSerializer.SerializeToElement(date);
+            case CustomFieldType.Money:
+                return text.Split(' ', StringSplitOptions.RemoveEmptyEntries) is [var amount, var currency]
+                    && long.TryParse(amount, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var minor) && IsMoney(minor, currency)
+                    ? Write(new(minor, currency))
+                    : null;
             case CustomFieldType.Choice:
                 var option = field.Options.Find(o => o.Value == text)
                     ?? field.Options.Find(o => string.Equals(o.Value, text, StringComparison.OrdinalIgnoreCase))
@@ -64,9 +82,27 @@ internal static class FieldValue
         CustomFieldType.Date => "A date, such as 2026-01-31.",
         CustomFieldType.Instant => "An RFC 3339 instant with its zone, such as 2026-01-31T09:00:00Z.",
         CustomFieldType.Choice => $"One of {string.Join(", ", field.Options.Where(o => o.Archived is not true).Take(20).Select(o => o.Value))}{(field.Options.Count > 20 ? ", …" : ".")}",
+        CustomFieldType.Money => "Minor units and an ISO 4217 currency: an amount_minor of at most 100,000,000,000,000 and a currency, or as text 1250 EUR for 12.50 euros.",
         CustomFieldType.Url => $"An http or https address of at most {CustomerInput.LongestAttribute} characters.",
         _ => $"Text of at most {CustomerInput.LongestAttribute} characters.",
     };
+
+    /// <summary>Null when it is none.</summary>
+    public static Money? MoneyOf(JsonElement value) =>
+        value.ValueKind == JsonValueKind.Object && value.EnumerateObject().Count() == 2
+        && value.TryGetProperty(AmountMinor, out var amount) && amount.ValueKind == JsonValueKind.Number && amount.TryGetInt64(out var minor)
+        && value.TryGetProperty(Currency, out var currency) && currency.ValueKind == JsonValueKind.String && IsMoney(minor, currency.GetString()!)
+            ? new(minor, currency.GetString()!)
+            : null;
+
+    /// <summary>By which a value of a unique field is compared; null of what is none of the field.</summary>
+    public static string? KeyOf(this CustomField field, JsonElement value) => field.Canonical(value) is not { } known ? null
+        : known.ValueKind == JsonValueKind.Number ? decimal.Truncate(known.GetDecimal()).ToString(CultureInfo.InvariantCulture)
+        : known.GetString();
+
+    private static bool IsMoney(long minor, string currency) => minor is >= -LargestAmount and <= LargestAmount && currency.Length == 3 && currency.All(char.IsAsciiLetterUpper);
+
+    private static JsonElement Write(Money money) => JsonSerializer.SerializeToElement(money, JsonDefaults.Options);
 
     private static bool IsOf(CustomFieldType type, decimal number) =>
         type == CustomFieldType.Number || (decimal.Truncate(number) == number && Math.Abs(number) <= LargestInteger);

@@ -1,3 +1,4 @@
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 
 namespace Crm.Contacts.Domain.Imports;
@@ -40,6 +41,24 @@ public enum MatchKey
     ExternalId,
     Email,
     Phone,
+
+    /// <summary>A unique field.</summary>
+    Attribute,
+}
+
+/// <summary>By what an import finds customers: <c>external_id</c>, <c>email</c>, <c>phone</c> or, of a unique field, <c>attributes.NAME</c>.</summary>
+/// <param name="Field">Of an attribute its name, else empty.</param>
+internal readonly record struct MatchBy(MatchKey Kind, string Field)
+{
+    private const string Attributes = "attributes.";
+
+    public string Text => Kind == MatchKey.Attribute ? Attributes + Field : Kind.ToWord();
+
+    /// <summary>Null of what is none.</summary>
+    public static MatchBy? Parse(string text) =>
+        text.StartsWith(Attributes, StringComparison.Ordinal) ? new(MatchKey.Attribute, text[Attributes.Length..])
+        : EnumWords<MatchKey>.TryParse(text, out var kind) && kind != MatchKey.Attribute ? new(kind, "")
+        : null;
 }
 
 /// <summary>
@@ -60,6 +79,8 @@ internal sealed class Import
     public string[] Columns { get; private set; } = [];
     public string[] IgnoredColumns { get; private set; } = [];
     public string[] MatchOn { get; private set; } = [];
+    public IEnumerable<MatchBy> MatchKeys => MatchOn.Select(m => MatchBy.Parse(m)!.Value);
+
     public bool DryRun { get; private set; }
     public string Actor { get; private set; } = "";
     public int Total { get; private set; }
@@ -79,13 +100,13 @@ internal sealed class Import
     public string? UndoAskedBy { get; private set; }
     public DateTimeOffset? UndoneAt { get; private set; }
 
-    public static Import Receive(ImportFormat format, string? mappingName, ImportMapping mapping, IEnumerable<MatchKey> matchOn, bool dryRun, string actor, DateTimeOffset now) => new()
+    public static Import Receive(ImportFormat format, string? mappingName, ImportMapping mapping, IEnumerable<MatchBy> matchOn, bool dryRun, string actor, DateTimeOffset now) => new()
     {
         Id = Guid.CreateVersion7(now),
         Format = format,
         MappingName = mappingName,
         Mapping = mapping,
-        MatchOn = [.. matchOn.Select(Hosting.Data.EnumColumns.ToWord)],
+        MatchOn = [.. matchOn.Select(m => m.Text)],
         DryRun = dryRun,
         Actor = actor,
         NextRow = 1,

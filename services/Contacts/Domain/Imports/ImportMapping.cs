@@ -17,9 +17,10 @@ public sealed partial record ImportMapping : IValidatableObject
     /// By column (letter case does not matter) the field that it fills: <c>kind given_name family_name full_name name
     /// birth_date locale time_zone lifecycle department tier source.type source.detail email email.work phone phone.mobile
     /// address.lines address.city address.region address.postal_code address.country</c>, an address of a type
-    /// (<c>address.shipping.city</c>), <c>external_id.&lt;system&gt;</c>, <c>attributes.&lt;name&gt;</c>, or
-    /// <c>ignore</c>. Of several columns for one field the first that is not empty counts. Empty: the columns are called
-    /// as the fields.
+    /// (<c>address.shipping.city</c>), <c>external_id.&lt;system&gt;</c>, <c>attributes.&lt;name&gt;</c>,
+    /// <c>tags</c>, several with <c>;</c> or <c>,</c> between them, in small letters and with <c>-</c> for blanks, or
+    /// <c>ignore</c>. Of several columns for one field the first that is not empty counts; tags are those of all. Empty: the
+    /// columns are called as the fields.
     /// </summary>
     public Dictionary<string, string>? Fields { get; init; }
 
@@ -77,6 +78,7 @@ internal enum TargetKind
     Address,
     ExternalId,
     Attribute,
+    Tags,
 }
 
 /// <summary>A field that a column can fill.</summary>
@@ -95,6 +97,7 @@ internal sealed record ImportTarget(string Text, TargetKind Kind, string Name, s
     public static ImportTarget? Parse(string? text) => text is null ? null : text.Split('.', 3) switch
     {
         ["ignore"] => new(text, TargetKind.Ignore, "", null),
+        ["tags"] => new(text, TargetKind.Tags, "", null),
         ["full_name"] => new(text, TargetKind.FullName, "", null),
         [var name] when Scalars.Contains(name) => new(text, TargetKind.Scalar, name, null),
         ["source", "type" or "detail"] parts => new(text, TargetKind.Source, parts[1], null),
@@ -216,6 +219,14 @@ internal sealed class CompiledMapping
             {
                 yield return (target, value.TryGetValue(out string? text) ? text : value.ToJsonString());
             }
+            else if (member is JsonArray list && target.Kind == TargetKind.Tags && list.All(t => t is JsonValue tag && tag.TryGetValue(out string? _)))
+            {
+                yield return (target, string.Join(';', list.Select(t => (string?)t)));
+            }
+            else if (member is JsonObject amount && target.Kind == TargetKind.Attribute && FieldValue.MoneyOf(JsonSerializer.SerializeToElement(amount)) is { } money)
+            {
+                yield return (target, string.Create(CultureInfo.InvariantCulture, $"{money.AmountMinor} {money.Currency}"));
+            }
             else if (member is not null)
             {
                 throw ProblemException.Invalid(new FieldError($"/{name}", "wrong_type", "A mapped member is text, a number or a boolean."));
@@ -234,13 +245,16 @@ internal sealed class CompiledMapping
                 continue;
             }
 
-            if (_values.TryGetValue(target.Text, out var values) && values.TryGetValue(value, out var other))
+            if (target.Kind == TargetKind.Tags)
             {
-                value = other;
-                if (value.Length == 0)
-                {
-                    continue;
-                }
+                AddTags(value);
+                continue;
+            }
+
+            value = Renamed(target, value);
+            if (value.Length == 0)
+            {
+                continue;
             }
 
             switch (target.Kind)
@@ -257,7 +271,7 @@ internal sealed class CompiledMapping
                     Object("source")[target.Name] ??= value;
                     break;
                 case TargetKind.Attribute:
-                    Object("attributes")[target.Name] ??= JsonValue.Create(_catalog.Parse(target.Name, value, _mapping.DateFormat));
+                    Object("attributes")[target.Name] ??= JsonSerializer.SerializeToNode(_catalog.Parse(target.Name, value, _mapping.DateFormat));
                     break;
                 case TargetKind.ExternalId:
                     Array("external_ids").Add(new JsonObject { ["system"] = target.Name, ["id"] = value });
@@ -280,6 +294,16 @@ internal sealed class CompiledMapping
         }
 
         return customer;
+
+        void AddTags(string cell)
+        {
+            var tags = Array("tags");
+            foreach (var tag in cell.Split([';', ','], StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
+                .Select(t => string.Join('-', Renamed(ImportTarget.Parse("tags")!, t).ToLowerInvariant().Split(' ', StringSplitOptions.RemoveEmptyEntries))).Where(t => t.Length > 0))
+            {
+                tags.Add(tag);
+            }
+        }
 
         JsonObject Object(string name) => (JsonObject)(customer[name] ??= new JsonObject());
 
@@ -331,6 +355,10 @@ internal sealed class CompiledMapping
             }
         }
     }
+
+    /// <summary>What the mapping makes of a value.</summary>
+    private string Renamed(ImportTarget target, string value) =>
+        _values.TryGetValue(target.Text, out var values) && values.TryGetValue(value, out var other) ? other : value;
 
     private string Date(string value)
     {

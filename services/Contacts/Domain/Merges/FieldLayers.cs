@@ -48,6 +48,11 @@ internal sealed record FieldLayers(CustomerInput Base, IReadOnlyList<FieldLayer>
         return FieldJson.ToInput(fields);
     }
 
+    /// <summary>The same with a tag under another name, or without it.</summary>
+    public FieldLayers Retag(string from, string? to) => new(
+        Base with { Tags = Base.Tags is null ? null : Tag.Replaced(Base.Tags, from, to) },
+        [.. Changes.Select(c => c.Edit is { } edit ? c with { Edit = edit.Retag(from, to) } : c)]);
+
     /// <summary>What was edited after a merge.</summary>
     public IEnumerable<EditLayer> EditsSince(Guid mergeId) =>
         Changes.SkipWhile(c => c.Merge?.MergeId != mergeId).Select(c => c.Edit).OfType<EditLayer>();
@@ -58,7 +63,7 @@ internal sealed record FieldLayer(MergeLayer? Merge, EditLayer? Edit);
 
 /// <summary>
 /// What a merge adds. A single field is the chosen member's, else the survivor's, else that of the first member in order
-/// who has one. Of contact points, external ids and attributes it is the union, the survivor's first.
+/// who has one. Of contact points, external ids, tags and attributes it is the union, the survivor's first.
 /// </summary>
 /// <param name="Order">The absorbed ones, the one to be preferred first.</param>
 /// <param name="Chosen">By field: whose value it is; for contact points whose primary one is the primary.</param>
@@ -177,6 +182,11 @@ internal sealed record EditLayer(
     public EditLayer Then(EditLayer later) => new(later.At, Over(Set, later.Set), Lists.Keys.Union(later.Lists.Keys).ToDictionary(l => l, l =>
         !Lists.TryGetValue(l, out var first) ? later.Lists[l] : !later.Lists.TryGetValue(l, out var second) ? first : first.Then(second)), Over(Attributes, later.Attributes));
 
+    public EditLayer Retag(string from, string? to) => !Lists.TryGetValue(FieldJson.Tags, out var tags) ? this : this with
+    {
+        Lists = new Dictionary<string, ListEdit>(Lists, StringComparer.Ordinal) { [FieldJson.Tags] = tags.Retag(from, to) },
+    };
+
     private static Dictionary<string, JsonNode?> Over(IReadOnlyDictionary<string, JsonNode?> first, IReadOnlyDictionary<string, JsonNode?> second)
     {
         var both = first.ToDictionary(p => p.Key, p => p.Value?.DeepClone());
@@ -236,6 +246,13 @@ internal sealed record ListEdit(IReadOnlyDictionary<string, JsonNode> Put, IRead
         [.. Removed.Where(r => !later.Put.ContainsKey(r)).Union(later.Removed, StringComparer.Ordinal)],
         later.Primary ?? (Primary is { } primary && later.Removed.Contains(primary, StringComparer.Ordinal) ? null : Primary));
 
+    /// <summary>Of tags, which are their own keys.</summary>
+    public ListEdit Retag(string from, string? to) => this with
+    {
+        Put = Tag.Replaced(Put.Keys, from, to).ToDictionary(t => t, t => (JsonNode)JsonValue.Create(t)),
+        Removed = Tag.Replaced(Removed, from, to),
+    };
+
     private static Dictionary<string, JsonNode> ByKey(string list, JsonArray entries) =>
         entries.GroupBy(e => FieldJson.KeyOf(list, e!), StringComparer.Ordinal).ToDictionary(g => g.Key, g => g.First()!, StringComparer.Ordinal);
 
@@ -251,11 +268,12 @@ internal sealed record ListEdit(IReadOnlyDictionary<string, JsonNode> Put, IRead
 internal static class FieldJson
 {
     public const string Attributes = "attributes";
+    public const string Tags = "tags";
 
     public static readonly IReadOnlyList<string> Singles =
         ["given_name", "family_name", "name", "birth_date", "locale", "time_zone", "lifecycle", "source", "department", "tier"];
 
-    public static readonly IReadOnlyList<string> Lists = ["emails", "phones", "addresses", "external_ids"];
+    public static readonly IReadOnlyList<string> Lists = ["emails", "phones", "addresses", "external_ids", Tags];
 
     public static JsonObject Of(CustomerInput input) => JsonSerializer.SerializeToNode(input.Normalized(), JsonDefaults.Options)!.AsObject();
 
@@ -267,6 +285,7 @@ internal static class FieldJson
         "emails" => ((string)entry["address"]!).ToLowerInvariant(),
         "phones" => (string)entry["number"]!,
         "external_ids" => $"{entry["system"]} {entry["id"]}",
+        Tags => (string)entry!,
         _ => string.Join('|', new[]
         {
             string.Join(' ', (entry["lines"]?.AsArray() ?? []).Select(l => (string?)l)), (string?)entry["city"], (string?)entry["region"], (string?)entry["postal_code"], (string?)entry["country"],
@@ -277,11 +296,11 @@ internal static class FieldJson
 
     public static string? PrimaryOf(string list, JsonArray entries) => entries.FirstOrDefault(e => IsPrimary(e!)) is { } primary ? KeyOf(list, primary) : null;
 
-    public static bool IsPrimary(JsonNode entry) => entry["primary"] is JsonValue value && value.TryGetValue(out bool primary) && primary;
+    public static bool IsPrimary(JsonNode entry) => entry is JsonObject && entry["primary"] is JsonValue value && value.TryGetValue(out bool primary) && primary;
 
     public static void SetPrimary(JsonNode entry, bool primary)
     {
-        if (entry.AsObject().ContainsKey("primary"))
+        if (entry is JsonObject members && members.ContainsKey("primary"))
         {
             entry["primary"] = primary;
         }

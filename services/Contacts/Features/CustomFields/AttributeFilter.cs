@@ -11,8 +11,9 @@ using Microsoft.EntityFrameworkCore;
 namespace Crm.Contacts.Features.CustomFields;
 
 /// <summary>
-/// <c>attributes.NAME=</c> and, of numbers, dates and instants, <c>attributes.NAME[gte]=</c>, <c>[gt]</c>, <c>[lte]</c> and
-/// <c>[lt]</c>: by fields that are defined and indexed, with values of their type.
+/// <c>attributes.NAME=</c> and, of numbers, money, dates and instants, <c>attributes.NAME[gte]=</c>, <c>[gt]</c>, <c>[lte]</c> and
+/// <c>[lt]</c>: by fields that are defined and indexed, with values of their type. Amounts are compared with those of the same
+/// currency: <c>1250 EUR</c>.
 /// </summary>
 internal static class AttributeFilter
 {
@@ -61,16 +62,17 @@ internal static class AttributeFilter
 
             if (field.IndexState == FieldIndexState.Ready)
             {
+                AddCurrency(field, value);
                 var indexed = Value(Indexed(value));
-                sql.Append(" AND ").Append(Escaped(field)).Append(" = ").Append(value.ValueKind == JsonValueKind.String ? FieldIndex.BeginningOf(indexed) : indexed);
+                sql.Append(" AND ").Append(UniqueValues.Escaped(FieldIndex.ExpressionOf(field))).Append(" = ").Append(value.ValueKind == JsonValueKind.String ? FieldIndex.BeginningOf(indexed) : indexed);
             }
         }
 
         void AddRange(CustomField field, string parameter, string bracket, JsonElement value)
         {
-            if (field.Type is not (CustomFieldType.Number or CustomFieldType.Integer or CustomFieldType.Date or CustomFieldType.Instant) || !Operators.TryGetValue(bracket, out var comparison))
+            if (field.Type is not (CustomFieldType.Number or CustomFieldType.Money or CustomFieldType.Integer or CustomFieldType.Date or CustomFieldType.Instant) || !Operators.TryGetValue(bracket, out var comparison))
             {
-                throw ProblemException.InvalidParameter(parameter, "Numbers, dates and instants have the ranges [gte], [gt], [lte] and [lt]; other fields are compared as they are.");
+                throw ProblemException.InvalidParameter(parameter, "Numbers, money, dates and instants have the ranges [gte], [gt], [lte] and [lt]; other fields are compared as they are.");
             }
 
             if (field.IndexState != FieldIndexState.Ready)
@@ -78,7 +80,16 @@ internal static class AttributeFilter
                 throw ProblemException.InvalidParameter(parameter, $"The index of {field.Name} is not ready yet: it is {field.IndexState?.ToWord() ?? "not there"}.");
             }
 
-            sql.Append(" AND ").Append(Escaped(field)).Append(' ').Append(comparison).Append(' ').Append(Value(Indexed(value)));
+            AddCurrency(field, value);
+            sql.Append(" AND ").Append(UniqueValues.Escaped(FieldIndex.ExpressionOf(field))).Append(' ').Append(comparison).Append(' ').Append(Value(Indexed(value)));
+        }
+
+        void AddCurrency(CustomField field, JsonElement value)
+        {
+            if (FieldIndex.CurrencyOf(field) is { } currency)
+            {
+                sql.Append(" AND ").Append(UniqueValues.Escaped(currency)).Append(" = ").Append(Value(value.GetProperty(FieldValue.Currency).GetString()!));
+            }
         }
 
         string Value(object value)
@@ -106,9 +117,7 @@ internal static class AttributeFilter
     {
         JsonValueKind.Number => value.GetDecimal(),
         JsonValueKind.String => value.GetString()!,
+        JsonValueKind.Object => value.GetProperty(FieldValue.AmountMinor).GetDecimal(),
         _ => value.GetBoolean() ? "true" : "false",
     };
-
-    /// <summary>Braces stand for parameters.</summary>
-    private static string Escaped(CustomField field) => FieldIndex.ExpressionOf(field).Replace("{", "{{", StringComparison.Ordinal).Replace("}", "}}", StringComparison.Ordinal);
 }

@@ -3,6 +3,8 @@ using Crm.Hosting;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
 
+#pragma warning disable CA2100 // Names, columns and expressions are made of ids and slugs.
+
 namespace Crm.Contacts.Features.CustomFields;
 
 /// <summary>
@@ -44,17 +46,17 @@ internal sealed partial class BuildIndexes(IServiceScopeFactory scopes, NpgsqlDa
             }
 
             var built = plan.Built.ToList();
-            foreach (var field in plan.Build)
+            foreach (var index in plan.Build)
             {
-                if (await BuildAsync(connection, field, ct))
+                if (await BuildAsync(connection, index, ct))
                 {
-                    built.Add(field);
+                    built.Add(index);
                 }
             }
 
-            foreach (var field in built)
+            foreach (var index in built.Where(i => !i.Unique))
             {
-                await ExecuteAsync(connection, FieldIndex.CreateStatisticsSql(field), ct);
+                await ExecuteAsync(connection, FieldIndex.CreateStatisticsSql(index.Field), ct);
             }
 
             if (built.Count > 0)
@@ -62,15 +64,15 @@ internal sealed partial class BuildIndexes(IServiceScopeFactory scopes, NpgsqlDa
                 await ExecuteAsync(connection, "ANALYZE customers", ct);
             }
 
-            foreach (var field in built)
+            foreach (var index in built)
             {
                 // Nothing happens when another type or none is wanted meanwhile.
-                await using var ready = new NpgsqlCommand("""
-                    UPDATE custom_fields SET index_state = 'ready', index_error = NULL
-                    WHERE id = @id AND type = @type AND index_state = 'building'
+                await using var ready = new NpgsqlCommand($"""
+                    UPDATE custom_fields SET {index.Columns}_state = 'ready', {index.Columns}_error = NULL
+                    WHERE id = @id AND type = @type AND {index.Columns}_state = 'building'
                       AND EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(@name) AND indisvalid)
                     """, connection);
-                Parameters(ready, field).AddWithValue("name", FieldIndex.NameOf(field));
+                Parameters(ready, index.Field).AddWithValue("name", index.Name);
                 await ready.ExecuteNonQueryAsync(ct);
             }
         }
@@ -82,31 +84,34 @@ internal sealed partial class BuildIndexes(IServiceScopeFactory scopes, NpgsqlDa
     }
 
     /// <summary>False when it failed.</summary>
-    private async Task<bool> BuildAsync(NpgsqlConnection connection, CustomField field, CancellationToken ct)
+    private async Task<bool> BuildAsync(NpgsqlConnection connection, FieldIndexOf index, CancellationToken ct)
     {
         // One that was ready is gone, by a hand or a restore.
-        await using (var begin = new NpgsqlCommand("UPDATE custom_fields SET index_state = 'building' WHERE id = @id AND type = @type AND index_state = 'ready'", connection))
+        await using (var begin = new NpgsqlCommand($"UPDATE custom_fields SET {index.Columns}_state = 'building' WHERE id = @id AND type = @type AND {index.Columns}_state = 'ready'", connection))
         {
-            Parameters(begin, field);
+            Parameters(begin, index.Field);
             await begin.ExecuteNonQueryAsync(ct);
         }
 
         try
         {
-            await ExecuteAsync(connection, FieldIndex.CreateSql(field), ct);
-            LogBuilt(field.Name);
+            await ExecuteAsync(connection, index.CreateSql, ct);
+            LogBuilt(index.Field.Name);
             return true;
         }
         catch (PostgresException exception) when (!exception.IsTransient)
         {
-            LogFailed(exception, field.Name);
-            await using var failed = new NpgsqlCommand("""
+            // Values that came twice while nothing forbade it stay so until somebody changes them.
+            var isTwice = exception.SqlState == PostgresErrorCodes.UniqueViolation;
+            LogFailed(exception, index.Field.Name);
+            await using var failed = new NpgsqlCommand($"""
                 UPDATE custom_fields
-                SET index_attempts = index_attempts + 1, index_error = @error, index_state = CASE WHEN index_attempts + 1 < @most THEN index_state ELSE 'failed' END
-                WHERE id = @id AND type = @type AND index_state = 'building'
+                SET {index.Columns}_attempts = {index.Columns}_attempts + 1, {index.Columns}_error = @error,
+                    {index.Columns}_state = CASE WHEN {index.Columns}_attempts + 1 < @most THEN {index.Columns}_state ELSE 'failed' END
+                WHERE id = @id AND type = @type AND {index.Columns}_state = 'building'
                 """, connection);
-            Parameters(failed, field).AddWithValue("error", exception.MessageText);
-            failed.Parameters.AddWithValue("most", MostAttempts);
+            Parameters(failed, index.Field).AddWithValue("error", isTwice ? "Several customers have the same value." : exception.MessageText);
+            failed.Parameters.AddWithValue("most", isTwice ? 0 : MostAttempts);
             await failed.ExecuteNonQueryAsync(ct);
             return false;
         }
@@ -115,15 +120,18 @@ internal sealed partial class BuildIndexes(IServiceScopeFactory scopes, NpgsqlDa
     private async Task<Plan> PlanAsync(NpgsqlConnection connection, CancellationToken ct)
     {
         await using var scope = scopes.CreateAsyncScope();
-        var wanted = await scope.ServiceProvider.GetRequiredService<ContactsDb>().CustomFields.AsNoTracking()
-            .Where(f => f.IndexState == FieldIndexState.Building || f.IndexState == FieldIndexState.Ready).OrderBy(f => f.Id).ToDictionaryAsync(FieldIndex.NameOf, ct);
+        var fields = await scope.ServiceProvider.GetRequiredService<ContactsDb>().CustomFields.AsNoTracking()
+            .Where(f => f.IndexState != null || f.UniqueState != null).OrderBy(f => f.Id).ToListAsync(ct);
+        var wanted = fields.SelectMany(f => (FieldIndexOf[])[new(f, Unique: false), new(f, Unique: true)])
+            .Where(i => i.State is FieldIndexState.Building or FieldIndexState.Ready).ToDictionary(i => i.Name);
         var there = new Dictionary<string, bool>(StringComparer.Ordinal);
         await using (var look = new NpgsqlCommand("""
             SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-            WHERE i.indrelid = 'customers'::regclass AND starts_with(c.relname, @prefix)
+            WHERE i.indrelid = 'customers'::regclass AND (starts_with(c.relname, @prefix) OR starts_with(c.relname, @unique))
             """, connection))
         {
             look.Parameters.AddWithValue("prefix", FieldIndex.Prefix);
+            look.Parameters.AddWithValue("unique", FieldIndex.UniquePrefix);
             await using var rows = await look.ExecuteReaderAsync(ct);
             while (await rows.ReadAsync(ct))
             {
@@ -134,7 +142,7 @@ internal sealed partial class BuildIndexes(IServiceScopeFactory scopes, NpgsqlDa
         return new(
             [.. there.Where(i => !i.Value || !wanted.ContainsKey(i.Key)).Select(i => i.Key)],
             [.. wanted.Where(w => !there.GetValueOrDefault(w.Key)).Select(w => w.Value)],
-            [.. wanted.Where(w => w.Value.IndexState == FieldIndexState.Building && there.GetValueOrDefault(w.Key)).Select(w => w.Value)]);
+            [.. wanted.Where(w => w.Value.State == FieldIndexState.Building && there.GetValueOrDefault(w.Key)).Select(w => w.Value)]);
     }
 
     private static NpgsqlParameterCollection Parameters(NpgsqlCommand command, CustomField field)
@@ -144,19 +152,30 @@ internal sealed partial class BuildIndexes(IServiceScopeFactory scopes, NpgsqlDa
         return command.Parameters;
     }
 
-#pragma warning disable CA2100 // Names and expressions are made of ids and slugs.
     private static async Task ExecuteAsync(NpgsqlConnection connection, string sql, CancellationToken ct)
     {
         await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = 0 };
         await command.ExecuteNonQueryAsync(ct);
     }
-#pragma warning restore CA2100
 
     /// <param name="Drop">Invalid indexes, and those that nobody wants.</param>
     /// <param name="Built">Wanted, and there already: whoever built it was ended before it could say so.</param>
-    private sealed record Plan(IReadOnlyList<string> Drop, IReadOnlyList<CustomField> Build, IReadOnlyList<CustomField> Built)
+    private sealed record Plan(IReadOnlyList<string> Drop, IReadOnlyList<FieldIndexOf> Build, IReadOnlyList<FieldIndexOf> Built)
     {
         public bool IsEmpty => Drop.Count + Build.Count + Built.Count == 0;
+    }
+
+    /// <summary>The index that a field is filtered by, or the one that keeps its values apart.</summary>
+    private sealed record FieldIndexOf(CustomField Field, bool Unique)
+    {
+        public string Name => Unique ? FieldIndex.UniqueNameOf(Field) : FieldIndex.NameOf(Field);
+
+        public string CreateSql => Unique ? FieldIndex.CreateUniqueSql(Field) : FieldIndex.CreateSql(Field);
+
+        public FieldIndexState? State => Unique ? Field.UniqueState : Field.IndexState;
+
+        /// <summary>How the columns begin that tell of it.</summary>
+        public string Columns => Unique ? "unique" : "index";
     }
 
     [LoggerMessage(LogLevel.Information, "The index of the custom field {Field} is built")]

@@ -9,7 +9,8 @@ namespace Crm.Contacts.Features.CustomFields;
 
 /// <summary>
 /// Changes a definition by merge patch, or archives it: its values stay with the customers and are no longer written. Both
-/// need <c>If-Match</c>. 409 <c>conflict</c> for another type when customers have values.
+/// need <c>If-Match</c>. 409 <c>conflict</c> for another type when customers have values, and for <c>unique</c> when several have
+/// the same.
 /// </summary>
 internal static class ChangeCustomField
 {
@@ -39,6 +40,7 @@ internal static class ChangeCustomField
             if (await field.ChangeAsync(input, () => IsUsedAsync(db, field.Name, ct), clock.GetUtcNow()))
             {
                 await db.RequireRoomForIndexAsync(field, ct);
+                await db.RequireApartAsync(field, ct);
                 db.AuditRow(CustomField.RecordType, field.Id, null, field);
                 await db.SaveChangesAsync(ct);
             }

@@ -39,6 +39,7 @@ internal static class CreateCustomField
 
             var defined = CustomField.Define(body, clock.GetUtcNow());
             await db.RequireRoomForIndexAsync(defined, ct);
+            await db.RequireApartAsync(defined, ct);
             db.CustomFields.Add(defined);
             db.AuditRow(CustomField.RecordType, defined.Id, null, defined);
             await db.SaveChangesAsync(ct);
@@ -52,9 +53,11 @@ internal static class CreateCustomField
     /// <exception cref="ProblemException">422.</exception>
     public static async Task RequireRoomForIndexAsync(this ContactsDb db, CustomField field, CancellationToken ct)
     {
-        if (field.IndexState is not null && await db.CustomFields.CountAsync(f => f.IndexState != null && f.Id != field.Id, ct) >= MostIndexes)
+        var own = (field.IndexState is null ? 0 : 1) + (field.UniqueState is null ? 0 : 1);
+        if (own > 0 && own + await db.CustomFields.Where(f => f.Id != field.Id).SumAsync(f => (f.IndexState == null ? 0 : 1) + (f.UniqueState == null ? 0 : 1), ct) > MostIndexes)
         {
-            throw new ProblemException(ProblemCodes.Unprocessable, $"An installation filters by at most {MostIndexes} fields.", new FieldError("/indexed", "too_many"));
+            throw new ProblemException(
+                ProblemCodes.Unprocessable, $"An installation has at most {MostIndexes} indexed and unique fields.", new FieldError(field.IndexState is null ? "/unique" : "/indexed", "too_many"));
         }
     }
 }

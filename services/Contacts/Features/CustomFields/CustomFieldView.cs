@@ -5,6 +5,8 @@ namespace Crm.Contacts.Features.CustomFields;
 
 /// <summary>A definition as the API shows it.</summary>
 /// <param name="Index">Null without an index. Ranges are answered once it is ready.</param>
+/// <param name="Uniqueness">Of a unique field: from <c>ready</c> on no two customers have the same value.</param>
+/// <param name="UniquenessError">Why it failed; it is tried again when the definition is changed.</param>
 /// <param name="IndexError">Why it failed; it is tried again when the definition is changed.</param>
 public sealed record CustomFieldView(
     string Id,
@@ -18,6 +20,9 @@ public sealed record CustomFieldView(
     bool Indexed,
     FieldIndexState? Index,
     string? IndexError,
+    bool Unique,
+    FieldIndexState? Uniqueness,
+    string? UniquenessError,
     string FieldGroup,
     DateTimeOffset? ArchivedAt,
     long Version,
@@ -26,5 +31,5 @@ public sealed record CustomFieldView(
 {
     internal static CustomFieldView Of(CustomField field) => new(
         Ids.CustomField.Format(field.Id), field.Name, field.Label, field.Description, field.Type, field.Options, field.AppliesTo, field.Required, field.Indexed,
-        field.IndexState, field.IndexError, field.FieldGroup, field.ArchivedAt, field.Version, field.CreatedAt, field.UpdatedAt);
+        field.IndexState, field.IndexError, field.Unique, field.UniqueState, field.UniqueError, field.FieldGroup, field.ArchivedAt, field.Version, field.CreatedAt, field.UpdatedAt);
 }

@@ -54,6 +54,7 @@ internal static class ReadSchema
             CustomFieldType.Number => "number",
             CustomFieldType.Integer => "integer",
             CustomFieldType.Boolean => "boolean",
+            CustomFieldType.Money => "object",
             _ => "string",
         };
         switch (field.Type)
@@ -65,13 +66,21 @@ internal static class ReadSchema
                 schema["format"] = "date-time";
                 break;
             case CustomFieldType.Url:
-                (schema["format"], schema["maxLength"]) = ("uri", CustomerInput.LongestAttribute);
+                (schema["format"], schema["maxLength"]) = ("uri", LongestOf(field));
                 break;
             case CustomFieldType.Text:
-                schema["maxLength"] = CustomerInput.LongestAttribute;
+                schema["maxLength"] = LongestOf(field);
                 break;
             case CustomFieldType.Integer:
                 (schema["minimum"], schema["maximum"]) = (-FieldValue.LargestInteger, FieldValue.LargestInteger);
+                break;
+            case CustomFieldType.Money:
+                schema["properties"] = new JsonObject
+                {
+                    [FieldValue.AmountMinor] = new JsonObject { ["type"] = "integer", ["minimum"] = -FieldValue.LargestAmount, ["maximum"] = FieldValue.LargestAmount },
+                    [FieldValue.Currency] = new JsonObject { ["type"] = "string", ["pattern"] = "^[A-Z]{3}$" },
+                };
+                (schema["required"], schema["additionalProperties"]) = (new JsonArray(FieldValue.AmountMinor, FieldValue.Currency), false);
                 break;
             case CustomFieldType.Choice:
                 schema["oneOf"] = new JsonArray([.. field.Options.Select(Of)]);
@@ -85,6 +94,8 @@ internal static class ReadSchema
 
         return schema;
     }
+
+    private static int LongestOf(CustomField field) => field.Unique ? FieldValue.LongestUnique : CustomerInput.LongestAttribute;
 
     private static JsonObject Of(CustomFieldOption option)
     {

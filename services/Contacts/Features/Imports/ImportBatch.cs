@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
+using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Tiers;
 using Crm.Hosting.Audit;
@@ -147,7 +148,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         if (!Import.DryRun)
         {
             // A create of the same address waits, as at the front door; external ids are unique anyway.
-            await db.LockAsync(keys.Where(k => k.Kind != MatchKey.ExternalId && MatchesOn(k.Kind)).Select(k => $"{k.Kind.ToWord()} {k.Value}"), ct);
+            await db.LockAsync(keys.Where(k => k.Kind is MatchKey.Email or MatchKey.Phone && MatchesOn(k.Kind)).Select(k => $"{k.Kind.ToWord()} {k.Value}"), ct);
         }
 
         var owners = new Dictionary<ImportKey, HashSet<Guid>>();
@@ -171,6 +172,14 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
                 {
                     Owners(new(kind, "", hit.Value)).Add(hit.CustomerId);
                 }
+            }
+        }
+
+        foreach (var field in _fields.Unique)
+        {
+            foreach (var (value, owner) in await db.OwnersAsync(field, keys.Where(k => k.Kind == MatchKey.Attribute && k.System == field.Name).Select(k => k.Value), ct))
+            {
+                Owners(new(MatchKey.Attribute, field.Name, value)).Add(owner);
             }
         }
 
@@ -228,9 +237,9 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             {
                 row.Customer = Find(row, made) is { } existing ? await ChangeAsync(row, existing, made, now, ct) : await CreateAsync(row, reader, made, ct);
                 row.Version = row.Customer.Version;
-                foreach (var key in row.Keys)
+                foreach (var key in row.Keys.Where(k => !made.TryGetValue(k, out var first) || !StillHas(first, k)))
                 {
-                    made.TryAdd(key, row.Customer);
+                    made[key] = row.Customer;
                 }
             }
             catch (ProblemException problem)
@@ -309,25 +318,29 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     /// <summary>By the strongest key that finds anybody.</summary>
     private Customer? Find(ImportRow row, Dictionary<ImportKey, Customer> made)
     {
-        foreach (var kind in Import.MatchOn.Select(EnumWords<MatchKey>.Parse))
+        foreach (var by in Import.MatchKeys)
         {
-            var found = row.Keys.Where(k => k.Kind == kind)
-                .SelectMany(k => (row.Known.GetValueOrDefault(k) ?? []).Concat(made.TryGetValue(k, out var earlier) ? [earlier] : []))
+            var found = row.Keys.Where(k => k.Kind == by.Kind && (by.Kind != MatchKey.Attribute || k.System == by.Field))
+                .SelectMany(k => (row.Known.GetValueOrDefault(k) ?? []).Concat(made.TryGetValue(k, out var earlier) ? [earlier] : []).Where(c => StillHas(c, k)))
                 .Where(c => c.State == CustomerState.Active).Distinct().Take(2).ToList();
             switch (found)
             {
                 case [var only]:
                     return only;
                 case [_, _]:
-                    throw new ProblemException(Contracts.ProblemCodes.Conflict, "Several customers match.", new FieldError(Pointer(kind), "ambiguous", "Several customers have it."));
+                    throw new ProblemException(Contracts.ProblemCodes.Conflict, "Several customers match.", new FieldError(Pointer(by), "ambiguous", "Several customers have it."));
             }
         }
 
         return null;
     }
 
-    /// <summary>An external id belongs to one customer only.</summary>
-    private static void RequireFree(ImportRow row, Customer? existing, Dictionary<ImportKey, Customer> made)
+    /// <summary>An earlier row may have given it another value.</summary>
+    private bool StillHas(Customer customer, ImportKey key) =>
+        key.Kind != MatchKey.Attribute || (customer.Attributes.TryGetValue(key.System, out var value) && _fields.Find(key.System)!.KeyOf(value) == key.Value);
+
+    /// <summary>An external id, and the value of a unique field, belong to one customer only.</summary>
+    private void RequireFree(ImportRow row, Customer? existing, Dictionary<ImportKey, Customer> made)
     {
         foreach (var key in row.Keys.Where(k => k.Kind == MatchKey.ExternalId))
         {
@@ -337,9 +350,18 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
                 throw CustomerWrites.AlreadyExists(owner, "/external_ids");
             }
         }
+
+        foreach (var key in row.Keys.Where(k => k.Kind == MatchKey.Attribute))
+        {
+            var owner = (row.Known.GetValueOrDefault(key) ?? []).Concat(made.TryGetValue(key, out var earlier) ? [earlier] : []).FirstOrDefault(c => c != existing && StillHas(c, key));
+            if (owner is not null)
+            {
+                throw UniqueValues.ValueTaken(_fields.Find(key.System)!, owner);
+            }
+        }
     }
 
-    /// <summary>An import adds contact points, external ids and attributes to a customer, and takes none away; the source stays what it was.</summary>
+    /// <summary>An import adds contact points, external ids, tags and attributes to a customer, and takes none away; the source stays what it was.</summary>
     private static JsonObject Added(JsonObject fields, JsonObject stored)
     {
         var patch = fields.DeepClone().AsObject();
@@ -376,6 +398,12 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             patch[list] = all;
         }
 
+        if (patch[FieldJson.Tags] is JsonArray tags && tags.All(t => t is JsonValue tag && tag.TryGetValue(out string? _)))
+        {
+            // In the order of those that are stored, so that nothing new is seen to be nothing new.
+            patch[FieldJson.Tags] = new JsonArray([.. tags.Concat(stored[FieldJson.Tags]?.AsArray() ?? []).Select(t => (string)t!).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)]);
+        }
+
         return patch;
 
         static string Text(JsonNode node, string member) => node[member] is JsonValue value ? value.ToString() : "";
@@ -396,7 +424,13 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
 
     private bool MatchesOn(MatchKey kind) => Import.MatchOn.Contains(kind.ToWord());
 
-    private static string Pointer(MatchKey kind) => kind switch { MatchKey.Email => "/emails", MatchKey.Phone => "/phones", _ => "/external_ids" };
+    private static string Pointer(MatchBy by) => by.Kind switch
+    {
+        MatchKey.Email => "/emails",
+        MatchKey.Phone => "/phones",
+        MatchKey.Attribute => FieldCatalog.Pointer(by.Field),
+        _ => "/external_ids",
+    };
 
     private sealed class Stored
     {

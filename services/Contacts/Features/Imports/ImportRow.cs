@@ -9,6 +9,7 @@ using Crm.Hosting.Web;
 namespace Crm.Contacts.Features.Imports;
 
 /// <summary>By what a row finds its customer, in canonical form.</summary>
+/// <param name="System">Of an external id; of an attribute its name.</param>
 internal readonly record struct ImportKey(MatchKey Kind, string System, string Value);
 
 /// <summary>One row of an import: what it says, whom it is about, and what became of it.</summary>
@@ -53,7 +54,7 @@ internal sealed class ImportReader(Import import, FieldCatalog fields, Validatio
         try
         {
             row.Fields = _mapping.Read(import.Format, body);
-            row.Keys = [.. KeysOf(row.Fields)];
+            row.Keys = [.. KeysOf(row.Fields), .. UniqueValuesOf(row.Fields)];
         }
         catch (ProblemException problem)
         {
@@ -91,6 +92,14 @@ internal sealed class ImportReader(Import import, FieldCatalog fields, Validatio
             row.Draft = (null, null, problem);
         }
     }
+
+    private IEnumerable<ImportKey> UniqueValuesOf(JsonObject members) =>
+        from field in members["attributes"] is JsonObject ? fields.Unique : []
+        let value = members["attributes"]![field.Name]
+        where value is not null
+        let key = field.KeyOf(JsonSerializer.SerializeToElement(value))
+        where key is not null
+        select new ImportKey(MatchKey.Attribute, field.Name, key);
 
     /// <summary>What has not the form of a key is left to validation.</summary>
     private static IEnumerable<ImportKey> KeysOf(JsonObject members)

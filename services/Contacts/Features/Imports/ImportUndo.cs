@@ -1,7 +1,9 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
@@ -35,6 +37,7 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
 
         var set = new CustomerSet(db, hold: true);
         var customers = await set.ReadAsync(touched.Select(t => t.CustomerId), ct);
+        var taken = await FindTakenAsync(touched, customers, ct);
         var results = new List<(Guid Id, UndoOutcome Outcome, string? Reason)>(touched.Count);
         var changed = new List<Customer>(touched.Count);
         var audit = new List<(string, string, Guid, Guid?, JsonObject)>(touched.Count);
@@ -47,6 +50,7 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
                 : customer.State == CustomerState.Deleted ? "deleted"
                 : customer.State != CustomerState.Active || customer.Version != one.Version ? "edited"
                 : one.Created && one.HasConsents ? "has_consents"
+                : taken.Contains(one.CustomerId) ? "value_taken"
                 : null;
             var outcome = reason is not null ? UndoOutcome.Refused : one.Created ? UndoOutcome.Removed : UndoOutcome.Restored;
             var was = customer.ToInput();
@@ -86,6 +90,22 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
         await db.AuditAsync(import.UndoAskedBy!, audit, ct);
         import.Undid();
         return results.GroupBy(r => r.Outcome).ToDictionary(g => g.Key.ToWord(), g => g.Count(), StringComparer.Ordinal);
+    }
+
+    /// <summary>Customers who had a value of a unique field before that somebody else has now.</summary>
+    private async Task<HashSet<Guid>> FindTakenAsync(List<Touched> touched, IReadOnlyDictionary<Guid, Customer> customers, CancellationToken ct)
+    {
+        var before = touched.Where(t => !t.Created && t.Before is not null)
+            .Select(t => (Id: t.CustomerId, Attributes: JsonSerializer.Deserialize<CustomerInput>(t.Before!, JsonDefaults.Options)!.Attributes ?? [])).ToList();
+        var taken = new HashSet<Guid>();
+        foreach (var field in (await db.HoldFieldsAsync(ct)).Unique)
+        {
+            var values = before.Select(b => (b.Id, Key: b.Attributes.TryGetValue(field.Name, out var value) ? field.KeyOf(value) : null)).Where(v => v.Key is not null).ToList();
+            var owners = await db.OwnersAsync(field, values.Select(v => v.Key!), ct);
+            taken.UnionWith(values.Where(v => owners.TryGetValue(v.Key!, out var owner) && owner != v.Id && !customers.ContainsKey(owner)).Select(v => v.Id));
+        }
+
+        return taken;
     }
 
     private sealed class Touched

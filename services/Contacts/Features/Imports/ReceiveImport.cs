@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
@@ -46,7 +47,8 @@ internal static class ReceiveImport
         };
         var name = request.Query["mapping"] is [{ Length: > 0 } given] ? given : null;
         var mapping = name is null ? new ImportMapping() : await db.FindMappingAsync(name, ct) ?? throw ProblemException.InvalidParameter("mapping", "There is no such mapping.");
-        var import = Import.Receive(format, name, mapping, MatchOn(request), dryRun, request.HttpContext.User.Subject(), clock.GetUtcNow());
+        var fields = await db.ReadFieldsAsync(ct);
+        var import = Import.Receive(format, name, mapping, MatchOn(request, fields), dryRun, request.HttpContext.User.Subject(), clock.GetUtcNow());
         await db.InTransactionAsync(async () =>
         {
             using var records = new TextRecords(request.Body);
@@ -57,7 +59,7 @@ internal static class ReceiveImport
                 RequireColumns(columns);
             }
 
-            var compiled = new CompiledMapping(mapping, columns, await db.ReadFieldsAsync(ct));
+            var compiled = new CompiledMapping(mapping, columns, fields);
             if (format == ImportFormat.Csv && !compiled.FillsAnything)
             {
                 throw new ProblemException(
@@ -120,15 +122,17 @@ internal static class ReceiveImport
         }
     }
 
-    private static List<MatchKey> MatchOn(HttpRequest request)
+    private static List<MatchBy> MatchOn(HttpRequest request, FieldCatalog fields)
     {
         if (request.Query["match_on"] is not [{ Length: > 0 } words])
         {
-            return [MatchKey.ExternalId];
+            return [new(MatchKey.ExternalId, "")];
         }
 
-        return [.. words.Split(',').Distinct().Select(w => EnumWords<MatchKey>.TryParse(w, out var key)
-            ? key
-            : throw ProblemException.InvalidParameter("match_on", "A list of external_id, email and phone, the strongest first."))];
+        var keys = words.Split(',').Distinct().Select(w => MatchBy.Parse(w)
+            ?? throw ProblemException.InvalidParameter("match_on", "A list of external_id, email, phone and attributes.NAME, the strongest first.")).ToList();
+        return keys.TrueForAll(k => k.Kind != MatchKey.Attribute || fields.Unique.Any(f => f.Name == k.Field && f.UniqueState == FieldIndexState.Ready))
+            ? keys
+            : throw ProblemException.InvalidParameter("match_on", "Attributes are those of fields that are unique and whose index is ready.");
     }
 }

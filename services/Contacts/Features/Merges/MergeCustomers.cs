@@ -180,6 +180,8 @@ internal static class MergeCustomers
             survivor.SettleLifecycle(held);
         }
 
+        // What the survivor takes over of unique fields is free from now on; rows are saved in an order of their own.
+        await db.Database.ExecuteSqlAsync($"UPDATE customers SET state = 'merged' WHERE id = ANY ({absorbedIds})", ct);
         db.Merges.Add(merge);
         foreach (var customer in customers.Values)
         {

@@ -3,6 +3,7 @@ using System.Text.Json;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.ChangeRequests;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
 using Crm.Contracts.Events;
@@ -16,7 +17,7 @@ namespace Crm.Contacts.Features.Merges;
 
 /// <summary>
 /// Undoes a merge, in whatever order merges were made: the absorbed customers are themselves again with their fields and
-/// every row that was recorded under them; what was recorded or edited since stays with the survivor and is listed. 202
+/// every row that was recorded under them, except external ids and values of unique fields that others have by now; what was recorded or edited since stays with the survivor and is listed. 202
 /// with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
 /// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>, 409 <c>merge_erased</c> when one of them was erased, 410
 /// <c>customer_deleted</c> while they are in the recycle bin. 202 with a change request when records belong to other departments
@@ -121,7 +122,11 @@ internal static class UndoMerge
         }
 
         merge.BeginUndo(reason, actor, kept, now);
+        await db.GiveUpTakenAsync([present, .. restored], ct);
+        // What goes back of unique fields is free before anybody has it again; rows are saved in an order of their own.
+        await db.Database.ExecuteSqlAsync($"UPDATE customers SET state = 'merged' WHERE id = {present.Id}", ct);
         await db.SaveChangesAsync(ct);
+        await db.Database.ExecuteSqlAsync($"UPDATE customers SET state = 'active' WHERE id = {present.Id}", ct);
 
         var restoredIds = restored.ConvertAll(c => c.Id).ToArray();
         var counts = await MergedRows.GiveBackAsync(db, restoredIds, present.Id, ct);

@@ -1,0 +1,91 @@
+using Crm.Contacts.Domain;
+using Crm.Contracts;
+using Crm.Hosting.Audit;
+using Crm.Hosting.Auth;
+using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+using Npgsql;
+
+namespace Crm.Contacts.Features.Tags;
+
+/// <summary>
+/// Changes what is said of a tag, by merge patch, or removes it; both need <c>If-Match</c>. Another name, and none, come to
+/// all customers little by little afterwards (<see cref="RetagCustomers"/>). 409 <c>conflict</c> when there is a tag of the
+/// new name.
+/// </summary>
+internal static class ChangeTag
+{
+    public static async Task<Ok<TagView>> Patch(string name, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    {
+        var patch = await MergePatch.ReadAsync(http.Request, ct);
+        var now = clock.GetUtcNow();
+        var tag = await db.InTransactionAsync(async () =>
+        {
+            var tag = await HoldAsync(name, http, db, ct);
+            var input = MergePatch.Apply(tag.ToInput(), patch);
+            await validation.EnsureValidAsync(input, ct);
+            if (input.Name != name)
+            {
+                await RequireFreeAsync(input.Name!, db, ct);
+                Carry(name, input.Name, http, db, now);
+            }
+
+            if (tag.Describe(input, now))
+            {
+                db.AuditRow(Tag.RecordType, tag.Id, null, tag);
+                await SaveAsync(db, ct);
+            }
+
+            return tag;
+        }, ct);
+        http.Response.Headers.ETag = ETags.Of(tag.Version);
+        return TypedResults.Ok(await db.ViewAsync(tag, ct));
+    }
+
+    public static Task<NoContent> Delete(string name, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) => db.InTransactionAsync(async () =>
+    {
+        var tag = await HoldAsync(name, http, db, ct);
+        Carry(name, null, http, db, clock.GetUtcNow());
+        db.Tags.Remove(tag);
+        db.AuditRow(Tag.RecordType, tag.Id, null, tag);
+        await db.SaveChangesAsync(ct);
+        return TypedResults.NoContent();
+    }, ct);
+
+    private static async Task<Tag> HoldAsync(string name, HttpContext http, ContactsDb db, CancellationToken ct)
+    {
+        var tag = (await db.Tags.FromSql($"SELECT * FROM tags WHERE name = {name} FOR UPDATE").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("tag");
+        ETags.RequireMatch(http, tag.Version);
+        return tag;
+    }
+
+    /// <summary>Customers of every department change with it.</summary>
+    private static void Carry(string from, string? to, HttpContext http, ContactsDb db, DateTimeOffset now)
+    {
+        OwnershipRules.RequireAllDepartments();
+        db.TagChanges.Add(new(Guid.CreateVersion7(now), from, to, http.User.Subject(), now));
+    }
+
+    private static async Task RequireFreeAsync(string name, ContactsDb db, CancellationToken ct)
+    {
+        if (await db.Tags.AnyAsync(t => t.Name == name, ct))
+        {
+            throw Taken();
+        }
+    }
+
+    private static async Task SaveAsync(ContactsDb db, CancellationToken ct)
+    {
+        try
+        {
+            await db.SaveChangesAsync(ct);
+        }
+        catch (DbUpdateException exception) when (exception.InnerException is PostgresException { ConstraintName: ContactsDb.TagNameKey })
+        {
+            throw Taken();
+        }
+    }
+
+    private static ProblemException Taken() => new(ProblemCodes.Conflict, "There is a tag of this name.", new FieldError("/name", "already_exists"));
+}

@@ -1,0 +1,179 @@
+using Crm.Runner;
+using Crm.Testing;
+using Npgsql;
+
+namespace Platform.Tests;
+
+/// <summary>Migrations as they go wrong, on a server of their own; of Contacts, which has most of them.</summary>
+public sealed class MigrationTests : IAsyncLifetime
+{
+    private const int NotMigrated = 78;
+
+    private Crm.Runner.Platform _platform = null!;
+
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    private ServiceProcess Contacts => _platform["contacts"];
+
+    public async ValueTask InitializeAsync()
+    {
+        var topology = Topology.Load(Topology.FindRoot());
+        _platform = new(new PlatformOptions
+        {
+            Topology = topology, Folder = Reaper.TemporaryFolder("migrations"), Ports = PortMap.Free(topology), EndWithCaller = true, Durable = false, Only = ["contacts"],
+        });
+        _platform.RequireBuilt();
+        await _platform.StartPostgresAsync(Ct);
+        await _platform.CreateDatabasesAsync(Ct);
+        await _platform.WriteKeysAsync();
+        await _platform.WriteConnectionsAsync();
+    }
+
+    public ValueTask DisposeAsync() => _platform.DisposeAsync();
+
+    [Fact]
+    public async Task A_migration_that_is_killed_half_way_resumes_and_comes_to_the_same_schema()
+    {
+        Assert.Equal(0, (await Contacts.RunModeAsync(["--migrate"], Ct)).ExitCode);
+        var (wanted, all) = (await SchemaAsync(), await AppliedAsync());
+        await ExecuteAsync("postgres", "DROP DATABASE contacts WITH (FORCE)");
+        await _platform.CreateDatabasesAsync(Ct);
+        // Slow enough to be met in the middle: each statement is.
+        await ExecuteAsync("contacts", """
+            CREATE SCHEMA test;
+            CREATE FUNCTION test.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); END $$;
+            CREATE EVENT TRIGGER wait ON ddl_command_start EXECUTE FUNCTION test.wait();
+            """);
+
+        for (var kill = 1; kill <= 3; kill++)
+        {
+            var before = await AppliedAsync();
+            var migrating = OwnedProcess.Start(new ProcessSpec
+            {
+                Name = "contacts", Command = [.. Contacts.Command, "--migrate"], LogFile = _platform.LogFile($"migrate-{kill}"), Environment = Contacts.Environment, EndWithCaller = true,
+            });
+            await Eventually.GetAsync(AppliedAsync, applied => applied.Count > before.Count + 2, TimeSpan.FromMinutes(1), Ct);
+            await migrating.KillAsync();
+            Assert.InRange((await AppliedAsync()).Count, before.Count + 3, all.Count - 1);
+        }
+
+        await ExecuteAsync("contacts", "DROP EVENT TRIGGER wait; DROP SCHEMA test CASCADE");
+        // Two pods at once, as in a rollout.
+        var both = await Task.WhenAll(Contacts.RunModeAsync(["--migrate"], Ct), Contacts.RunModeAsync(["--migrate"], Ct));
+        Assert.All(both, run => Assert.True(run.ExitCode == 0, run.Output));
+        Assert.Equal(all, await AppliedAsync());
+        Assert.Equal(wanted, await SchemaAsync());
+        await Contacts.StartAsync(ct: Ct);
+    }
+
+    [Fact]
+    public async Task A_service_does_not_start_without_its_migrations_and_says_which_are_missing()
+    {
+        var started = await StartAsync();
+        Assert.Equal(NotMigrated, started.ExitCode);
+        Assert.Contains("service/0001_customers", started.Output, StringComparison.Ordinal);
+        Assert.Contains("--migrate", started.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_failed_migration_is_named_keeps_the_service_from_starting_and_goes_on_when_its_cause_is_gone()
+    {
+        await ExecuteAsync("contacts", "CREATE TABLE recycle_bin_of_somebody (id int); CREATE VIEW tiers AS SELECT * FROM recycle_bin_of_somebody");
+        var migrated = await Contacts.RunModeAsync(["--migrate"], Ct);
+        Assert.Equal(1, migrated.ExitCode);
+        Assert.Contains("Migration service/0013_tiers failed, and nothing of it was kept: 42P07", migrated.Output, StringComparison.Ordinal);
+        var applied = await AppliedAsync();
+        Assert.Contains("service/0012_account_managers", applied);
+        Assert.DoesNotContain("service/0013_tiers", applied);
+
+        var started = await StartAsync();
+        Assert.Equal(NotMigrated, started.ExitCode);
+        Assert.Contains("service/0013_tiers", started.Output, StringComparison.Ordinal);
+
+        await ExecuteAsync("contacts", "DROP VIEW tiers; DROP TABLE recycle_bin_of_somebody");
+        Assert.Equal(0, (await Contacts.RunModeAsync(["--migrate"], Ct)).ExitCode);
+        await Contacts.StartAsync(ct: Ct);
+    }
+
+    [Fact]
+    public async Task A_migration_lets_pass_whoever_waits_behind_it_for_a_table_in_use()
+    {
+        Assert.Equal(0, (await Contacts.RunModeAsync(["--migrate"], Ct)).ExitCode);
+        // As if the last one was still to come.
+        await ExecuteAsync("contacts", """
+            DELETE FROM schema_migration WHERE (module, name) = ('service', '0015_order_amounts');
+            ALTER TABLE placed_orders DROP COLUMN total_minor, DROP COLUMN currency
+            """);
+        await using var database = NpgsqlDataSource.Create(await _platform.ConnectionStringAsync("contacts"));
+        await using var reader = await database.OpenConnectionAsync(Ct);
+        await using var reading = await reader.BeginTransactionAsync(Ct);
+        await using (var read = new NpgsqlCommand("SELECT count(*) FROM placed_orders", reader))
+        {
+            await read.ExecuteScalarAsync(Ct);
+        }
+
+        var migrating = Contacts.RunModeAsync(["--migrate"], Ct);
+        await using var waiting = database.CreateCommand("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'");
+        await Eventually.GetAsync(async () => (long)(await waiting.ExecuteScalarAsync(Ct))!, count => count > 0, TimeSpan.FromMinutes(1), Ct);
+        await using var behind = database.CreateCommand("SELECT count(*) FROM placed_orders");
+        behind.CommandTimeout = 10;
+        Assert.Equal(0L, await behind.ExecuteScalarAsync(Ct));
+        Assert.False(migrating.IsCompleted);
+
+        await reading.RollbackAsync(Ct);
+        Assert.Equal(0, (await migrating).ExitCode);
+    }
+
+    /// <summary>To its end; one that runs is ended, and has failed the test.</summary>
+    private async Task<ShellResult> StartAsync()
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(Ct);
+        limit.CancelAfter(TimeSpan.FromMinutes(1));
+        return await Contacts.RunModeAsync([], limit.Token);
+    }
+
+    private Task<List<string>> AppliedAsync() => ReadAsync("""
+        SELECT table_name FROM information_schema.tables WHERE table_name = 'schema_migration'
+        """, then: "SELECT module || '/' || name FROM schema_migration ORDER BY 1");
+
+    private Task<List<string>> SchemaAsync() => ReadAsync("""
+        SELECT 'column ' || concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) FROM information_schema.columns WHERE table_schema = 'public'
+        UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public'
+        UNION ALL SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        UNION ALL SELECT 'function ' || proname || md5(prosrc) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+        ORDER BY 1
+        """);
+
+    /// <param name="then">Asked when the first query found something.</param>
+    private async Task<List<string>> ReadAsync(string sql, string? then = null)
+    {
+        var rows = new List<string>();
+        // Not pooled: the database is dropped in between.
+        await using (var connection = await OpenAsync("contacts"))
+        {
+            await using var command = new NpgsqlCommand(sql, connection);
+            await using var reader = await command.ExecuteReaderAsync(Ct);
+            while (await reader.ReadAsync(Ct))
+            {
+                rows.Add(reader.GetString(0));
+            }
+        }
+
+        return then is null || rows.Count == 0 ? rows : await ReadAsync(then);
+    }
+
+    private async Task ExecuteAsync(string database, string sql)
+    {
+        await using var connection = await OpenAsync(database);
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync(Ct);
+    }
+
+    private async Task<NpgsqlConnection> OpenAsync(string database)
+    {
+        var connection = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(_platform.SuperuserConnectionString) { Database = database, Pooling = false }.ConnectionString);
+        await connection.OpenAsync(Ct);
+        return connection;
+    }
+}

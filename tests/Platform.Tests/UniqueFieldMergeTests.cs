@@ -1,0 +1,66 @@
+using System.Text.Json.Nodes;
+using Crm.Testing;
+
+namespace Platform.Tests;
+
+/// <summary>Values of a unique field over merges and their undo.</summary>
+public sealed class UniqueFieldMergeTests(TracedPlatform fixture) : PlatformTest(fixture)
+{
+    [Fact]
+    public async Task A_survivor_keeps_one_value_or_takes_one_over_and_the_undo_gives_each_its_own_unless_somebody_has_it_by_then()
+    {
+        var name = $"u{Guid.NewGuid().ToString("n")[..12]}";
+        var field = await OkAsync(Api.PostAsync("v1/custom-fields", $$"""{"name":"{{name}}","label":"L","type":"text","unique":true}""", Ct));
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/custom-fields/{field["id"]}", Ct), f => (string?)f["uniqueness"] == "ready", TimeSpan.FromMinutes(1), Ct);
+        var (ada, twin, bare) = (await NewAsync(name, "a"), await NewAsync(name, "b"), await NewAsync(name, null));
+
+        // Both have one: the survivor keeps its own, and the other is free.
+        var first = await MergeAsync(ada, twin);
+        Assert.Equal("a", await ValueAsync(name, ada));
+        var third = await NewAsync(name, "b");
+        await UndoAsync(first);
+        Assert.Equal(("a", null, "b"), (await ValueAsync(name, ada), await ValueAsync(name, twin), await ValueAsync(name, third)));
+
+        // Of whom the survivor takes it over, whichever was made first, and back.
+        foreach (var (survivor, absorbed) in new[] { (bare, ada), (twin, third) })
+        {
+            var value = await ValueAsync(name, absorbed);
+            var merge = await MergeAsync(survivor, absorbed);
+            Assert.Equal(value, await ValueAsync(name, survivor));
+            Assert.Equal("value_taken", (await CreateAsync(name, value)).Code);
+            await UndoAsync(merge);
+            Assert.Equal((null, value), (await ValueAsync(name, survivor), await ValueAsync(name, absorbed)));
+            Assert.Equal("value_taken", (await CreateAsync(name, value)).Code);
+        }
+
+        // One that was chosen from the other.
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$$"""{"customer_ids":["{{{third}}}"],"survivor_id":"{{{ada}}}","choices":{"attributes.{{{name}}}":"{{{third}}}"}}""", Ct));
+        var chosen = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        Assert.Equal("b", await ValueAsync(name, ada));
+        await UndoAsync((string)chosen["id"]!);
+        Assert.Equal(("a", "b"), (await ValueAsync(name, ada), await ValueAsync(name, third)));
+    }
+
+    private Task<JsonAnswer> CreateAsync(string name, string? value) => Api.PostAsync(
+        "v1/customers?allow_duplicate=true&reason=another+one",
+        $$$"""{"kind":"person","given_name":"Ada","attributes":{{{(value is null ? "{}" : $$"""{"{{name}}":"{{value}}"}""")}}},"source":{"type":"enquiry"}}""", Ct);
+
+    private async Task<string> NewAsync(string name, string? value) => (string)(await OkAsync(CreateAsync(name, value)))["id"]!;
+
+    private async Task<string?> ValueAsync(string name, string customer) => (string?)(await OkAsync(Api.CallAsync($"v1/customers/{customer}", Ct)))["attributes"]![name];
+
+    private async Task<string> MergeAsync(string survivor, string absorbed)
+    {
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        return (string)(await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct)))["id"]!;
+    }
+
+    private Task<JsonNode> UndoAsync(string merge) => OkAsync(Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Two persons"}""", Ct));
+
+    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
+    {
+        var answer = await call;
+        Assert.True((int)answer.Status < 300, answer.ToString());
+        return answer.Body!;
+    }
+}
