@@ -23,14 +23,15 @@ internal sealed class ProcessUse
     /// <summary>Bytes of the proportional set size: pages that several processes share are counted once.</summary>
     public IReadOnlyDictionary<string, long> Memory => _memory;
 
+    /// <param name="platform">Whose servers are processes of this machine.</param>
     public static ProcessUse Of(Platform platform)
     {
         var use = new ProcessUse();
         foreach (var (name, service) in platform.Services)
             use.Add(name, service.Process!.Pid);
-        use.Add(RabbitMq, platform.RabbitMq!.Process.Pid);
+        use.Add(RabbitMq, ((OwnedProcess)platform.RabbitMq!.Process).Pid);
         use.Add(Client, Environment.ProcessId);
-        var postmaster = platform.Postgres!.Process.Pid;
+        var postmaster = ((OwnedProcess)platform.Postgres!.Process).Pid;
         use.Add(Postgres, postmaster, withEnded: true);
         foreach (var child in ChildrenOf(postmaster))
         {
