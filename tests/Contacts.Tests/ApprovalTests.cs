@@ -69,6 +69,26 @@ public sealed class ApprovalTests(ContactsFixture fixture) : ContactsTest(fixtur
     }
 
     [Fact]
+    public async Task A_tag_of_another_departments_customer_waits_and_is_overtaken_by_another_one()
+    {
+        var path = $"/v1/customers/{await NewAsync(Unique())}";
+        var word = Unique();
+        using var asker = Of("key_asker", "support");
+        using var owner = Of("key_owner", "sales");
+        var request = await AskAsync(asker, HttpMethod.Put, $"{path}/tags/{word}-a");
+        Assert.Empty((await GetAsync(owner, path))["tags"]!.AsArray());
+        await ApproveAsync(owner, request);
+        Assert.Equal($"{word}-a", (string?)(await GetAsync(owner, path))["tags"]!.AsArray().Single());
+        var (same, _) = await SendAsync(asker, HttpMethod.Put, $"{path}/tags/{word}-a");
+        Assert.Equal(HttpStatusCode.OK, same.StatusCode);
+
+        var remove = await AskAsync(asker, HttpMethod.Delete, $"{path}/tags/{word}-a");
+        await SendAsync(owner, HttpMethod.Put, $"{path}/tags/{word}-b");
+        Assert.Equal("outdated", (string?)(await GetAsync(owner, remove))["status"]);
+        Assert.Equal([$"{word}-a", $"{word}-b"], (await GetAsync(owner, path))["tags"]!.AsArray().Select(t => (string?)t));
+    }
+
+    [Fact]
     public async Task An_account_manager_is_assigned_by_approval_unless_somebody_else_was_meanwhile()
     {
         var customer = await NewAsync(Unique());
