@@ -26,6 +26,9 @@ public static class Ids
     public static readonly IdKind AccountManager = new("acm");
     public static readonly IdKind ChangeRequest = new("chg");
 
+    /// <summary>What a department lets another one do with its records.</summary>
+    public static readonly IdKind Grant = new("grt");
+
     public static readonly IdKind Interaction = new("int");
 
     public static readonly IdKind Segment = new("seg");

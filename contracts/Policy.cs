@@ -22,7 +22,8 @@ public sealed record Role(IReadOnlyList<string> Scopes, IReadOnlyDictionary<stri
 
 /// <summary>How a department deals with what others want of its records.</summary>
 /// <param name="Approvals">A change by somebody who may not make it waits for the department's approval, instead of being refused.</param>
-public sealed record DepartmentRules(bool Approvals = false);
+/// <param name="Closed">Others read its records only as far as it grants that; else everybody with the scope reads them.</param>
+public sealed record DepartmentRules(bool Approvals = false, bool Closed = false);
 
 /// <summary>Who may see and change what, as <c>policy.json</c> declares it.</summary>
 /// <param name="DepartmentGrants">By department: the others that may change its records.</param>
@@ -75,6 +76,11 @@ public sealed record Policy(
     [JsonIgnore]
     public IReadOnlySet<string> Approving { get; } =
         (Departments ?? new Dictionary<string, DepartmentRules>()).Where(d => d.Value.Approvals).Select(d => d.Key).ToHashSet(StringComparer.Ordinal);
+
+    /// <summary>The departments whose records others read by grant only.</summary>
+    [JsonIgnore]
+    public IReadOnlySet<string> Closed { get; } =
+        (Departments ?? new Dictionary<string, DepartmentRules>()).Where(d => d.Value.Closed).Select(d => d.Key).ToHashSet(StringComparer.Ordinal);
 
     private HashSet<string> OpenToRowFilters { get; } = RowFiltered.ToHashSet(StringComparer.Ordinal);
 

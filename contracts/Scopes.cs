@@ -22,6 +22,9 @@ public static class Scopes
     public const string LegalHoldsWrite = "legal-holds:write";
     /// <summary>What customers of a tier are entitled to; everybody who reads customers reads it.</summary>
     public const string TiersWrite = "tiers:write";
+    public const string GrantsRead = "grants:read";
+    /// <summary>Let other departments read or change what the own one owns.</summary>
+    public const string GrantsWrite = "grants:write";
     /// <summary>Describe tags, rename and remove them; who writes customers uses them.</summary>
     public const string TagsWrite = "tags:write";
     public const string InteractionsRead = "interactions:read";
@@ -41,7 +44,7 @@ public static class Scopes
     public static readonly IReadOnlyList<string> All =
     [
         CustomersRead, CustomersWrite, CustomFieldsWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ErasuresRead, ErasuresWrite, ExportsRead, ExportsWrite, LegalHoldsRead, LegalHoldsWrite,
-        ImportsRead, ImportsWrite, TiersWrite, TagsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
+        ImportsRead, ImportsWrite, TiersWrite, TagsWrite, GrantsRead, GrantsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
         CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
     ];
 }

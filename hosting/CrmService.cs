@@ -139,6 +139,7 @@ public static class CrmService
         app.UseAuthentication();
         app.UseAuthorization();
         app.UseRowRules();
+        app.UseDepartmentGrants();
         app.Use(QueryParameters.CheckAsync);
         app.Use(Idempotency.HandleAsync);
         app.MapCrmHealth();

@@ -48,6 +48,26 @@ public sealed record CustomerUpdated(CustomerSnapshot Customer, IReadOnlyList<st
 [EventName("contacts.tier-changed.v1")]
 public sealed record TierChanged(string Tier, long Version, int Rank, TierEntitlements Entitlements);
 
+/// <summary>What a department lets another one do with its records, from now on; a version that is not newer is dropped.</summary>
+/// <param name="Id"><c>grt_…</c></param>
+/// <param name="Owner">The department whose records they are.</param>
+/// <param name="Department">The one that may.</param>
+/// <param name="CustomerId">Of this customer only; it counts while that one belongs to the owner.</param>
+/// <param name="FieldGroup">In all records of the owner the fields of this group only.</param>
+/// <param name="Access"><c>read</c>, or <c>write</c>: to change them without approval too.</param>
+/// <param name="Ended">It was revoked.</param>
+[EventName("contacts.grant-changed.v1")]
+public sealed record GrantChanged(
+    string Id, long Version, string Owner, string Department, string? CustomerId, string? FieldGroup, string Access, DateTimeOffset? ExpiresAt, bool Ended);
+
+/// <summary>A change request was made, or something became of it.</summary>
+/// <param name="Id"><c>chg_…</c></param>
+/// <param name="CustomerId">The customer that it is filed under.</param>
+/// <param name="Operation">What is to be done.</param>
+/// <param name="Status"><c>pending</c> when it was made.</param>
+[EventName("contacts.change-request-changed.v1")]
+public sealed record ChangeRequestChanged(string Id, string CustomerId, string Operation, string Status, DateTimeOffset At);
+
 /// <summary>What the services grant to customers of a tier.</summary>
 /// <param name="PriorityQueue">Cases that say neither their priority nor their queue go first.</param>
 /// <param name="PriceList">The price list that they buy by; null: that of everybody.</param>

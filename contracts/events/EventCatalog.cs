@@ -37,6 +37,8 @@ public static class EventCatalog
         Route<CustomerRegistered>("customer.registered", Queues.CustomerCopies),
         Route<CustomerUpdated>("customer.updated", Queues.CustomerCopies),
         Route<TierChanged>("tier.changed", Queues.CustomerCopies, EventSubject.Nobody),
+        Route<GrantChanged>("grant.changed", Queues.CustomerCopies, EventSubject.Nobody),
+        Route<ChangeRequestChanged>("change_request.changed", [], EventSubject.Nobody),
         Route<CustomersImported>("customer.imported", Queues.CustomerImports, EventSubject.Several),
         Route<ConsentRecorded>("consent.recorded", Queues.CustomerCopies),
         Route<ConsentConfirmationRequested>("consent.confirmation_requested", [Queues.CampaignsConsentMails]),

@@ -4,6 +4,7 @@ using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Rights;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
 using Npgsql;
 
 namespace Crm.Hosting.Data;
@@ -36,7 +37,19 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
 
     /// <inheritdoc cref="AllRows"/>
     protected string? RowAttributes => CallerRights.Current.Rows?.Attributes;
+
+    /// <summary>For query filters: whether the caller at hand sees the records of all departments; if not, of <see cref="UnseenDepartments"/> those granted one by one.</summary>
+    protected bool AllDepartments => CallerRights.Current.UnseenDepartments.Count == 0;
+
+    /// <inheritdoc cref="AllDepartments"/>
+    protected List<string> UnseenDepartments => CallerRights.Current.UnseenDepartments;
+
+    /// <inheritdoc cref="AllDepartments"/>
+    protected List<string> CallerDepartments => [.. CallerRights.Current.Departments];
 #pragma warning restore CA1822
+
+    /// <summary>For query filters: until when a grant holds.</summary>
+    protected DateTimeOffset Now => this.GetService<TimeProvider>().GetUtcNow();
 
     internal DbSet<OutboxMessage> Outbox => Set<OutboxMessage>();
 
@@ -51,6 +64,10 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
 
     /// <summary>What an export of a person has of this service; the history of its records comes with it.</summary>
     public virtual IReadOnlyList<Erasure.PersonalTable> PersonalTables => [];
+
+    /// <summary>What holds now of what other departments have granted these in all of their records.</summary>
+    public virtual Task<IReadOnlyList<DepartmentGrant>> ReadGrantsAsync(IReadOnlyList<string> departments, CancellationToken ct) =>
+        Task.FromResult<IReadOnlyList<DepartmentGrant>>([]);
 
     /// <summary>Adds the event to the outbox; it leaves the service only when the transaction commits.</summary>
     public void Publish(IAggregate aggregate, object integrationEvent) => Outbox.Add(Compose(aggregate, integrationEvent));

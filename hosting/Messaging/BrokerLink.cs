@@ -51,11 +51,12 @@ internal sealed class BrokerLink : IAsyncDisposable
         }
     }
 
-    /// <summary>Publishes persistent and mandatory, and returns when the broker has confirmed.</summary>
+    /// <summary>Publishes persistent, and returns when the broker has confirmed.</summary>
     /// <param name="exchange">Empty for a queue by its name, which is then <paramref name="routingKey"/>.</param>
+    /// <param name="mandatory">It must reach a queue.</param>
     /// <exception cref="RabbitMQ.Client.Exceptions.PublishException">The broker returned or refused the message.</exception>
     /// <exception cref="TimeoutException">No confirm in time: the message may have arrived. The link is of no more use.</exception>
-    public async Task PublishAsync(string exchange, string routingKey, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken ct)
+    public async Task PublishAsync(string exchange, string routingKey, BasicProperties properties, ReadOnlyMemory<byte> body, bool mandatory, CancellationToken ct)
     {
         await _free.WaitAsync(ct);
         if (!_idle.TryTake(out var channel))
@@ -68,7 +69,7 @@ internal sealed class BrokerLink : IAsyncDisposable
             properties.Persistent = true;
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
             limit.CancelAfter(Limit);
-            await channel.BasicPublishAsync(exchange, routingKey, mandatory: true, properties, body, limit.Token).AsTask().WaitAsync(Limit, ct);
+            await channel.BasicPublishAsync(exchange, routingKey, mandatory, properties, body, limit.Token).AsTask().WaitAsync(Limit, ct);
         }
         finally
         {

@@ -151,7 +151,7 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
             ContentType = Envelope.ContentType,
             Headers = JsonSerializer.Deserialize<Dictionary<string, string>>(headers)!.ToDictionary(h => h.Key, h => (object?)h.Value, StringComparer.Ordinal),
         };
-        return link.PublishAsync("", queue, properties, System.Text.Encoding.UTF8.GetBytes(body), ct);
+        return link.PublishAsync("", queue, properties, System.Text.Encoding.UTF8.GetBytes(body), mandatory: true, ct);
     }
 
     /// <summary>The command: <c>--dead-letters list | replay &lt;id&gt; | replay all</c>.</summary>

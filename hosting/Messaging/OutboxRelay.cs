@@ -205,7 +205,7 @@ internal sealed partial class OutboxRelay(
             .SetTag("messaging.destination.name", route.Exchange)
             .SetTag("messaging.message.id", message.Id);
         var (properties, body) = Envelope.Write(message.Id, route, message.Payload, message.CreatedAt, activity.Id, message.Tracestate, message.Baggage);
-        await link.PublishAsync(route.Exchange, "", properties, body, ct);
+        await link.PublishAsync(route.Exchange, "", properties, body, mandatory: route.Queues.Count > 0, ct);
         Sent.Add(1, new("messaging.system", "rabbitmq"), new("messaging.operation.name", "send"), new("messaging.destination.name", route.Exchange));
     }
 

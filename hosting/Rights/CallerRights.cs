@@ -26,6 +26,10 @@ public sealed class CallerRights
     private IReadOnlySet<(string Owner, string Department)> _grants = new HashSet<(string, string)>();
 
     private IReadOnlySet<string> _approving = new HashSet<string>();
+    private IReadOnlySet<string> _closed = new HashSet<string>();
+    private IReadOnlyList<DepartmentGrant> _given = [];
+    private List<string>? _unseen;
+    private CallerRights? _requester;
 
     private CallerRights()
     {
@@ -43,11 +47,57 @@ public sealed class CallerRights
     /// <summary>The departments that the caller belongs to; who belongs to none is bound to none.</summary>
     public IReadOnlyList<string> Departments { get; private init; } = [];
 
-    /// <summary>Whether the caller changes records that the department owns.</summary>
-    public bool MayWriteOf(string department) => Departments.Count == 0 || Departments.Contains(department, StringComparer.Ordinal) || Departments.Any(d => _grants.Contains((department, d)));
+    /// <summary>
+    /// For reads that show of a record only the fields that the caller reaches (<see cref="GroupsOf"/>): from now on, and
+    /// until the request ends, those of which a department has granted some are seen too.
+    /// </summary>
+    public bool SeesParts { get; private set; }
 
-    /// <summary>Whether the caller, who does not change records of the department, may ask it to.</summary>
-    public bool MayAskFor(string department) => !MayWriteOf(department) && _approving.Contains(department);
+    /// <summary>The departments of which the caller does not see every record: only those granted one by one.</summary>
+    public List<string> UnseenDepartments => _unseen ??= [.. _closed.Where(d => Departments.Count > 0 && !MayWriteOf(d)
+        && !_given.Any(g => g.Owner == d && (SeesParts || g.FieldGroup is null)))];
+
+    /// <summary>No customer is out of the caller's sight.</summary>
+    public bool AllCustomers => Rows is null && UnseenDepartments.Count == 0;
+
+    /// <summary>Whether the caller changes records that the department owns.</summary>
+    public bool MayWriteOf(string department) => Departments.Count == 0 || Departments.Contains(department, StringComparer.Ordinal) || Departments.Any(d => _grants.Contains((department, d)))
+        || _given.Any(g => g.Owner == department && g is { Write: true, FieldGroup: null }) || _requester?.MayWriteOf(department) is true;
+
+    /// <summary>Whether the caller changes these field groups of records that the department owns; null stands for what has no group.</summary>
+    public bool MayWriteOf(string department, IEnumerable<string?> groups) =>
+        MayWriteOf(department) || groups.All(group => group is not null && _given.Any(g => g.Owner == department && g.Write && g.FieldGroup == group));
+
+    /// <summary>Whether the department approves what those want who do not change its records.</summary>
+    public bool IsApprovedBy(string department) => _approving.Contains(department);
+
+    /// <summary>The field groups that the caller reaches in records of the department, unless one is granted whole; null: all.</summary>
+    public IReadOnlySet<string>? GroupsOf(string? department) =>
+        department is null || Departments.Count == 0 || !_closed.Contains(department) || MayWriteOf(department) || _given.Any(g => g.Owner == department && g.FieldGroup is null)
+            ? null
+            : _given.Where(g => g.Owner == department).Select(g => g.FieldGroup!).ToHashSet(StringComparer.Ordinal);
+
+    /// <inheritdoc cref="SeesParts"/>
+    public void SeeParts()
+    {
+        if (Departments.Count > 0)
+        {
+            (SeesParts, _unseen) = (true, null);
+        }
+    }
+
+    /// <summary>What other departments have granted to the caller's; before anything is read.</summary>
+    public void Know(IReadOnlyList<DepartmentGrant> given)
+    {
+        if (Departments.Count > 0)
+        {
+            (_given, _unseen) = (given, null);
+        }
+    }
+
+    /// <summary>The caller approves what somebody of these departments asked for: what either may change can be changed until the request ends.</summary>
+    public void Approve(IReadOnlyList<string> requesterDepartments) =>
+        _requester = new() { Departments = requesterDepartments, _grants = _grants };
 
     /// <summary>What callers in these roles may read and write, whoever calls now.</summary>
     public static CallerRights OfRoles(IReadOnlyList<string> roles, Policy policy) => new()
@@ -61,15 +111,16 @@ public sealed class CallerRights
     /// <summary>Members of dictionaries that are known only while the service runs, and the group that each has besides its dictionary's; before anything is read.</summary>
     public void Know(IReadOnlyDictionary<string, string> memberGroups)
     {
-        if (!AllFields && !ReferenceEquals(this, Nothing))
+        if (!ReferenceEquals(this, Everything) && !ReferenceEquals(this, Nothing))
         {
             _memberGroups = memberGroups;
         }
     }
 
     /// <summary>The entries that the caller may see: what has a group of its own is left out unless that is allowed.</summary>
-    public Dictionary<string, T> Shown<T>(IEnumerable<KeyValuePair<string, T>> entries) =>
-        new(entries.Where(e => !_memberGroups.TryGetValue(e.Key, out var group) || Read(group) == FieldAccess.Allow), StringComparer.Ordinal);
+    /// <param name="granted">Of a record of which only these groups are granted: null for a whole one.</param>
+    public Dictionary<string, T> Shown<T>(IEnumerable<KeyValuePair<string, T>> entries, IReadOnlySet<string>? granted = null) =>
+        new(entries.Where(e => !_memberGroups.TryGetValue(e.Key, out var group) || (Read(group) == FieldAccess.Allow && granted?.Contains(group) is not false)), StringComparer.Ordinal);
 
     public bool MayWrite(string group) => _write?.Contains(group) is not false;
 
@@ -119,6 +170,7 @@ public sealed class CallerRights
             _write = ofRoles._write,
             _grants = policy.Grants,
             _approving = policy.Approving,
+            _closed = policy.Closed,
             Rows = user.FindFirst(CallerClaims.Rows) is { Value: var rows } ? RowFilter.OfClaim(rows) : null,
             Departments = [.. user.FindAll(CallerClaims.Departments).Select(c => c.Value)],
         };

@@ -107,7 +107,8 @@ public static class FieldRules
         if (property.Get is { } get)
         {
             var also = property.ShouldSerialize;
-            property.ShouldSerialize = (owner, value) => also?.Invoke(owner, value) is not false && CallerRights.Current.Read(group) switch
+            property.ShouldSerialize = (owner, value) => also?.Invoke(owner, value) is not false
+                && (owner as IPartOfRecord)?.Granted?.Contains(group) is not false && CallerRights.Current.Read(group) switch
             {
                 FieldAccess.Allow => true,
                 FieldAccess.Mask => canBeMasked,

@@ -19,17 +19,17 @@ internal sealed class GrpcFieldRules : Interceptor
         var rights = CallerRights.Current;
         if (!rights.AllFields && response is IMessage message)
         {
-            Restrict(message, rights);
+            Restrict(message, rights.Read);
         }
 
         return response;
     }
 
-    private static void Restrict(IMessage message, CallerRights rights)
+    internal static void Restrict(IMessage message, Func<string, FieldAccess> read)
     {
         foreach (var field in FieldsOf(message.Descriptor))
         {
-            switch (field.Group is { } group ? rights.Read(group) : FieldAccess.Allow)
+            switch (field.Group is { } group ? read(group) : FieldAccess.Allow)
             {
                 case FieldAccess.Deny:
                 case FieldAccess.Mask when !field.CanBeMasked:
@@ -41,7 +41,7 @@ internal sealed class GrpcFieldRules : Interceptor
                 default:
                     foreach (var nested in Nested(message, field.Descriptor))
                     {
-                        Restrict(nested, rights);
+                        Restrict(nested, read);
                     }
 
                     break;
@@ -80,4 +80,19 @@ internal sealed class GrpcFieldRules : Interceptor
         field.GetOptions() is { } options && options.HasExtension(RightsExtensions.FieldGroup) ? options.GetExtension(RightsExtensions.FieldGroup) : null;
 
     private sealed record Field(FieldDescriptor Descriptor, string? Group, bool CanBeMasked);
+}
+
+/// <summary>A message about a record of which the caller reaches the fields of some groups only.</summary>
+public static class PartOfRecord
+{
+    /// <param name="granted">Null: the whole record.</param>
+    public static T Within<T>(this T message, IReadOnlySet<string>? granted) where T : IMessage
+    {
+        if (granted is not null)
+        {
+            GrpcFieldRules.Restrict(message, group => granted.Contains(group) ? FieldAccess.Allow : FieldAccess.Deny);
+        }
+
+        return message;
+    }
 }

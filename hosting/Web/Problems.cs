@@ -48,7 +48,7 @@ public static class Problems
         RuleViolationException rule => new(ProblemCodes.Conflict, rule.Message),
         BadHttpRequestException bad => DescribeBadRequest(bad),
         // Somebody else's record that the caller's rows do not show; only the database knows that its key is taken.
-        DbUpdateException { InnerException: PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } } when CallerRights.Current.Rows is not null =>
+        DbUpdateException { InnerException: PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } } when !CallerRights.Current.AllCustomers =>
             new(ProblemCodes.AlreadyExists, "The external id is taken."),
         DbUpdateConcurrencyException => new(ProblemCodes.ConcurrentChange, "The record was changed by somebody else; read it again."),
         _ when Messaging.Transient.Is(exception) => new(ProblemCodes.Unavailable, "A part of the platform cannot be reached; try again.") { RetryAfter = 1 },

@@ -5,8 +5,11 @@ using Crm.Contacts.Domain.Erasures;
 using Crm.Contacts.Domain.Exports;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.ChangeRequests;
+using Crm.Contacts.Features.Grants;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
+using Crm.Hosting.Rights;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts;
@@ -37,6 +40,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<Relationship> Relationships => Set<Relationship>();
     public DbSet<AccountManager> AccountManagers => Set<AccountManager>();
     public DbSet<ChangeRequest> ChangeRequests => Set<ChangeRequest>();
+    public DbSet<Grant> Grants => Set<Grant>();
     public DbSet<Import> Imports => Set<Import>();
     public DbSet<SavedMapping> ImportMappings => Set<SavedMapping>();
     public DbSet<Merge> Merges => Set<Merge>();
@@ -49,6 +53,20 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public override IReadOnlyList<ErasureStep> ErasureSteps => Features.Erasures.ErasureSteps.All;
 
     public override IReadOnlyList<PersonalTable> PersonalTables => Features.Exports.ContactsTables.All;
+
+    /// <summary>The grants that hold now.</summary>
+    public IQueryable<Grant> PresentGrants() => Grants.AsNoTracking().At(Now);
+
+    public override async Task<IReadOnlyList<DepartmentGrant>> ReadGrantsAsync(IReadOnlyList<string> departments, CancellationToken ct) => await PresentGrants()
+        .Where(g => g.CustomerId == null && departments.Contains(g.GranteeDepartment))
+        .Select(g => new DepartmentGrant(g.OwnerDepartment, g.FieldGroup, g.Access == GrantAccess.Write)).ToListAsync(ct);
+
+    /// <summary>With what it overtakes.</summary>
+    public override async Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default)
+    {
+        await this.OvertakeAsync(cancellationToken);
+        return await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
+    }
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {
@@ -66,6 +84,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<ConsentState>();
         configurationBuilder.EnumAsWord<LegalBasis>();
         configurationBuilder.EnumAsWord<ChangeRequestStatus>();
+        configurationBuilder.EnumAsWord<ChangeOperation>();
+        configurationBuilder.EnumAsWord<GrantAccess>();
         configurationBuilder.EnumAsWord<ImportFormat>();
         configurationBuilder.EnumAsWord<ImportStatus>();
         configurationBuilder.EnumAsWord<MergeStatus>();
@@ -92,7 +112,10 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             customer.Property(c => c.Attributes).AsJson();
             customer.Property(c => c.Layers!).AsJson();
             customer.Property(c => c.OwnExternalIds!).AsJson();
-            customer.HasQueryFilter(c => AllRows || RowDepartments.Contains(c.Department!) || EF.Functions.JsonContains(c.Attributes, RowAttributes!));
+            customer.HasQueryFilter(c => (AllRows || RowDepartments.Contains(c.Department!) || EF.Functions.JsonContains(c.Attributes, RowAttributes!))
+                && (AllDepartments || c.Department == null || !UnseenDepartments.Contains(c.Department) || Set<Grant>().Any(g =>
+                    g.CustomerId == c.Id && g.OwnerDepartment == c.Department && CallerDepartments.Contains(g.GranteeDepartment)
+                    && g.EndedAt == null && (g.ExpiresAt == null || g.ExpiresAt > Now))));
             customer.HasMany(c => c.Identifiers).WithOne().HasForeignKey(i => i.CustomerId);
             customer.HasMany(c => c.ExternalIds).WithOne().HasForeignKey(e => e.CustomerId);
             customer.HasMany(c => c.LifecycleChanges).WithOne().HasForeignKey(l => l.CustomerId);
@@ -155,7 +178,16 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             request.Property(r => r.Id).ValueGeneratedNever();
             request.Property(r => r.Before).AsJson();
             request.Property(r => r.Wanted).AsJson();
+            request.Ignore(r => r.IsOfMerge);
+            request.Ignore(r => r.Asked);
             request.HasOne(r => r.Customer).WithMany().HasForeignKey(r => r.CustomerId);
+        });
+        modelBuilder.Entity<Grant>(grant =>
+        {
+            grant.ToTable("grants");
+            grant.Property(g => g.Id).ValueGeneratedNever();
+            grant.Property(g => g.Version).IsConcurrencyToken();
+            grant.Ignore(g => g.Scope);
         });
         modelBuilder.Entity<PlacedOrder>(order =>
         {

@@ -22,6 +22,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     [Callers("interactions", "campaigns", "billing-sync", "support", "gateway", Scope = Scopes.CustomersRead)]
     public override async Task<Wire.Customer> GetCustomer(Wire.GetCustomerRequest request, ServerCallContext context)
     {
+        CallerRights.Current.SeeParts();
         return await FindByIdAsync(request.Id, request.IncludeDeleted, context.CancellationToken);
     }
 
@@ -88,6 +89,15 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
         return response;
     }
 
+    [Callers("interactions", "campaigns", "billing-sync", "support")]
+    public override async Task StreamGrants(Wire.StreamGrantsRequest request, IServerStreamWriter<Wire.Grant> responseStream, ServerCallContext context)
+    {
+        await foreach (var grant in db.PresentGrants().OrderBy(g => g.Id).AsAsyncEnumerable().WithCancellation(context.CancellationToken))
+        {
+            await responseStream.WriteAsync(grant.Changed().ToProto(), context.CancellationToken);
+        }
+    }
+
     [Callers("campaigns")]
     public override async Task<Wire.AttributeGroups> ListAttributeGroups(Wire.ListAttributeGroupsRequest request, ServerCallContext context)
     {
@@ -112,7 +122,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
         }
 
         var wire = await ToWireAsync(includeDeleted ? way[^1] : way[^1].OutOfBin(), ct);
-        wire.Absorbed.AddRange(way.SkipLast(1).Select(ShownSnapshot));
+        wire.Absorbed.AddRange(way.SkipLast(1).Select(c => ShownSnapshot(c, CallerRights.Current.GroupsOf(c.Department))));
         return wire;
     }
 
@@ -132,17 +142,18 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
         };
 
     /// <summary>The attributes are one text, so the rules on fields do not see into it.</summary>
-    private static Wire.CustomerSnapshot ShownSnapshot(Customer customer)
+    private static Wire.CustomerSnapshot ShownSnapshot(Customer customer, IReadOnlySet<string>? granted)
     {
         var snapshot = customer.Snapshot();
-        return (snapshot with { Attributes = CallerRights.Current.Shown(snapshot.Attributes) }).ToProto();
+        return (snapshot with { Attributes = CallerRights.Current.Shown(snapshot.Attributes, granted) }).ToProto().Within(granted);
     }
 
     private async Task<Wire.Customer> ToWireAsync(Customer customer, CancellationToken ct)
     {
+        var granted = (await db.ShowAsync([customer], ct))[0].Granted;
         var wire = new Wire.Customer
         {
-            Snapshot = ShownSnapshot(customer),
+            Snapshot = ShownSnapshot(customer, granted),
             BirthDate = customer.BirthDate?.ToString("O", System.Globalization.CultureInfo.InvariantCulture) ?? "",
         };
         wire.Entitlements = (await db.Tiers.AsNoTracking().FirstAsync(t => t.Name == customer.Tier, ct)).Entitlements.ToProto();
@@ -174,6 +185,6 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
             };
         }
 
-        return wire;
+        return wire.Within(granted);
     }
 }

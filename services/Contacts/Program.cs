@@ -1,6 +1,7 @@
 using Crm.Contacts;
 using Crm.Contacts.Consumers;
 using Crm.Contacts.Features;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Erasures;
@@ -28,6 +29,7 @@ builder.AddErasures();
 builder.AddRecycleBin();
 builder.Services.AddHostedService<RetagCustomers>();
 ExportWorker.Add(builder);
+builder.Services.AddScoped<ReplayChange>();
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();
 builder.Services.AddSingleton<ImportAhead>();

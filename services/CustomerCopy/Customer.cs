@@ -44,6 +44,28 @@ public sealed class Tier
     public int? ResponseMinutes { get; private set; }
 }
 
+/// <summary>What a department lets another one do with its records; Contacts owns the truth.</summary>
+public sealed class Grant
+{
+    public Guid Id { get; private set; }
+    public long Version { get; private set; }
+
+    /// <summary>The department whose records they are.</summary>
+    public string Owner { get; private set; } = "";
+
+    /// <summary>The one that may.</summary>
+    public string Department { get; private set; } = "";
+
+    /// <summary>Null: all customers of the owner.</summary>
+    public Guid? CustomerId { get; private set; }
+
+    /// <summary>Null: the whole records. Fields of a group are granted in the records of Contacts only.</summary>
+    public string? FieldGroup { get; private set; }
+    public string Access { get; private set; } = "";
+    public DateTimeOffset? ExpiresAt { get; private set; }
+    public bool Ended { get; private set; }
+}
+
 /// <summary>The current consent of a customer for one channel and purpose.</summary>
 public sealed class CustomerConsent
 {

@@ -4,6 +4,7 @@ using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
+using Crm.Hosting.Rights;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
@@ -16,10 +17,15 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 {
     public DbSet<Customer> Customers => Set<Customer>();
     public DbSet<Tier> Tiers => Set<Tier>();
+    public DbSet<Grant> Grants => Set<Grant>();
     public DbSet<CustomerConsent> CustomerConsents => Set<CustomerConsent>();
 
     /// <summary>The tables whose rows follow their customers through merges.</summary>
     public virtual IReadOnlyList<OwnedRows> OwnedRows => [];
+
+    /// <summary>Of rows with a <c>CustomerId</c> those whose customer is not in the recycle bin: for lists. They are there again when it is restored.</summary>
+    public IQueryable<T> OutOfBin<T>(IQueryable<T> rows) where T : class =>
+        rows.Where(r => !Customers.Any(c => c.Id == EF.Property<Guid>(r, "CustomerId") && c.State == "deleted"));
 
     /// <summary>What forbids that these customers become one.</summary>
     public virtual Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyCollection<Guid> customers, CancellationToken ct) =>
@@ -145,13 +151,17 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 
     /// <summary>The copy's own consents; a service adds its tables.</summary>
     public override IReadOnlyList<ErasureStep> ErasureSteps { get; } =
-        [new("customer_consents", "DELETE FROM customer_consents WHERE customer_id = ANY (@ids)")];
+    [
+        new("customer_consents", "DELETE FROM customer_consents WHERE customer_id = ANY (@ids)"),
+        new("department_grants", "DELETE FROM department_grants WHERE customer_id = ANY (@ids)"),
+    ];
 
     /// <summary>The copy itself; a service adds its tables.</summary>
     public override IReadOnlyList<PersonalTable> PersonalTables { get; } =
     [
         new("customers", "SELECT to_jsonb(c) FROM customers c WHERE id = ANY (@ids) ORDER BY id", Ids.Customer),
         new("consents", "SELECT to_jsonb(c) FROM customer_consents c WHERE customer_id = ANY (@ids) ORDER BY customer_id, channel, purpose"),
+        new("department_grants", "SELECT to_jsonb(g) FROM department_grants g WHERE customer_id = ANY (@ids) ORDER BY id", Ids.Grant),
     ];
 
     private async Task<Dictionary<Guid, Guid>> RootsAsync(Guid[] tops, CancellationToken ct) =>
@@ -220,13 +230,38 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             """, rows, ct);
     }
 
+    internal Task StoreAsync(IReadOnlyCollection<GrantChanged> grants, CancellationToken ct)
+    {
+        var rows = JsonSerializer.Serialize(grants.GroupBy(g => g.Id, StringComparer.Ordinal).Select(g => g.MaxBy(n => n.Version)!).Select(g => new
+        {
+            id = Ids.Grant.Parse(g.Id),
+            g.Version,
+            g.Owner,
+            g.Department,
+            customer_id = g.CustomerId is { } customer ? Parse(customer) : (Guid?)null,
+            field_group = g.FieldGroup,
+            g.Access,
+            expires_at = g.ExpiresAt,
+            g.Ended,
+        }), EventJson);
+        return ExecuteAsync("""
+            INSERT INTO department_grants SELECT * FROM jsonb_populate_recordset(NULL::department_grants, @rows) ORDER BY id
+            ON CONFLICT (id) DO UPDATE SET
+                version = excluded.version, owner = excluded.owner, department = excluded.department, customer_id = excluded.customer_id,
+                field_group = excluded.field_group, access = excluded.access, expires_at = excluded.expires_at, ended = excluded.ended
+            WHERE department_grants.version < excluded.version
+            """, rows, ct);
+    }
+
     protected override void OnModelCreating(ModelBuilder modelBuilder)
     {
         base.OnModelCreating(modelBuilder);
         modelBuilder.Entity<Customer>(customer =>
         {
             customer.ToTable("customers");
-            customer.HasQueryFilter(c => AllRows || RowDepartments.Contains(c.Department!) || EF.Functions.JsonContains(c.Attributes, RowAttributes!));
+            customer.HasQueryFilter(c => (AllRows || RowDepartments.Contains(c.Department!) || EF.Functions.JsonContains(c.Attributes, RowAttributes!))
+                && (AllDepartments || c.Department == null || !UnseenDepartments.Contains(c.Department) || Set<Grant>().Any(g =>
+                    g.CustomerId == c.Id && g.Owner == c.Department && CallerDepartments.Contains(g.Department) && !g.Ended && (g.ExpiresAt == null || g.ExpiresAt > Now))));
             customer.Property(c => c.Id).ValueGeneratedNever();
         });
         modelBuilder.Entity<Tier>(tier =>
@@ -234,6 +269,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             tier.ToTable("tiers");
             tier.HasKey(t => t.Name);
         });
+        modelBuilder.Entity<Grant>().ToTable("department_grants");
         modelBuilder.Entity<CustomerConsent>(consent =>
         {
             consent.ToTable("customer_consents");
@@ -241,9 +277,17 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
         });
     }
 
-    /// <summary>A caller with a row filter sees of these rows those of its customers.</summary>
+    public override async Task<IReadOnlyList<DepartmentGrant>> ReadGrantsAsync(IReadOnlyList<string> departments, CancellationToken ct)
+    {
+        var now = Now;
+        return await Grants.AsNoTracking()
+            .Where(g => g.CustomerId == null && departments.Contains(g.Department) && !g.Ended && (g.ExpiresAt == null || g.ExpiresAt > now))
+            .Select(g => new DepartmentGrant(g.Owner, g.FieldGroup, g.Access == "write")).ToListAsync(ct);
+    }
+
+    /// <summary>Who does not see every customer sees of these rows those of the customers whom it sees.</summary>
     protected void KeepToRows<T>(EntityTypeBuilder<T> rows) where T : class =>
-        rows.HasQueryFilter(r => AllRows || Set<Customer>().Any(c => c.Id == EF.Property<Guid>(r, "CustomerId")));
+        rows.HasQueryFilter(r => (AllRows && AllDepartments) || Set<Customer>().Any(c => c.Id == EF.Property<Guid>(r, "CustomerId")));
 
     private static readonly JsonSerializerOptions EventJson = new(JsonSerializerDefaults.Web);
 

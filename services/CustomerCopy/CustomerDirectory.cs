@@ -110,9 +110,9 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
         return await SeenAsync(root?.Id, ct) is null ? null : root;
     }
 
-    /// <summary>Null when the caller has a row filter and the customer is outside.</summary>
+    /// <summary>Null when it is a customer whom the caller does not see.</summary>
     private async Task<Guid?> SeenAsync(Guid? root, CancellationToken ct) =>
-        root is null || CallerRights.Current.Rows is null || await db.Customers.AnyAsync(c => c.Id == root, ct) ? root : null;
+        root is null || CallerRights.Current.AllCustomers || await db.Customers.AnyAsync(c => c.Id == root, ct) ? root : null;
 
     private static ProblemException Gone(string state) => state == Erased
         ? new(ProblemCodes.Erased, "The customer was erased.")

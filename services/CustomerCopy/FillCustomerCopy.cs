@@ -11,7 +11,7 @@ namespace Crm.CustomerCopy;
 
 /// <summary>
 /// Fills the copy of a service that starts for the first time: customers registered before its queue
-/// existed come over gRPC, and at every start the few tiers. Runs beside the consumer, since only newer versions have an effect.
+/// existed come over gRPC, and at every start the few tiers, and the grants between departments. Runs beside the consumer, since only newer versions have an effect.
 /// </summary>
 internal sealed partial class FillCustomerCopy(IServiceScopeFactory scopes, Contacts.ContactsClient contacts, ILogger<FillCustomerCopy> logger) : BackgroundService
 {
@@ -44,6 +44,7 @@ internal sealed partial class FillCustomerCopy(IServiceScopeFactory scopes, Cont
         await using var scope = scopes.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<CustomerCopyDb>();
         await db.StoreAsync([.. (await contacts.ListTiersAsync(new ListTiersRequest(), cancellationToken: ct)).Tiers.Select(t => t.ToEvent())], ct);
+        await FillGrantsAsync(db, ct);
         if (await db.Database.SqlQuery<bool>($"SELECT EXISTS (SELECT 1 FROM customer_copy_filled) AS \"Value\"").SingleAsync(ct))
         {
             return;
@@ -66,6 +67,23 @@ internal sealed partial class FillCustomerCopy(IServiceScopeFactory scopes, Cont
         await StoreAsync(db, batch, ct);
         await db.Database.ExecuteSqlAsync($"INSERT INTO customer_copy_filled VALUES (now())", ct);
         LogFilled(total);
+    }
+
+    private async Task FillGrantsAsync(CustomerCopyDb db, CancellationToken ct)
+    {
+        var batch = new List<GrantChanged>(Batch);
+        using var stream = contacts.StreamGrants(new StreamGrantsRequest(), cancellationToken: ct);
+        await foreach (var grant in stream.ResponseStream.ReadAllAsync(ct))
+        {
+            batch.Add(grant.ToEvent());
+            if (batch.Count == Batch)
+            {
+                await db.StoreAsync(batch, ct);
+                batch.Clear();
+            }
+        }
+
+        await db.StoreAsync(batch, ct);
     }
 
     private static async Task StoreAsync(CustomerCopyDb db, List<CustomerRecord> batch, CancellationToken ct)

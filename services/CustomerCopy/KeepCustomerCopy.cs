@@ -9,11 +9,11 @@ using MassTransit;
 namespace Crm.CustomerCopy;
 
 /// <summary>
-/// Keeps the copy of identity, tiers and consent up to date; only a newer version has an effect. A merge and its undo are
+/// Keeps the copy of identity, tiers, grants and consent up to date; only a newer version has an effect. A merge and its undo are
 /// answered with what they moved, an erasure with a signed receipt of what is gone.
 /// </summary>
 public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service, SignedStatements statements, TimeProvider clock) :
-    IConsumer<CustomerRegistered>, IConsumer<CustomerUpdated>, IConsumer<ConsentRecorded>, IConsumer<CustomersMerged>, IConsumer<MergeUndone>, IConsumer<CustomersErased>, IConsumer<TierChanged>,
+    IConsumer<CustomerRegistered>, IConsumer<CustomerUpdated>, IConsumer<ConsentRecorded>, IConsumer<CustomersMerged>, IConsumer<MergeUndone>, IConsumer<CustomersErased>, IConsumer<TierChanged>, IConsumer<GrantChanged>,
     IBatchConsumer<CustomerRegistered>, IBatchConsumer<CustomerUpdated>, IBatchConsumer<ConsentRecorded>
 {
     public Task ConsumeAsync(IReadOnlyList<CustomerRegistered> messages, CancellationToken ct) => db.StoreAsync([.. messages.Select(m => m.Customer)], ct);
@@ -29,6 +29,8 @@ public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service, Sig
     public Task Consume(ConsumeContext<ConsentRecorded> context) => db.StoreAsync([context.Message], context.CancellationToken);
 
     public Task Consume(ConsumeContext<TierChanged> context) => db.StoreAsync([context.Message], context.CancellationToken);
+
+    public Task Consume(ConsumeContext<GrantChanged> context) => db.StoreAsync([context.Message], context.CancellationToken);
 
     public async Task Consume(ConsumeContext<CustomersMerged> context)
     {

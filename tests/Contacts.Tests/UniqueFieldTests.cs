@@ -1,6 +1,8 @@
 using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
+using Crm.Contracts;
+using Crm.Hosting.Auth;
 using Crm.Testing;
 using Npgsql;
 
@@ -123,6 +125,25 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
         using var content = new StringContent(csv, Encoding.UTF8, "text/csv");
         using var refused = await Client.PostAsync("/v1/imports?match_on=attributes.nobody-has-it", content, Ct);
         AssertProblem(refused, JsonNode.Parse(await refused.Content.ReadAsStringAsync(Ct))!, 400, "invalid_parameter", "match_on");
+    }
+
+    [Fact]
+    public async Task An_upsert_by_a_unique_field_of_another_departments_customer_waits_for_its_approval()
+    {
+        var name = await ReadyAsync("text");
+        var there = await CreateAsync($$$"""{"kind":"person","given_name":"Ann","department":"sales","source":{"type":"enquiry"},"attributes":{"{{{name}}}":"A"}}""");
+        using var asker = Fixture.CreateClient("contacts", new TokenSubject("key_asker", Scopes.All, [], ["support"]));
+        using var owner = Fixture.CreateClient("contacts", new TokenSubject("key_owner", Scopes.All, [], ["sales"]));
+        using var body = new StringContent($$$"""{"given_name":"Eve","attributes":{"{{{name}}}":"A"}}""", Encoding.UTF8, "application/json");
+        using var asked = await asker.PutAsync($"/v1/customers/by-attribute/{name}", body, Ct);
+        var request = JsonNode.Parse(await asked.Content.ReadAsStringAsync(Ct))!;
+        Assert.True(asked.StatusCode == HttpStatusCode.Accepted, request.ToJsonString());
+        Assert.Equal("given_name", (string?)request["changes"]!.AsArray().Single()!["field"]);
+        Assert.Equal("Ann", (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/{there["id"]}")).Body["given_name"]);
+
+        using var approved = await owner.PostAsync($"/v1/change-requests/{request["id"]}/approve", null, Ct);
+        Assert.Equal(HttpStatusCode.OK, approved.StatusCode);
+        Assert.Equal("Eve", (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/{there["id"]}")).Body["given_name"]);
     }
 
     private static string Person(string attribute, string value) =>

@@ -82,6 +82,10 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         approveChangeRequest              x x x - - - - x  x
         rejectChangeRequest               x x x - - - - x  x
         withdrawChangeRequest             x x x - - - - x  x
+        listGrants                        x - - - - - x -  -
+        readGrant                         x - - - - - x -  -
+        createGrant                       x - - - - - - -  -
+        revokeGrant                       x - - - - - - -  -
         listImportMappings                x - - - - - x -  -
         listImportResults                 x - - - - - x -  -
         listImports                       x - - - - - x -  -
@@ -232,8 +236,12 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "*.decided_by", "*.deleted_by", "DeleteCustomerRequest.reason", "RestoreCustomerRequest.reason", "TierView.name", "TierEntitlements.*", "EntitlementsInput.*", "*BlockedIdentifierView.reason", "BlockIdentifiersRequest.reason", "ReviewDuplicates*.reason", "ReviewDuplicates*.choices", "FieldEvidence.level",
         // What an installation calls its fields, never a value.
         "CustomField*", "TagView.*", "TagInput.*",
+        // Which department may do what with whose records, and why.
+        "Grant*.owner_department", "Grant*.grantee_department", "Grant*.field_group", "Grant*.reason", "Grant*.granted_by", "Grant*.revoked_by",
         // Why a change was not approved.
         "ChangeRequestView.reason", "DecideChangeRequest*.reason",
+        // What is to be done: a relationship, an account manager, a merge and why; never a value of a field.
+        "ChangeRequestView.request",
         // Who looks after whom, and how customers belong together.
         "AccountManager*.manager", "*Transactions.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.

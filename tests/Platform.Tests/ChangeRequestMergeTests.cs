@@ -37,12 +37,89 @@ public sealed class ChangeRequestMergeTests(TracedPlatform fixture) : PlatformTe
         Assert.Equal(404, (int)(await owner.CallAsync(request, Ct)).Status);
     }
 
-    private async Task<string> NewAsync(string name) => (string)(await OkAsync(Api.PostAsync(
-        "v1/customers?allow_duplicate=true&reason=another+one", $$$"""{"kind":"person","given_name":"{{{name}}}","department":"sales","source":{"type":"enquiry"}}""", Ct)))["id"]!;
+    [Fact]
+    public async Task A_merge_of_another_departments_customers_and_its_undo_are_made_when_that_has_approved_them()
+    {
+        using var admin = Fixture.Platform.CreateClient("admin");
+        using var asker = await OfDepartmentAsync(admin, "support");
+        using var colleague = await OfDepartmentAsync(admin, "support");
+        using var owner = await OfDepartmentAsync(admin, "sales");
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+
+        var preview = await OkAsync(asker.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{twin}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        var body = $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""";
+        var asked = await asker.PostAsync("v1/merges", body, Ct);
+        Assert.Equal((202, "merge_customers", "pending"), ((int)asked.Status, (string?)asked["operation"], (string?)asked["status"]));
+        Assert.DoesNotContain((string)preview["token"]!, asked.Body!.ToJsonString(), StringComparison.Ordinal);
+        Assert.Equal((twin, "sales"), ((string?)asked["request"]!["absorbed_ids"]![0], (string?)asked["request"]!["departments"]![0]));
+        // The same token asks once.
+        Assert.Equal((string?)asked["id"], (string?)(await asker.PostAsync("v1/merges", body, Ct))["id"]);
+        var request = $"v1/change-requests/{asked["id"]}";
+        Assert.Equal("department_forbidden", (await colleague.PostAsync($"{request}/approve", "{}", Ct)).Code);
+        Assert.Equal(200, (int)(await Api.CallAsync($"v1/customers/{twin}", Ct)).Status);
+        Assert.Equal("approved", (string?)(await OkAsync(owner.PostAsync($"{request}/approve", "{}", Ct)))["status"]);
+        var merge = (await OkAsync(Api.CallAsync($"v1/merges?customer_id={twin}", Ct)))["data"]!.AsArray().Single()!;
+        Assert.Equal((survivor, "Same person"), ((string?)merge["survivor_id"], (string?)merge["reason"]));
+        foreach (var id in new[] { survivor, twin })
+        {
+            var entry = (await OkAsync(Api.CallAsync($"v1/customers/{id}/history", Ct)))["data"]![0]!;
+            Assert.Equal(("merged", (string?)asked["requested_by"], (string?)asked["id"]), ((string?)entry["action"], (string?)entry["requested_by"], (string?)entry["change_request_id"]));
+            Assert.NotEqual((string?)entry["actor"], (string?)entry["requested_by"]);
+        }
+
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "completed", TimeSpan.FromMinutes(1), Ct);
+        var undo = await OkAsync(asker.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two persons"}""", Ct));
+        Assert.Equal(("undo_merge", (string?)merge["id"]), ((string?)undo["operation"], (string?)undo["request"]!["merge_id"]));
+        Assert.Equal("completed", (string?)(await OkAsync(Api.CallAsync($"v1/merges/{merge["id"]}", Ct)))["status"]);
+        await OkAsync(owner.PostAsync($"v1/change-requests/{undo["id"]}/approve", "{}", Ct));
+        Assert.Equal("Anne", (string?)(await OkAsync(Api.CallAsync($"v1/customers/{twin}", Ct)))["given_name"]);
+    }
+
+    [Fact]
+    public async Task A_merge_that_waits_is_outdated_by_a_change_of_any_of_its_customers()
+    {
+        using var admin = Fixture.Platform.CreateClient("admin");
+        using var asker = await OfDepartmentAsync(admin, "support");
+        using var owner = await OfDepartmentAsync(admin, "sales");
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        var preview = await OkAsync(asker.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{twin}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        var asked = await OkAsync(asker.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        await OkAsync(owner.PatchAsync($"v1/customers/{twin}", """{"locale":"en-GB"}""", "*", Ct));
+        Assert.Equal("outdated", (string?)(await OkAsync(asker.CallAsync($"v1/change-requests/{asked["id"]}", Ct)))["status"]);
+        Assert.Equal("change_request_outdated", (await owner.PostAsync($"v1/change-requests/{asked["id"]}/approve", "{}", Ct)).Code);
+        Assert.Equal(200, (int)(await Api.CallAsync($"v1/customers/{twin}", Ct)).Status);
+    }
+
+    [Fact]
+    public async Task A_grant_of_one_customer_rests_while_it_is_merged_and_shows_nobody_the_survivor()
+    {
+        using var admin = Fixture.Platform.CreateClient("admin");
+        var department = $"d-{Guid.NewGuid():n}";
+        using var guest = await OfDepartmentAsync(admin, department);
+        var (survivor, twin) = (await NewAsync("Ann", "legal"), await NewAsync("Anne", "legal"));
+        Assert.Equal(404, (int)(await guest.CallAsync($"v1/customers/{twin}", Ct)).Status);
+        await OkAsync(admin.PostAsync("v1/grants", $$"""{"owner_department":"legal","grantee_department":"{{department}}","scope":"customer","customer_id":"{{twin}}","access":"read","reason":"Theirs"}""", Ct));
+        Assert.Equal("Anne", (string?)(await OkAsync(guest.CallAsync($"v1/customers/{twin}", Ct)))["given_name"]);
+        Assert.Equal("Anne", (string?)(await OkAsync(guest.CallAsync($"v1/customers/{twin}/overview", Ct)))["customer"]!["given_name"]);
+
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{twin}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        foreach (var path in new[] { $"v1/customers/{twin}", $"v1/customers/{survivor}", $"v1/customers/{survivor}/overview" })
+        {
+            Assert.Equal(404, (int)(await guest.CallAsync(path, Ct)).Status);
+        }
+
+        await OkAsync(Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two persons"}""", Ct));
+        Assert.Equal("Anne", (string?)(await OkAsync(guest.CallAsync($"v1/customers/{twin}", Ct)))["given_name"]);
+        Assert.Equal(404, (int)(await guest.CallAsync($"v1/customers/{survivor}", Ct)).Status);
+    }
+
+    private async Task<string> NewAsync(string name, string department = "sales") => (string)(await OkAsync(Api.PostAsync(
+        "v1/customers?allow_duplicate=true&reason=another+one", $$$"""{"kind":"person","given_name":"{{{name}}}","department":"{{{department}}}","source":{"type":"enquiry"}}""", Ct)))["id"]!;
 
     private async Task<HttpClient> OfDepartmentAsync(HttpClient admin, string department)
     {
-        var key = await OkAsync(admin.PostAsync("v1/keys", $$"""{"name":"{{department}}","scopes":["customers:read","customers:write"],"departments":["{{department}}"]}""", Ct));
+        var key = await OkAsync(admin.PostAsync("v1/keys", $$"""{"name":"{{department}}","scopes":["customers:read","customers:write","merges:read","merges:write"],"departments":["{{department}}"]}""", Ct));
         var client = Fixture.Platform.CreateClient(null);
         client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", (string?)key["key"]);
         return client;

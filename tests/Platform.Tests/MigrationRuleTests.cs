@@ -34,6 +34,7 @@ public sealed partial class MigrationRuleTests
         ["services/Contacts/0002_merges.sql: ALTER TABLE consents ALTER COLUMN origin_customer_id SET NOT NULL"] = BeforeTheFirstRelease,
         ["services/Contacts/0002_merges.sql: ALTER TABLE consent_states ALTER COLUMN state DROP NOT NULL"] = BeforeTheFirstRelease,
         ["services/Contacts/0016_import_drafts.sql: ALTER TABLE import_results DROP CONSTRAINT import_results_import_id_fkey"] = RuleLess,
+        ["services/Contacts/0020_change_request_operations.sql: DROP INDEX change_requests_history"] = RuleLess,
         ["services/Interactions/0002_merges.sql: ALTER TABLE interactions ALTER COLUMN origin_customer_id SET NOT NULL"] = BeforeTheFirstRelease,
         ["services/Interactions/0002_merges.sql: ALTER TABLE timeline ALTER COLUMN origin_customer_id SET NOT NULL"] = BeforeTheFirstRelease,
         ["services/Support/0002_merges.sql: ALTER TABLE cases ALTER COLUMN origin_customer_id SET NOT NULL"] = BeforeTheFirstRelease,

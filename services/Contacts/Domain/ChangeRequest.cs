@@ -1,5 +1,9 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 
 namespace Crm.Contacts.Domain;
@@ -11,50 +15,31 @@ public enum ChangeRequestStatus
     Rejected,
     Withdrawn,
 
-    /// <summary>Somebody else changed what it touches before it was decided.</summary>
+    /// <summary>Somebody else changed what it is based on before it was decided.</summary>
     Outdated,
 }
 
-/// <summary>What somebody wants changed in a record of another department, and what that department made of it.</summary>
-internal sealed class ChangeRequest
+/// <summary>What is to be done when it is approved.</summary>
+public enum ChangeOperation
 {
-    /// <summary>In the audit log.</summary>
-    public const string RecordType = "change_request";
+    ChangeCustomer,
+    CreateRelationship,
+    ChangeRelationship,
+    DeleteRelationship,
+    AssignAccountManager,
+    MergeCustomers,
+    UndoMerge,
+}
 
-    private ChangeRequest()
-    {
-    }
-
-    public Guid Id { get; private set; }
-    public Guid CustomerId { get; private set; }
-
-    /// <summary>For whom it was made.</summary>
-    public Guid OriginCustomerId { get; private set; }
-    public ChangeRequestStatus Status { get; private set; }
-
-    /// <summary>The customer's, when it was made.</summary>
-    public long RecordVersion { get; private set; }
-
-    /// <summary>The fields that it touches, and of the attributes those, as they were.</summary>
-    public JsonObject Before { get; private set; } = [];
-
-    /// <summary>The same as they are to be: a merge patch.</summary>
-    public JsonObject Wanted { get; private set; } = [];
-    public string RequestedBy { get; private set; } = "";
-    public List<string> RequesterRoles { get; private set; } = [];
-    public DateTimeOffset RequestedAt { get; private set; }
-    public string? DecidedBy { get; private set; }
-    public DateTimeOffset? DecidedAt { get; private set; }
-
-    /// <summary>Why it was rejected.</summary>
-    public string? Reason { get; private set; }
-
-    /// <summary>The entry of the customer's history that it became.</summary>
-    public Guid? HistoryId { get; private set; }
-    public Customer Customer { get; private set; } = null!;
-
+/// <summary>An operation as somebody wants it who may not do it at once.</summary>
+/// <param name="Wanted">Its body; of <see cref="ChangeOperation.ChangeCustomer"/> a merge patch.</param>
+/// <param name="Before">What it is based on: the same members as they are, or the versions of the records.</param>
+/// <param name="Subject">The relationship or the merge that it is about.</param>
+/// <param name="Concerned">The customers that it changes; only the one that it is filed under when left out.</param>
+internal sealed record WantedChange(ChangeOperation Operation, JsonObject Wanted, JsonObject Before, Guid? Subject = null, IReadOnlyList<Guid>? Concerned = null)
+{
     /// <summary>Null when the customer is so already.</summary>
-    public static ChangeRequest? Of(Customer customer, CustomerInput wanted, string requester, IReadOnlyList<string> roles, DateTimeOffset now)
+    public static WantedChange? Between(Customer customer, CustomerInput wanted)
     {
         var (was, becomes) = (FieldJson.Of(customer.ToInput()), FieldJson.Of(wanted));
         var (before, after) = (new JsonObject(), new JsonObject());
@@ -65,28 +50,106 @@ internal sealed class ChangeRequest
                 : (was[name]?.DeepClone(), becomes[name]?.DeepClone());
         }
 
-        return after.Count == 0 ? null : new()
-        {
-            Id = Guid.CreateVersion7(now),
-            CustomerId = customer.Id,
-            OriginCustomerId = customer.Id,
-            RecordVersion = customer.Version,
-            Before = before,
-            Wanted = after,
-            RequestedBy = requester,
-            RequesterRoles = [.. roles],
-            RequestedAt = now,
-        };
+        return after.Count == 0 ? null : new(ChangeOperation.ChangeCustomer, after, before);
     }
 
-    /// <summary>What it touches is neither as it was nor as it is to be.</summary>
+    /// <summary>The members that the other has not, or differently; null for those that only the other has.</summary>
+    private static JsonObject Differing(JsonObject one, JsonObject other) =>
+        new(one.Select(m => m.Key).Union(other.Select(m => m.Key)).Where(n => !JsonNode.DeepEquals(one[n], other[n])).Select(n => KeyValuePair.Create(n, one[n]?.DeepClone())));
+}
+
+/// <summary>What somebody wants done to a record of another department, and what that department made of it.</summary>
+internal sealed class ChangeRequest : IAggregate
+{
+    /// <summary>In the audit log.</summary>
+    public const string RecordType = "change_request";
+
+    private ChangeRequest()
+    {
+    }
+
+    public Guid Id { get; private set; }
+    public long EventSequence { get; set; }
+    public Guid CustomerId { get; private set; }
+
+    /// <summary>For whom it was made.</summary>
+    public Guid OriginCustomerId { get; private set; }
+    public ChangeOperation Operation { get; private set; }
+    public ChangeRequestStatus Status { get; private set; }
+
+    /// <summary>The customer's, when it was made.</summary>
+    public long RecordVersion { get; private set; }
+
+    /// <inheritdoc cref="WantedChange"/>
+    public JsonObject Before { get; private set; } = [];
+
+    /// <inheritdoc cref="WantedChange"/>
+    public JsonObject Wanted { get; private set; } = [];
+
+    /// <inheritdoc cref="WantedChange"/>
+    public Guid? SubjectId { get; private set; }
+
+    /// <summary>The customers that it changes.</summary>
+    public List<Guid> Concerned { get; private set; } = [];
+    public string RequestedBy { get; private set; } = "";
+    public List<string> RequesterRoles { get; private set; } = [];
+    public List<string> RequesterDepartments { get; private set; } = [];
+    public DateTimeOffset RequestedAt { get; private set; }
+    public string? DecidedBy { get; private set; }
+    public DateTimeOffset? DecidedAt { get; private set; }
+
+    /// <summary>Why it was rejected.</summary>
+    public string? Reason { get; private set; }
+
+    /// <summary>The entry of the customer's history that it became.</summary>
+    public Guid? HistoryId { get; private set; }
+
+    /// <summary>All entries of the audit log that it became.</summary>
+    public List<Guid> HistoryIds { get; private set; } = [];
+    public Customer Customer { get; private set; } = null!;
+
+    /// <summary>Of a merge: several customers may belong to several departments.</summary>
+    public bool IsOfMerge => Operation is ChangeOperation.MergeCustomers or ChangeOperation.UndoMerge;
+
+    public static ChangeRequest Of(Customer customer, WantedChange wanted, string requester, IEnumerable<string> roles, IEnumerable<string> departments, DateTimeOffset now) => new()
+    {
+        Id = Guid.CreateVersion7(now),
+        CustomerId = customer.Id,
+        OriginCustomerId = customer.Id,
+        Operation = wanted.Operation,
+        RecordVersion = customer.Version,
+        Before = wanted.Before,
+        Wanted = wanted.Wanted,
+        SubjectId = wanted.Subject,
+        Concerned = [.. wanted.Concerned ?? [customer.Id]],
+        RequestedBy = requester,
+        RequesterRoles = [.. roles],
+        RequesterDepartments = [.. departments],
+        RequestedAt = now,
+    };
+
+    /// <summary>The departments that a merge is asked of.</summary>
+    public IReadOnlyCollection<string> Asked => [.. (Wanted["departments"] as JsonArray ?? []).Select(d => (string)d!)];
+
+    public T Body<T>() => Wanted.Deserialize<T>(JsonDefaults.Options)!;
+
+    /// <summary>What it touches in the customer that it was made for is neither as it was nor as it is to be.</summary>
     public bool IsOvertakenBy(CustomerInput present)
     {
+        if (Operation != ChangeOperation.ChangeCustomer)
+        {
+            return false;
+        }
+
         var now = FieldJson.Of(present);
         return Wanted.Any(w => w.Key == FieldJson.Attributes
             ? w.Value!.AsObject().Any(a => Differs(now[w.Key]![a.Key], Before[w.Key]![a.Key], a.Value))
             : Differs(now[w.Key], Before[w.Key], w.Value));
     }
+
+    /// <summary>A merge is asked for of records in certain versions.</summary>
+    public bool IsOvertakenBy(Guid customer, long version) =>
+        Operation == ChangeOperation.MergeCustomers && Before["versions"]?[Ids.Customer.Format(customer)] is { } asked && (long)asked != version;
 
     /// <summary>False when it is so already.</summary>
     /// <exception cref="RuleViolationException">Something else was decided before.</exception>
@@ -94,16 +157,12 @@ internal sealed class ChangeRequest
         || (Status == status ? false : throw new RuleViolationException("This was decided before, in another way."));
 
     /// <inheritdoc cref="MayBecome"/>
-    public bool Approve(Guid? historyId, string approver, DateTimeOffset now)
-    {
-        if (!Decide(ChangeRequestStatus.Approved, null, approver, now))
-        {
-            return false;
-        }
+    public bool Approve(string approver, DateTimeOffset now) => Decide(ChangeRequestStatus.Approved, null, approver, now);
 
-        HistoryId = historyId;
-        return true;
-    }
+    /// <summary>What the approval made of it.</summary>
+    /// <param name="ofCustomer">In the history of the customer; null when it was so already.</param>
+    /// <param name="all">Every entry of the audit log.</param>
+    public void Became(Guid? ofCustomer, IEnumerable<Guid> all) => (HistoryId, HistoryIds) = (ofCustomer, [.. all]);
 
     /// <inheritdoc cref="MayBecome"/>
     public bool Reject(string reason, string approver, DateTimeOffset now) => Decide(ChangeRequestStatus.Rejected, reason, approver, now);
@@ -111,8 +170,15 @@ internal sealed class ChangeRequest
     /// <inheritdoc cref="MayBecome"/>
     public bool Withdraw(string requester, DateTimeOffset now) => Decide(ChangeRequestStatus.Withdrawn, null, requester, now);
 
+    /// <summary>Its approval found that what it is based on is no more.</summary>
+    public void Outlive() => Status = ChangeRequestStatus.Outdated;
+
+    /// <summary>Who changed what it is based on ended it.</summary>
     /// <inheritdoc cref="MayBecome"/>
-    public bool Overtake(string approver, DateTimeOffset now) => Decide(ChangeRequestStatus.Outdated, null, approver, now);
+    public bool Overtake(string actor, DateTimeOffset now) => Decide(ChangeRequestStatus.Outdated, null, actor, now);
+
+    public ChangeRequestChanged Changed() => new(
+        Ids.ChangeRequest.Format(Id), Ids.Customer.Format(CustomerId), Operation.ToWord(), Status.ToWord(), DecidedAt ?? RequestedAt);
 
     private bool Decide(ChangeRequestStatus status, string? reason, string actor, DateTimeOffset now)
     {
@@ -126,8 +192,4 @@ internal sealed class ChangeRequest
     }
 
     private static bool Differs(JsonNode? present, JsonNode? before, JsonNode? wanted) => !JsonNode.DeepEquals(present, before) && !JsonNode.DeepEquals(present, wanted);
-
-    /// <summary>The members that the other has not, or differently; null for those that only the other has.</summary>
-    private static JsonObject Differing(JsonObject one, JsonObject other) =>
-        new(one.Select(m => m.Key).Union(other.Select(m => m.Key)).Where(n => !JsonNode.DeepEquals(one[n], other[n])).Select(n => KeyValuePair.Create(n, one[n]?.DeepClone())));
 }

@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -105,6 +106,11 @@ internal static class CustomerRoots
             locked = all;
         }
     }
+
+    /// <summary>Those of the customers whom the caller sees.</summary>
+    public static async Task<HashSet<Guid>> FindSeenAsync(this ContactsDb db, List<Guid> ids, CancellationToken ct) => CallerRights.Current.AllCustomers
+        ? [.. ids]
+        : [.. await db.Customers.Where(c => ids.Contains(c.Id)).Select(c => c.Id).ToListAsync(ct)];
 
     public static IQueryable<Customer> Living(this IQueryable<Customer> customers) => customers.Where(c => c.State == CustomerState.Active);
 }

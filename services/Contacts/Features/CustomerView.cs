@@ -2,6 +2,7 @@ using System.Text.Json;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
+using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
 
@@ -31,13 +32,20 @@ public sealed record CustomerView(
     IReadOnlyList<string> MergedFrom,
     long Version,
     DateTimeOffset CreatedAt,
-    DateTimeOffset UpdatedAt)
+    DateTimeOffset UpdatedAt) : IPartOfRecord
 {
+    /// <inheritdoc/>
+    [System.Text.Json.Serialization.JsonIgnore]
+    public IReadOnlySet<string>? Granted { get; init; }
+
     /// <summary>What an upsert did: <c>created</c>, <c>updated</c> or <c>unchanged</c>; only there.</summary>
     [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingNull)]
     public UpsertResult? Result { get; init; }
 
-    internal static CustomerView Of(Customer customer)
+    /// <summary>As far as the department that owns it has granted; what is granted of this one customer, <see cref="CustomerShow.ShowAsync"/> knows.</summary>
+    internal static CustomerView Of(Customer customer) => Of(customer, CallerRights.Current.GroupsOf(customer.Department));
+
+    internal static CustomerView Of(Customer customer, IReadOnlySet<string>? granted)
     {
         var fields = customer.ToInput();
         return new(
@@ -58,13 +66,35 @@ public sealed record CustomerView(
             customer.Department,
             customer.Tier,
             fields.ExternalIds!,
-            customer.Attributes,
+            granted is null ? customer.Attributes : CallerRights.Current.Shown(customer.Attributes, granted),
             customer.Tags,
             customer.State,
             [.. customer.MergedFrom.Select(Ids.Customer.Format)],
             customer.Version,
             customer.CreatedAt,
-            customer.UpdatedAt);
+            customer.UpdatedAt)
+        {
+            Granted = granted,
+        };
+    }
+}
+
+internal static class CustomerShow
+{
+    /// <summary>Customers as the caller may see them: of a department that has granted some field groups these, unless a customer is granted whole.</summary>
+    public static async Task<List<CustomerView>> ShowAsync(this ContactsDb db, IReadOnlyList<Customer> customers, CancellationToken ct)
+    {
+        var rights = CallerRights.Current;
+        var parts = customers.Where(c => rights.GroupsOf(c.Department) is not null).Select(c => c.Id).ToArray();
+        if (parts.Length == 0)
+        {
+            return [.. customers.Select(CustomerView.Of)];
+        }
+
+        var own = rights.Departments.ToArray();
+        var whole = (await db.PresentGrants().Where(g => parts.Contains(g.CustomerId!.Value) && own.Contains(g.GranteeDepartment))
+            .Select(g => new { g.CustomerId, g.OwnerDepartment }).ToListAsync(ct)).Select(g => (g.CustomerId, g.OwnerDepartment)).ToHashSet();
+        return [.. customers.Select(c => whole.Contains((c.Id, c.Department ?? "")) ? CustomerView.Of(c, granted: null) : CustomerView.Of(c))];
     }
 }
 

@@ -82,10 +82,10 @@ internal static class CustomerWrites
     }
 
     /// <summary>False when the new state is the old one.</summary>
-    public static bool Change(this ContactsDb db, Customer customer, CustomerInput input, DateTimeOffset now)
+    public static async Task<bool> ChangeAsync(this ContactsDb db, Customer customer, CustomerInput input, DateTimeOffset now, CancellationToken ct)
     {
-        OwnershipRules.RequireDepartment(customer);
         var before = customer.ToInput();
+        await db.RequireDepartmentAsync(customer, ct, await db.ChangedGroupsAsync(before, input.Normalized(), ct));
         var changed = customer.Change(input.InRows(), db.Actor(), now);
         if (changed.Count == 0)
         {

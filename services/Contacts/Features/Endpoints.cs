@@ -5,6 +5,7 @@ using Crm.Contacts.Features.Duplicates;
 using System.Text.Json;
 using Crm.Contacts.Features.Erasures;
 using Crm.Contacts.Features.Exports;
+using Crm.Contacts.Features.Grants;
 using Crm.Contacts.Features.History;
 using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;
@@ -34,9 +35,9 @@ internal static class Endpoints
             .Accepts<Domain.CustomerInput>("application/merge-patch+json", "application/json").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
         customers.MapDelete("/{id}", DeleteCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("deleteCustomer").WithTags("recycle-bin");
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
-            .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("match_on");
+            .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).Produces<ChangeRequestView>(StatusCodes.Status202Accepted).WithQuery("match_on");
         customers.MapPut("/by-attribute/{name}", UpsertByAttribute.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomerByAttribute")
-            .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created);
+            .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
         customers.MapGet("/by-external-id/{source}/{externalId}", ReadCustomer.HandleByExternalId).RequireScope(Scopes.CustomersRead).WithName("readCustomerByExternalId").Produces<CustomerView>();
 
         var tiers = app.MapGroup("/v1/tiers").WithTags("tiers");
@@ -78,19 +79,27 @@ internal static class Endpoints
         requests.MapPost("/{id}/reject", DecideChangeRequest.Reject).RequireScope(Scopes.CustomersWrite).WithName("rejectChangeRequest");
         requests.MapPost("/{id}/withdraw", DecideChangeRequest.Withdraw).RequireScope(Scopes.CustomersWrite).WithName("withdrawChangeRequest");
 
+        var grants = app.MapGroup("/v1/grants").WithTags("grants");
+        grants.MapPost("/", MakeGrant.Handle).RequireScope(Scopes.GrantsWrite).WithName("createGrant");
+        grants.MapGet("/", ReadGrants.List).RequireScope(Scopes.GrantsRead).WithName("listGrants").WithQuery(ReadGrants.Parameters);
+        grants.MapGet("/{id}", ReadGrants.One).RequireScope(Scopes.GrantsRead).WithName("readGrant");
+        grants.MapDelete("/{id}", RevokeGrant.Handle).RequireScope(Scopes.GrantsWrite).WithName("revokeGrant");
+
         customers.MapGet("/{id}/lifecycle", ReadLifecycle.Handle).RequireScope(Scopes.CustomersRead).WithName("readLifecycle").WithTags("lifecycle").WithQuery(PageRequest.Parameters);
 
-        customers.MapPost("/{id}/relationships", CreateRelationship.Handle).RequireScope(Scopes.CustomersWrite).WithName("createRelationship").WithTags("relationships");
+        customers.MapPost("/{id}/relationships", CreateRelationship.Handle).RequireScope(Scopes.CustomersWrite).WithName("createRelationship").WithTags("relationships")
+            .Produces<RelationshipView>(StatusCodes.Status201Created).Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
         customers.MapGet("/{id}/relationships", ReadNetwork.Handle).RequireScope(Scopes.CustomersRead).WithName("readNetwork").WithTags("relationships").WithQuery(ReadNetwork.Parameters);
         customers.MapGet("/{id}/hierarchy", ReadHierarchy.Handle).RequireScope(Scopes.CustomersRead).WithName("readHierarchy").WithTags("relationships").WithQuery(ReadHierarchy.Parameters);
         var relationships = app.MapGroup("/v1/relationships").WithTags("relationships");
         relationships.MapGet("/", ListRelationships.Handle).RequireScope(Scopes.CustomersRead).WithName("listRelationships").WithQuery(ListRelationships.Parameters);
         relationships.MapGet("/{id}", ChangeRelationship.Read).RequireScope(Scopes.CustomersRead).WithName("readRelationship").Produces<RelationshipView>();
         relationships.MapPatch("/{id}", ChangeRelationship.Patch).RequireScope(Scopes.CustomersWrite).WithName("patchRelationship")
-            .Accepts<Domain.RelationshipTerms>("application/merge-patch+json", "application/json").Produces<RelationshipView>();
-        relationships.MapDelete("/{id}", ChangeRelationship.Delete).RequireScope(Scopes.CustomersWrite).WithName("deleteRelationship").Produces(StatusCodes.Status204NoContent);
+            .Accepts<Domain.RelationshipTerms>("application/merge-patch+json", "application/json").Produces<RelationshipView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
+        relationships.MapDelete("/{id}", ChangeRelationship.Delete).RequireScope(Scopes.CustomersWrite).WithName("deleteRelationship").Produces(StatusCodes.Status204NoContent).Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
 
-        customers.MapPut("/{id}/account-manager", AssignAccountManager.Handle).RequireScope(Scopes.CustomersWrite).WithName("assignAccountManager").WithTags("account-managers");
+        customers.MapPut("/{id}/account-manager", AssignAccountManager.Handle).RequireScope(Scopes.CustomersWrite).WithName("assignAccountManager").WithTags("account-managers")
+            .Produces<AssignAccountManager.Response>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
         customers.MapGet("/{id}/account-managers", ListAccountManagers.OfCustomer).RequireScope(Scopes.CustomersRead).WithName("listAccountManagers").WithTags("account-managers").WithQuery(PageRequest.Parameters);
         customers.MapGet("/{id}/account-managers/{assignment}/transactions", ReadTransactions.OfAssignment).RequireScope(Scopes.BillingRead).WithName("readAssignmentTransactions").WithTags("account-managers")
             .WithQuery(ReadTransactions.Parameters);
@@ -138,10 +147,10 @@ internal static class Endpoints
 
         app.MapPost("/v1/merge-previews", PreviewMerge.Handle).RequireScope(Scopes.MergesWrite).WithName("previewMerge").WithTags("merges");
         var merges = app.MapGroup("/v1/merges").WithTags("merges");
-        merges.MapPost("/", MergeCustomers.Handle).RequireScope(Scopes.MergesWrite).WithName("mergeCustomers");
+        merges.MapPost("/", MergeCustomers.Handle).RequireScope(Scopes.MergesWrite).WithName("mergeCustomers").Produces<MergeView>(StatusCodes.Status202Accepted);
         merges.MapGet("/", ReadMerges.HandleList).RequireScope(Scopes.MergesRead).WithName("listMerges").WithQuery(ReadMerges.Parameters);
         merges.MapGet("/{id}", ReadMerges.Handle).RequireScope(Scopes.MergesRead).WithName("readMerge");
-        merges.MapPost("/{id}/undo", UndoMerge.Handle).RequireScope(Scopes.MergesWrite).WithName("undoMerge");
+        merges.MapPost("/{id}/undo", UndoMerge.Handle).RequireScope(Scopes.MergesWrite).WithName("undoMerge").Produces<MergeView>(StatusCodes.Status202Accepted);
 
         customers.MapPost("/{id}/erasures", EraseCustomer.Handle).RequireScope(Scopes.ErasuresWrite).WithName("eraseCustomer").WithTags("erasures");
         var erasures = app.MapGroup("/v1/erasures").WithTags("erasures");

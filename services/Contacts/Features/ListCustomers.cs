@@ -21,18 +21,27 @@ internal static class ListCustomers
 
     private const int BestMatches = 100;
 
-    public static async Task<Page<CustomerView>> Handle(HttpRequest request, ContactsDb db, CancellationToken ct)
+    public static async Task<Page<CustomerView>> Handle(HttpRequest request, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
         var q = request.Query["q"].ToString().Trim();
         if (q.Length > 0)
         {
-            return await SearchAsync(request, q, db, ct);
+            return await SearchAsync(request, q, db, clock, ct);
+        }
+
+        if (!request.Query.Keys.Any(IsOfGroup))
+        {
+            CallerRights.Current.SeeParts();
         }
 
         var page = PageRequest.Read(request, Ids.Customer);
         var customers = Filter(request, await db.WithAttributesAsync(request, ct));
-        return await customers.Include(c => c.ExternalIds).AsSplitQuery().AsNoTracking().ToPageAsync(page, c => c.Id, Ids.Customer, CustomerView.Of, ct);
+        var found = await customers.Include(c => c.ExternalIds).AsSplitQuery().AsNoTracking().ToPageAsync(page, c => c.Id, Ids.Customer, c => c, ct);
+        return new(await db.ShowAsync(found.Data, ct), found.HasMore, found.NextCursor);
     }
+
+    /// <summary>An answer to a question about such a field would tell it of records in which it is not granted.</summary>
+    private static bool IsOfGroup(string parameter) => parameter is not ("external_id" or "lifecycle" or "department" or "updated_at[gte]") && !PageRequest.Parameters.Contains(parameter);
 
     private static IQueryable<Customer> Filter(HttpRequest request, IQueryable<Customer> customers)
     {
@@ -90,7 +99,7 @@ internal static class ListCustomers
         return customers;
     }
 
-    private static async Task<Page<CustomerView>> SearchAsync(HttpRequest request, string q, ContactsDb db, CancellationToken ct)
+    private static async Task<Page<CustomerView>> SearchAsync(HttpRequest request, string q, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
         if (q.Length > 200)
         {
@@ -106,6 +115,8 @@ internal static class ListCustomers
         var (email, phone) = (q.ToLowerInvariant(), Phone.Normalize(q));
         var rows = CallerRights.Current.Rows;
         var (all, departments, attributes) = (rows is null, rows?.Departments?.ToArray() ?? [], rows?.Attributes);
+        var (unseen, own, now) = (CallerRights.Current.UnseenDepartments.ToArray(), CallerRights.Current.Departments.ToArray(), clock.GetUtcNow());
+        var open = unseen.Length == 0;
         var ids = await db.InTransactionAsync(async () =>
         {
             await db.Database.ExecuteSqlAsync($"SET LOCAL pg_trgm.word_similarity_threshold = 0.4", ct);
@@ -121,19 +132,29 @@ internal static class ListCustomers
                     (SELECT id, 2 + similarity(search_name, {name}) FROM customers
                      WHERE (search_name LIKE {prefix} OR search_name LIKE {word}) AND state = 'active'
                        AND ({all} OR department = ANY ({departments}) OR attributes @> {attributes}::jsonb)
+                       AND ({open} OR department IS NULL OR department <> ALL ({unseen}) OR EXISTS (
+                           SELECT FROM grants g WHERE g.customer_id = customers.id AND g.owner_department = customers.department AND g.grantee_department = ANY ({own})
+                               AND g.ended_at IS NULL AND (g.expires_at IS NULL OR g.expires_at > {now})))
                      LIMIT 1000)
                     UNION ALL
                     (SELECT id, word_similarity({name}, search_name) + similarity(search_name, {name}) / 2 FROM customers
                      WHERE {name} <% search_name AND state = 'active'
                        AND ({all} OR department = ANY ({departments}) OR attributes @> {attributes}::jsonb)
+                       AND ({open} OR department IS NULL OR department <> ALL ({unseen}) OR EXISTS (
+                           SELECT FROM grants g WHERE g.customer_id = customers.id AND g.owner_department = customers.department AND g.grantee_department = ANY ({own})
+                               AND g.ended_at IS NULL AND (g.expires_at IS NULL OR g.expires_at > {now})))
                      ORDER BY 2 DESC LIMIT {BestMatches})
                     ) AS found
-                    WHERE {all} OR EXISTS (SELECT 1 FROM customers c WHERE c.id = found.id AND (c.department = ANY ({departments}) OR c.attributes @> {attributes}::jsonb))
+                    WHERE ({all} AND {open}) OR EXISTS (
+                        SELECT FROM customers WHERE customers.id = found.id AND ({all} OR department = ANY ({departments}) OR attributes @> {attributes}::jsonb)
+                            AND ({open} OR department IS NULL OR department <> ALL ({unseen}) OR EXISTS (
+                                SELECT FROM grants g WHERE g.customer_id = customers.id AND g.owner_department = customers.department AND g.grantee_department = ANY ({own})
+                                    AND g.ended_at IS NULL AND (g.expires_at IS NULL OR g.expires_at > {now}))))
                 ) AS hits
                 GROUP BY id ORDER BY max(score) DESC, id LIMIT {limit}
                 """).ToListAsync(ct);
         }, ct);
         var found = await db.Customers.Living().Include(c => c.ExternalIds).AsSplitQuery().AsNoTracking().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
-        return new([.. ids.Where(found.ContainsKey).Select(id => CustomerView.Of(found[id]))], HasMore: false, NextCursor: null);
+        return new(await db.ShowAsync([.. ids.Where(found.ContainsKey).Select(id => found[id])], ct), HasMore: false, NextCursor: null);
     }
 }

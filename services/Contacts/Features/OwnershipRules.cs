@@ -1,26 +1,62 @@
 using System.Text.Json;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
+using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
 
 /// <summary>Whose a record is: the department that owns it, and the rows that a caller is held to.</summary>
 internal static class OwnershipRules
 {
-    /// <summary>Who belongs to departments changes their records, those of departments that grant it, and those of none.</summary>
+    /// <summary>Who belongs to departments changes their records, those of departments that grant it, those that are granted one by one, and those of none.</summary>
+    /// <param name="groups">The field groups that are changed; null stands for what has no group. When left out, it takes the right to the whole record.</param>
     /// <exception cref="ProblemException">403 <c>department_forbidden</c>.</exception>
-    public static void RequireDepartment(Customer customer)
+    public static async Task RequireDepartmentAsync(this ContactsDb db, Customer customer, CancellationToken ct, IReadOnlyCollection<string?>? groups = null)
     {
-        if (customer.Department is { } owner && !CallerRights.Current.MayWriteOf(owner))
+        if (!await db.MayChangeAsync(customer, groups, ct))
         {
-            throw new ProblemException(ProblemCodes.DepartmentForbidden, $"The record belongs to the department {owner}.", new FieldError("/department", ProblemCodes.DepartmentForbidden.Code));
+            throw new ProblemException(
+                ProblemCodes.DepartmentForbidden, $"The record belongs to the department {customer.Department}.", new FieldError("/department", ProblemCodes.DepartmentForbidden.Code));
         }
     }
 
     /// <summary>Whether the caller does not change the record, but may ask the department that owns it to.</summary>
-    public static bool NeedsApproval(Customer customer) => customer.Department is { } owner && CallerRights.Current.MayAskFor(owner);
+    /// <inheritdoc cref="RequireDepartmentAsync"/>
+    public static async Task<bool> NeedsApprovalAsync(this ContactsDb db, Customer customer, CancellationToken ct, IReadOnlyCollection<string?>? groups = null) =>
+        customer.Department is { } owner && CallerRights.Current.IsApprovedBy(owner) && !await db.MayChangeAsync(customer, groups, ct);
+
+    /// <summary>The field groups in which two states differ, for <see cref="RequireDepartmentAsync"/>.</summary>
+    public static async Task<IReadOnlyCollection<string?>> ChangedGroupsAsync(this ContactsDb db, CustomerInput before, CustomerInput after, CancellationToken ct)
+    {
+        var changed = CustomerInput.Differences(before, after);
+        var groups = changed.Select(FieldRules.GroupOf<CustomerInput>).ToHashSet(StringComparer.Ordinal);
+        if (changed.Contains(FieldJson.Attributes))
+        {
+            var own = await db.ReadAttributeGroupsAsync(ct);
+            var (was, becomes) = (before.Attributes ?? [], after.Attributes ?? []);
+            groups.UnionWith(was.Keys.Union(becomes.Keys)
+                .Where(a => own.ContainsKey(a) && !(was.TryGetValue(a, out var old) && becomes.TryGetValue(a, out var now) && JsonElement.DeepEquals(old, now)))
+                .Select(a => own[a]));
+        }
+
+        return groups;
+    }
+
+    private static async Task<bool> MayChangeAsync(this ContactsDb db, Customer customer, IReadOnlyCollection<string?>? groups, CancellationToken ct)
+    {
+        var rights = CallerRights.Current;
+        if (customer.Department is not { } owner || (groups is null ? rights.MayWriteOf(owner) : rights.MayWriteOf(owner, groups)))
+        {
+            return true;
+        }
+
+        var own = rights.Departments.ToArray();
+        return await db.PresentGrants().AnyAsync(g => g.CustomerId == customer.Id && g.OwnerDepartment == owner && g.Access == GrantAccess.Write && own.Contains(g.GranteeDepartment), ct);
+    }
 
     /// <summary>For work on many records, whoever owns them.</summary>
     /// <exception cref="ProblemException">403 <c>department_forbidden</c>.</exception>

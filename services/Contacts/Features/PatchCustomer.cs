@@ -1,5 +1,6 @@
 using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Features.CustomFields;
@@ -16,6 +17,7 @@ internal static class PatchCustomer
     public static async Task<IResult> Handle(
         string id, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
+        CallerRights.Current.SeeParts();
         var patch = await MergePatch.ReadAsync(http.Request, ct);
         return await db.InTransactionAsync(async () =>
         {
@@ -39,12 +41,13 @@ internal static class PatchCustomer
         await validation.EnsureValidAsync(input, ct);
         input = await db.CheckAttributesAsync(customer.ToInput(), input, ct);
         await db.RequireReferencesAsync(input, ct);
-        if (OwnershipRules.NeedsApproval(customer))
+        if (await db.NeedsApprovalAsync(customer, ct, await db.ChangedGroupsAsync(customer.ToInput(), input.Normalized(), ct))
+            && WantedChange.Between(customer, input.InRows()) is { } wanted)
         {
-            return await AskForChange.HandleAsync(customer, input, http, db, clock, ct);
+            return await db.AskAsync(http, customer, wanted, clock.GetUtcNow(), ct);
         }
 
-        if (db.Change(customer, input, clock.GetUtcNow()))
+        if (await db.ChangeAsync(customer, input, clock.GetUtcNow(), ct))
         {
             try
             {

@@ -13,13 +13,14 @@ namespace Crm.Contacts.Features;
 /// Creates or changes the customer who has the body's value of this unique field: members of the body are set, null clears,
 /// absent ones stay. The value stands in <c>attributes</c> of the body, since addresses are logged. Never answers
 /// <c>duplicate_suspected</c>. 409 <c>value_taken</c> names the customer in the recycle bin who has the value.
+/// 202 with a change request when the record belongs to another department that approves such changes.
 /// </summary>
 internal static class UpsertByAttribute
 {
     public static async Task<IResult> Handle(string name, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         var body = await MergePatch.ReadAsync(http.Request, ct);
-        var (customer, result) = await db.InTransactionAsync(async () =>
+        return await db.InTransactionAsync(async () =>
         {
             var field = await FindAsync(name, db, ct);
             var value = ValueOf(field, body);
@@ -28,9 +29,8 @@ internal static class UpsertByAttribute
             var existing = await db.FindByValueAsync(field, value, ct);
             return existing is { State: CustomerState.Deleted }
                 ? throw UniqueValues.ValueTaken(field, existing)
-                : await UpsertCustomer.SaveAsync(existing, MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), db, validation, clock, ct);
+                : await UpsertCustomer.SaveAsync(existing, MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), http, db, validation, clock, ct);
         }, ct);
-        return UpsertCustomer.Answer(customer, result, http);
     }
 
     private static async Task<CustomField> FindAsync(string name, ContactsDb db, CancellationToken ct)

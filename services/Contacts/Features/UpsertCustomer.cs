@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
@@ -12,7 +13,8 @@ namespace Crm.Contacts.Features;
 /// Creates or changes the customer with this external id: members of the body are set, null clears,
 /// absent ones stay. With <c>match_on=email</c> a customer without this external id is found by the e-mail
 /// address, if exactly one has it. Never answers <c>duplicate_suspected</c>. 409 <c>in_recycle_bin</c> names the customer in
-/// the recycle bin who has this external id.
+/// the recycle bin who has this external id. 202 with a change request when the record belongs to another department that
+/// approves such changes.
 /// </summary>
 internal static class UpsertCustomer
 {
@@ -29,7 +31,7 @@ internal static class UpsertCustomer
         var own = new ExternalIdInput { System = source, Id = externalId };
         await validation.EnsureValidAsync(own, ct);
         var body = await MergePatch.ReadAsync(http.Request, ct);
-        var (customer, result) = await db.InTransactionAsync(async () =>
+        return await db.InTransactionAsync(async () =>
         {
             await db.LockAsync([$"external {source} {externalId}"], ct);
             var existing = await db.Whole().FirstOrDefaultAsync(c => c.ExternalIds.Any(e => e.System == source && e.Value == externalId), ct)
@@ -39,14 +41,13 @@ internal static class UpsertCustomer
                 throw CustomerWrites.AlreadyExists(existing, "/external_ids");
             }
 
-            return await SaveAsync(existing, WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own), db, validation, clock, ct);
+            return await SaveAsync(existing, WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own), http, db, validation, clock, ct);
         }, ct);
-        return Answer(customer, result, http);
     }
 
-    /// <summary>Creates the customer, or changes the one who is there.</summary>
-    public static async Task<(Customer Customer, UpsertResult Result)> SaveAsync(
-        Customer? existing, CustomerInput input, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    /// <summary>Creates the customer, or changes the one who is there, or asks the department that it belongs to for it.</summary>
+    public static async Task<IResult> SaveAsync(
+        Customer? existing, CustomerInput input, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         await validation.EnsureValidAsync(input, ct);
         input = await db.CheckAttributesAsync(existing?.ToInput(), input, ct);
@@ -56,19 +57,25 @@ internal static class UpsertCustomer
             input = input.Normalized();
             var created = db.Register(input, clock.GetUtcNow());
             await db.SaveAsync(input, ct);
-            return (created, UpsertResult.Created);
+            return Answer(created, UpsertResult.Created, http);
         }
 
-        var changed = db.Change(existing, input, clock.GetUtcNow());
+        if (await db.NeedsApprovalAsync(existing, ct, await db.ChangedGroupsAsync(existing.ToInput(), input.Normalized(), ct))
+            && WantedChange.Between(existing, input.InRows()) is { } wanted)
+        {
+            return await db.AskAsync(http, existing, wanted, clock.GetUtcNow(), ct);
+        }
+
+        var changed = await db.ChangeAsync(existing, input, clock.GetUtcNow(), ct);
         if (changed)
         {
             await db.SaveAsync(input.Normalized(), ct);
         }
 
-        return (existing, changed ? UpsertResult.Updated : UpsertResult.Unchanged);
+        return Answer(existing, changed ? UpsertResult.Updated : UpsertResult.Unchanged, http);
     }
 
-    public static IResult Answer(Customer customer, UpsertResult result, HttpContext http)
+    private static IResult Answer(Customer customer, UpsertResult result, HttpContext http)
     {
         http.Response.Headers.ETag = ETags.Of(customer.Version);
         var view = CustomerView.Of(customer) with { Result = result };

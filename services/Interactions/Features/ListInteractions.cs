@@ -15,7 +15,7 @@ internal static class ListInteractions
     public static async Task<Page<InteractionView>> Handle(HttpRequest request, InteractionsDb db, CustomerDirectory customers, CancellationToken ct)
     {
         var page = PageRequest.Read(request, Ids.Interaction);
-        IQueryable<Interaction> interactions = db.Interactions.AsNoTracking();
+        var interactions = db.OutOfBin(db.Interactions.AsNoTracking());
         if (await customers.ReadFilterAsync(request, ct) is { } customerId)
         {
             interactions = interactions.Where(i => i.CustomerId == customerId);

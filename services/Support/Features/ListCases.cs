@@ -15,7 +15,7 @@ internal static class ListCases
     public static async Task<Page<CaseView>> Handle(HttpRequest request, SupportDb db, CustomerDirectory customers, CancellationToken ct)
     {
         var page = PageRequest.Read(request, Ids.Case);
-        IQueryable<Case> cases = db.Cases.AsNoTracking();
+        var cases = db.OutOfBin(db.Cases.AsNoTracking());
         if (await customers.ReadFilterAsync(request, ct) is { } customerId)
         {
             cases = cases.Where(c => c.CustomerId == customerId);

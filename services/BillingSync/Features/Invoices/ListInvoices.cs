@@ -13,7 +13,7 @@ internal static class ListInvoices
 
     public static async Task<Page<InvoiceView>> Handle(HttpRequest request, BillingSyncDb db, CustomerDirectory customers, TimeProvider clock, CancellationToken ct)
     {
-        var invoices = db.Invoices.AsNoTracking().OfCustomer(await customers.ReadFilterAsync(request, ct));
+        var invoices = db.OutOfBin(db.Invoices.AsNoTracking()).OfCustomer(await customers.ReadFilterAsync(request, ct));
         if (request.Query["status"] is ["overdue"])
         {
             var now = clock.GetUtcNow();

@@ -6,7 +6,7 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Campaigns.Features.Campaigns;
 
-/// <summary>The send ledger of a campaign, newest row first; <c>status=uncertain</c> lists what an operator must look into.</summary>
+/// <summary>The send ledger of a campaign, newest row first; <c>status=uncertain</c> lists what an operator must look into. Without those to customers in the recycle bin.</summary>
 internal static class ListMessages
 {
     public static readonly string[] Parameters = [.. PageRequest.Parameters, "status"];
@@ -31,7 +31,7 @@ internal static class ListMessages
     {
         var page = PageRequest.Read(request, Ids.Message);
         var campaign = await db.FindCampaignAsync(id, ct);
-        var messages = db.Messages.AsNoTracking().Where(m => m.CampaignId == campaign.Id);
+        var messages = db.OutOfBin(db.Messages.AsNoTracking()).Where(m => m.CampaignId == campaign.Id);
         if (request.Query["status"] is [{ } word])
         {
             var status = EnumWords<MessageStatus>.TryParse(word, out var known) ? known : throw ProblemException.InvalidParameter("status", "Not a message status.");

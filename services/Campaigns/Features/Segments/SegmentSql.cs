@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Crm.Campaigns.Domain.Segments;
+using Crm.Hosting.Rights;
 using Npgsql;
 using NpgsqlTypes;
 
@@ -49,7 +50,18 @@ internal sealed class SegmentSql
         var compiler = new SegmentSql(asOf);
         var where = compiler.Write(definition);
         compiler.WriteJoins(page);
-        return new($"SELECT c.id, c.display_name FROM customers c{compiler._joins} WHERE c.state = 'active' AND ({where})", [.. compiler._parameters]);
+        return new($"SELECT c.id, c.display_name FROM customers c{compiler._joins} WHERE c.state = 'active'{compiler.WriteSight()} AND ({where})", [.. compiler._parameters]);
+    }
+
+    /// <summary>Whoever does not see a customer neither counts it nor writes to it; the query filters do not reach into a statement of our own.</summary>
+    private string WriteSight()
+    {
+        var rights = CallerRights.Current;
+        return rights.UnseenDepartments.Count == 0 ? "" : $"""
+             AND (c.department IS NULL OR c.department <> ALL ({Parameter(rights.UnseenDepartments.ToArray())}) OR EXISTS (
+                SELECT FROM department_grants g WHERE g.customer_id = c.id AND g.owner = c.department AND g.department = ANY ({Parameter(rights.Departments.ToArray())})
+                    AND NOT g.ended AND (g.expires_at IS NULL OR g.expires_at > now())))
+            """;
     }
 
     private string Write(Condition condition) => condition switch

@@ -137,7 +137,7 @@ internal sealed class MergePreview
     public required List<MemberVersion> Members { get; init; }
     public required Dictionary<string, Guid> Choices { get; init; }
     public required JsonDocument Manifest { get; init; }
-    public required DateTimeOffset ExpiresAt { get; init; }
+    public required DateTimeOffset ExpiresAt { get; set; }
     public Guid? MergeId { get; set; }
 }
 

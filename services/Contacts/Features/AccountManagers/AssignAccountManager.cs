@@ -1,38 +1,48 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
-using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.AccountManagers;
 
 /// <summary>
 /// From now on, or from <c>starts_at</c> on, this member of staff looks after the customer, instead of whoever did or
-/// would have; with <c>manager</c> null nobody. Answers what holds from then on; the same again changes nothing.
+/// would have; with <c>manager</c> null nobody. Answers what holds from then on; the same again changes nothing. 202 with a
+/// change request when the customer belongs to another department that approves such changes.
 /// </summary>
 internal static class AssignAccountManager
 {
     public sealed record Response(string CustomerId, string? Manager, DateTimeOffset StartsAt);
 
-    public static async Task<Ok<Response>> Handle(string id, AccountManagerInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    public static async Task<IResult> Handle(string id, AccountManagerInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) =>
+        await RunAsync(await db.FindAtPathAsync(id, http, ct), body, http, db, clock, ct);
+
+    public static async Task<IResult> RunAsync(Guid named, AccountManagerInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
-        var named = await db.FindAtPathAsync(id, http, ct);
         var now = clock.GetUtcNow();
         var from = body.StartsAt ?? now;
-        return TypedResults.Ok(await db.InTransactionAsync(async () =>
+        return await db.InTransactionAsync(async () =>
         {
             var living = await db.HoldLivingAsync(named, ct);
-            OwnershipRules.RequireDepartment(living);
+            var mustAsk = await db.MustAskAsync(living, ct);
             var customer = living.Id;
             // Of two at once, the second sees what the first said.
             await db.LockAsync([$"account manager {customer}"], ct);
             var present = await db.AccountManagers.AsNoTracking().Where(a => a.CustomerId == customer && (a.EndsAt == null || a.EndsAt > from)).ToListAsync(ct);
             if (present is [{ EndsAt: null } only] && only.Manager == body.Manager && only.StartsAt <= from)
             {
-                return new Response(Ids.Customer.Format(customer), only.Manager, only.StartsAt);
+                return (IResult)TypedResults.Ok(new Response(Ids.Customer.Format(customer), only.Manager, only.StartsAt));
+            }
+
+            if (mustAsk)
+            {
+                return await db.AskAsync(http, living, new(
+                    ChangeOperation.AssignAccountManager, JsonSerializer.SerializeToNode(body, JsonDefaults.Options)!.AsObject(), new() { ["manager"] = present.MaxBy(a => a.StartsAt)?.Manager }), now, ct);
             }
 
             await db.Database.ExecuteSqlAsync(
@@ -57,8 +67,8 @@ internal static class AssignAccountManager
                 await db.SaveChangesAsync(ct);
             }
 
-            return new Response(Ids.Customer.Format(customer), body.Manager, from);
-        }, ct));
+            return TypedResults.Ok(new Response(Ids.Customer.Format(customer), body.Manager, from));
+        }, ct);
     }
 
     internal static JsonObject Changes(string? before, string? after, DateTimeOffset from) =>

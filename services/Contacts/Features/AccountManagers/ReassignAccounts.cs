@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
@@ -41,6 +42,8 @@ internal static class ReassignAccounts
                 RETURNING customer_id AS "Value"
                 """).ToListAsync(ct);
             await db.AuditAsync(actor, customers.Select(c => ("assigned", AccountManager.RecordType, c, (Guid?)c, AssignAccountManager.Changes(body.From, body.To, from))), ct);
+            await db.OvertakeAsync([], [], [.. customers], ct);
+            await db.SaveChangesAsync(ct);
             return customers.Count;
         }, ct);
         return TypedResults.Ok(new Response(body.From!, body.To!, from, reassigned));

@@ -2,28 +2,50 @@ using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.ChangeRequests;
 
-/// <summary>
-/// A change of a record of another department: 202 with the change request that waits for that department. 200 with the
-/// customer when nothing is to be changed.
-/// </summary>
+/// <summary>An operation on a record of another department: 202 with the change request that waits for that department.</summary>
 internal static class AskForChange
 {
-    /// <param name="input">The new state, which is a valid one.</param>
-    public static async Task<IResult> HandleAsync(Customer customer, CustomerInput input, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    /// <summary>Whether the caller has to ask for a change of the customer; not when it may be made at once.</summary>
+    /// <inheritdoc cref="OwnershipRules.RequireDepartmentAsync"/>
+    public static async Task<bool> MustAskAsync(this ContactsDb db, Customer customer, CancellationToken ct, IReadOnlyCollection<string?>? groups = null)
     {
-        string[] roles = [.. http.User.FindAll(CallerClaims.Roles).Select(c => c.Value)];
-        var request = ChangeRequest.Of(customer, input.InRows(), http.User.Subject(), roles, clock.GetUtcNow());
-        if (request is null)
+        if (await db.NeedsApprovalAsync(customer, ct, groups))
         {
-            http.Response.Headers.ETag = ETags.Of(customer.Version);
-            return TypedResults.Ok(CustomerView.Of(customer));
+            return true;
         }
 
+        await db.RequireDepartmentAsync(customer, ct, groups);
+        return false;
+    }
+
+    /// <summary>The same of several.</summary>
+    /// <returns>The departments that have to be asked.</returns>
+    public static async Task<List<string>> WhomToAskAsync(this ContactsDb db, IEnumerable<Customer> customers, CancellationToken ct)
+    {
+        var departments = new SortedSet<string>(StringComparer.Ordinal);
+        foreach (var customer in customers)
+        {
+            if (await db.MustAskAsync(customer, ct))
+            {
+                departments.Add(customer.Department!);
+            }
+        }
+
+        return [.. departments];
+    }
+
+    /// <param name="customer">That it is filed under, as the caller read it.</param>
+    /// <param name="wanted">What would have been done, which is valid.</param>
+    public static async Task<IResult> AskAsync(this ContactsDb db, HttpContext http, Customer customer, WantedChange wanted, DateTimeOffset now, CancellationToken ct)
+    {
+        var request = ChangeRequest.Of(
+            customer, wanted, http.User.Subject(), http.User.FindAll(CallerClaims.Roles).Select(c => c.Value), CallerRights.Current.Departments, now);
         await db.InTransactionAsync(async () =>
         {
             // A merge or a change at this moment goes first.
@@ -35,8 +57,14 @@ internal static class AskForChange
 
             db.ChangeRequests.Add(request);
             db.AuditRow(ChangeRequest.RecordType, request.Id, customer.Id, request);
+            db.Publish(request, request.Changed());
             return await db.SaveChangesAsync(ct);
         }, ct);
+        return Accepted(request, customer);
+    }
+
+    public static IResult Accepted(ChangeRequest request, Customer customer)
+    {
         var view = ChangeRequestView.Of(request, customer);
         return TypedResults.Accepted($"/v1/change-requests/{view.Id}", view);
     }

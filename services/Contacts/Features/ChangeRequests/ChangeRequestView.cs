@@ -1,4 +1,6 @@
+using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.History;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
@@ -7,6 +9,8 @@ namespace Crm.Contacts.Features.ChangeRequests;
 
 /// <summary>A change of a record of another department that somebody asked for.</summary>
 /// <param name="Department">That owns the record now, and decides.</param>
+/// <param name="Operation">What is to be done.</param>
+/// <param name="Request">The body of the operation, unless that is in <paramref name="Changes"/>.</param>
 /// <param name="RecordVersion">The customer's version when it was asked for.</param>
 /// <param name="Changes">What the fields that the caller may see were then, and are to be.</param>
 /// <param name="Reason">Why it was rejected.</param>
@@ -15,9 +19,11 @@ public sealed record ChangeRequestView(
     string Id,
     string CustomerId,
     string? Department,
+    ChangeOperation Operation,
     ChangeRequestStatus Status,
     long RecordVersion,
     IReadOnlyList<FieldChange> Changes,
+    JsonObject? Request,
     string RequestedBy,
     DateTimeOffset RequestedAt,
     string? DecidedBy,
@@ -25,12 +31,32 @@ public sealed record ChangeRequestView(
     string? Reason,
     string? HistoryId)
 {
+    internal static ChangeRequestView Of(ChangeRequest request) => Of(request, request.Customer);
+
     internal static ChangeRequestView Of(ChangeRequest request, Customer customer)
     {
-        var (before, wanted) = (FieldRules.Show<CustomerInput>(request.Before), FieldRules.Show<CustomerInput>(request.Wanted));
+        // Who asks may reach a part of the record only.
+        var granted = CallerRights.Current.GroupsOf(customer.Department);
+        var ofFields = request.Operation == ChangeOperation.ChangeCustomer;
+        var (before, wanted) = ofFields ? (FieldRules.Show<CustomerInput>(request.Before), FieldRules.Show<CustomerInput>(request.Wanted)) : ([], []);
         return new(
-            Ids.ChangeRequest.Format(request.Id), Ids.Customer.Format(request.CustomerId), customer.Department, request.Status, request.RecordVersion,
-            [.. wanted.Select(w => new FieldChange(w.Key, before[w.Key]?.DeepClone(), w.Value?.DeepClone()))],
+            Ids.ChangeRequest.Format(request.Id), Ids.Customer.Format(request.CustomerId), customer.Department, request.Operation, request.Status, request.RecordVersion,
+            [.. wanted.Where(w => Reaches(granted, w.Key)).Select(w => new FieldChange(w.Key, before[w.Key]?.DeepClone(), w.Value?.DeepClone()))], ofFields ? null : BodyOf(request),
             request.RequestedBy, request.RequestedAt, request.DecidedBy, request.DecidedAt, request.Reason, Ids.History.Format(request.HistoryId));
+    }
+
+    private static bool Reaches(IReadOnlySet<string>? granted, string field) =>
+        granted is null || (field != FieldJson.Attributes && FieldRules.GroupOf<CustomerInput>(field) is var group && (group is null || granted.Contains(group)));
+
+    private static JsonObject BodyOf(ChangeRequest request)
+    {
+        var body = request.Wanted.DeepClone().AsObject();
+        if (request.SubjectId is { } subject)
+        {
+            var (name, ids) = request.IsOfMerge ? ("merge_id", Ids.Merge) : ("relationship_id", Ids.Relationship);
+            body[name] = ids.Format(subject);
+        }
+
+        return body;
     }
 }

@@ -24,15 +24,14 @@ internal static class DecideChangeRequest
     }
 
     /// <summary>
-    /// Changes the customer as by a PATCH of the approver, as far as both may write its fields. 409
-    /// <c>change_request_outdated</c>, for good, when what it touches was changed since to something else.
+    /// Does what was asked for, by the way of everybody who may do it at once, as far as both may write its fields. 409
+    /// <c>change_request_outdated</c>, for good, when what it is based on was changed since.
     /// </summary>
-    public static async Task<Ok<ChangeRequestView>> Approve(
-        string id, HttpContext http, ContactsDb db, Policy policy, Validation validation, TimeProvider clock, CancellationToken ct)
+    public static async Task<Ok<ChangeRequestView>> Approve(string id, HttpContext http, ContactsDb db, ReplayChange replay, TimeProvider clock, CancellationToken ct)
     {
         var view = await DecideAsync(id, db, async (request, customer) =>
         {
-            RequireOther(request, customer, http);
+            await RequireOtherAsync(request, customer, http, db, ct);
             if (request.Status == ChangeRequestStatus.Outdated || !request.MayBecome(ChangeRequestStatus.Approved))
             {
                 return null;
@@ -44,21 +43,42 @@ internal static class DecideChangeRequest
                 return "outdated";
             }
 
-            request.Approve(await ApplyAsync(request, customer, http, db, policy, validation, clock, ct), http.User.Subject(), clock.GetUtcNow());
+            if (request.RequesterDepartments.Count > 0)
+            {
+                CallerRights.Current.Approve(request.RequesterDepartments);
+            }
+
+            // Decided first: what it saves does not overtake it.
+            request.Approve(http.User.Subject(), clock.GetUtcNow());
+            var entries = db.AuditEntries.Local.Select(e => e.Id).ToHashSet();
+            try
+            {
+                await replay.RunAsync(request, customer, http, ct);
+            }
+            catch (ProblemException problem) when (problem.Code == ProblemCodes.PreviewOutdated && request.Operation == ChangeOperation.MergeCustomers)
+            {
+                request.Outlive();
+                return "outdated";
+            }
+
+            // The tag is of the customer, and the answer is not.
+            http.Response.Headers.ETag = default;
+            var made = db.AuditEntries.Local.Where(e => !entries.Contains(e.Id) && e.RecordType != ChangeRequest.RecordType).ToList();
+            request.Became(made.Find(e => e.RecordType == Customer.RecordType && e.RecordId == customer.Id)?.Id, made.Select(e => e.Id));
             return "approved";
         }, ct);
         return view.Status != ChangeRequestStatus.Outdated
             ? TypedResults.Ok(view)
             : throw new ProblemException(
-                ProblemCodes.ChangeRequestOutdated, "Its fields were changed since to something else; ask for the change anew.",
+                ProblemCodes.ChangeRequestOutdated, "What it is based on was changed since; ask for it anew.",
                 [.. view.Changes.Select(c => new FieldError($"/{c.Field}", ProblemCodes.ChangeRequestOutdated.Code))]);
     }
 
     public static async Task<Ok<ChangeRequestView>> Reject(string id, Rejection body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) =>
-        TypedResults.Ok(await DecideAsync(id, db, (request, customer) =>
+        TypedResults.Ok(await DecideAsync(id, db, async (request, customer) =>
         {
-            RequireOther(request, customer, http);
-            return Task.FromResult(request.Reject(body.Reason!, http.User.Subject(), clock.GetUtcNow()) ? "rejected" : null);
+            await RequireOtherAsync(request, customer, http, db, ct);
+            return request.Reject(body.Reason!, http.User.Subject(), clock.GetUtcNow()) ? "rejected" : null;
         }, ct));
 
     public static async Task<Ok<ChangeRequestView>> Withdraw(string id, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) =>
@@ -76,44 +96,66 @@ internal static class DecideChangeRequest
     private static async Task<ChangeRequestView> DecideAsync(string id, ContactsDb db, Func<ChangeRequest, Customer, Task<string?>> decide, CancellationToken ct)
     {
         var found = await db.FindChangeRequestAsync(id, ct);
-        return await db.InTransactionAsync(async () =>
+        await db.InTransactionAsync(async () =>
         {
             // In the order in which a merge takes them: whom it is about, that row, and then the request.
+            if (found.IsOfMerge)
+            {
+                await db.LockCustomersAsync([.. found.Concerned], ct);
+            }
+
             var owner = await db.HoldRootAsync(found.OriginCustomerId, ct);
             await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {owner} FOR UPDATE", ct);
             await db.FindRootAsync(Ids.Customer.Format(owner), ct);
             var request = (await db.ChangeRequests.FromSql($"SELECT * FROM change_requests WHERE id = {found.Id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault()
                 ?? throw ProblemException.NotFound("change request");
             var customer = await db.Whole().FirstAsync(c => c.Id == owner, ct);
+            // What it does saves the request with it.
+            var before = Decision(request);
             if (await decide(request, customer) is { } action)
             {
-                db.Audit(action, ChangeRequest.RecordType, request.Id, customer.Id, AuditChanges.Of(db.Entry(request)));
+                db.Audit(action, ChangeRequest.RecordType, request.Id, customer.Id, AuditChanges.Between(before, Decision(request)));
+                db.Publish(request, request.Changed());
                 await db.SaveChangesAsync(ct);
             }
 
-            return ChangeRequestView.Of(request, customer);
+            return true;
         }, ct);
+        return ChangeRequestView.Of(await db.FindChangeRequestAsync(id, ct));
     }
 
+    private static object Decision(ChangeRequest request) => new { request.Status, request.DecidedBy, request.DecidedAt, request.Reason, request.HistoryIds };
+
     /// <exception cref="ProblemException">403 for who asked for it, 403 <c>department_forbidden</c> for another department.</exception>
-    private static void RequireOther(ChangeRequest request, Customer customer, HttpContext http)
+    private static async Task RequireOtherAsync(ChangeRequest request, Customer customer, HttpContext http, ContactsDb db, CancellationToken ct)
     {
-        OwnershipRules.RequireDepartment(customer);
+        if (request.IsOfMerge)
+        {
+            await RequireMembersAsync(request, db, ct);
+        }
+        else
+        {
+            await db.RequireDepartmentAsync(customer, ct);
+        }
+
         if (request.RequestedBy == http.User.Subject())
         {
             throw new ProblemException(ProblemCodes.Forbidden, "Nobody decides about a change that they asked for themselves; it can be withdrawn.");
         }
     }
 
-    /// <summary>The entry of the customer's history; null when the customer is so already.</summary>
-    private static async Task<Guid?> ApplyAsync(
-        ChangeRequest request, Customer customer, HttpContext http, ContactsDb db, Policy policy, Validation validation, TimeProvider clock, CancellationToken ct)
+    /// <summary>Of the customers of a merge, those are decided about by their department that the requester does not change.</summary>
+    private static async Task RequireMembersAsync(ChangeRequest request, ContactsDb db, CancellationToken ct)
     {
-        FieldRules.RequireWritable<CustomerInput>(request.Wanted, CallerRights.OfRoles(request.RequesterRoles, policy));
-        var version = customer.Version;
-        await PatchCustomer.SaveAsync(customer, MergePatch.Apply(customer.ToInput(), request.Wanted), http, db, validation, clock, ct);
-        // The tag is of the customer, and the answer is not.
-        http.Response.Headers.ETag = default;
-        return customer.Version == version ? null : db.AuditEntries.Local.Single(e => e.RecordType == Customer.RecordType && e.RecordId == customer.Id).Id;
+        var members = await db.Customers.AsNoTracking().Where(c => request.Concerned.Contains(c.Id)).ToListAsync(ct);
+        if (members.Count < request.Concerned.Count)
+        {
+            throw new ProblemException(ProblemCodes.DepartmentForbidden, "Some of the records belong to a department whose records the caller does not see.");
+        }
+
+        foreach (var member in members.Where(m => m.Department is { } owner && request.Asked.Contains(owner)))
+        {
+            await db.RequireDepartmentAsync(member, ct);
+        }
     }
 }

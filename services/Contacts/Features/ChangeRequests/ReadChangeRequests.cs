@@ -30,14 +30,11 @@ internal static class ReadChangeRequests
             requests = requests.Where(r => r.CustomerId == customer);
         }
 
-        return await requests.ToPageAsync(page, r => r.Id, Ids.ChangeRequest, r => ChangeRequestView.Of(r, r.Customer), ct);
+        return await requests.ToPageAsync(page, r => r.Id, Ids.ChangeRequest, ChangeRequestView.Of, ct);
     }
 
-    public static async Task<Ok<ChangeRequestView>> One(string id, ContactsDb db, CancellationToken ct)
-    {
-        var request = await db.FindChangeRequestAsync(id, ct);
-        return TypedResults.Ok(ChangeRequestView.Of(request, request.Customer));
-    }
+    public static async Task<Ok<ChangeRequestView>> One(string id, ContactsDb db, CancellationToken ct) =>
+        TypedResults.Ok(ChangeRequestView.Of(await db.FindChangeRequestAsync(id, ct)));
 
     public static async Task<ChangeRequest> FindChangeRequestAsync(this ContactsDb db, string id, CancellationToken ct) =>
         Ids.ChangeRequest.TryParse(id, out var key) && await db.VisibleChangeRequests().FirstOrDefaultAsync(r => r.Id == key, ct) is { } request

@@ -78,13 +78,9 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
             }
         }
 
-        if (CallerRights.Current.Rows is not null)
-        {
-            // Whom the caller does not see is no hint for it.
-            var ids = found.ConvertAll(f => f.Fields.Id);
-            var seen = await db.Customers.Where(c => ids.Contains(c.Id)).Select(c => c.Id).ToListAsync(ct);
-            found.RemoveAll(f => !seen.Contains(f.Fields.Id));
-        }
+        // Whom the caller does not see is no hint for it.
+        var seen = await db.FindSeenAsync(found.ConvertAll(f => f.Fields.Id), ct);
+        found.RemoveAll(f => !seen.Contains(f.Fields.Id));
 
         var proveNothing = shared.Select(MatchRecord.Identifier).ToHashSet(StringComparer.Ordinal);
         var record = MatchRecord.Of(wanted, proveNothing.Contains);

@@ -42,7 +42,7 @@ internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validati
             db, impact, validation, options, clock, ct)).Value!;
         try
         {
-            return await MergeCustomers.RunAsync(preview.Token, reason, actor, db, impact, options.Value, clock, DecideAsync, ct);
+            return await MergeCustomers.RunAsync(PreviewMerge.HashOf(preview.Token), reason, actor, db, impact, options.Value, clock, DecideAsync, ct);
         }
         catch (ProblemException problem) when (problem.Code == ProblemCodes.PreviewOutdated)
         {

@@ -54,7 +54,7 @@ internal static class ReviewDuplicates
         var status = request.Query["status"] is not [{ } word] ? DuplicateStatus.Open
             : EnumWords<DuplicateStatus>.TryParse(word, out var known) ? known
             : throw ProblemException.InvalidParameter("status", "open, merged or rejected.");
-        var duplicates = db.Duplicates.AsNoTracking().Where(d => d.Status == status);
+        var duplicates = db.SeenDuplicates().Where(d => d.Status == status);
         if (status == DuplicateStatus.Open)
         {
             duplicates = duplicates.Where(d => db.Customers.Any(c => c.Id == d.LowId && c.State == CustomerState.Active) && db.Customers.Any(c => c.Id == d.HighId && c.State == CustomerState.Active));
@@ -111,8 +111,13 @@ internal static class ReviewDuplicates
     public static async Task<Duplicate> LockDuplicateAsync(this ContactsDb db, Guid id, CancellationToken ct) =>
         (await db.Duplicates.FromSql($"SELECT * FROM duplicates WHERE id = {id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("duplicate");
 
+    /// <summary>Those of which the caller sees both: a pair says in what they agree.</summary>
+    private static IQueryable<Duplicate> SeenDuplicates(this ContactsDb db) => CallerRights.Current.AllCustomers
+        ? db.Duplicates.AsNoTracking()
+        : db.Duplicates.AsNoTracking().Where(d => db.Customers.Any(c => c.Id == d.LowId) && db.Customers.Any(c => c.Id == d.HighId));
+
     private static async Task<Duplicate> FindAsync(ContactsDb db, string id, CancellationToken ct) =>
-        Ids.Duplicate.TryParse(id, out var key) && await db.Duplicates.AsNoTracking().FirstOrDefaultAsync(d => d.Id == key, ct) is { } duplicate
+        Ids.Duplicate.TryParse(id, out var key) && await db.SeenDuplicates().FirstOrDefaultAsync(d => d.Id == key, ct) is { } duplicate
             ? duplicate
             : throw ProblemException.NotFound("duplicate");
 

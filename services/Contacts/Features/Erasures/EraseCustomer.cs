@@ -39,7 +39,7 @@ internal static class EraseCustomer
             ETags.RequireMatch(http, customers[key].Version);
             foreach (var customer in customers.Values)
             {
-                OwnershipRules.RequireDepartment(customer);
+                await db.RequireDepartmentAsync(customer, ct);
             }
 
             await db.RequireNoHoldAsync(customers.Keys, ct);

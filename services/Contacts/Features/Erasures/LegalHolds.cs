@@ -28,7 +28,7 @@ internal static class LegalHolds
         var hold = await db.InTransactionAsync(async () =>
         {
             var customer = await db.HoldKeptAsync(named, ct);
-            OwnershipRules.RequireDepartment(customer);
+            await db.RequireDepartmentAsync(customer, ct);
             var set = LegalHold.Set(customer.Id, body.Reason!, http.User.Subject(), clock.GetUtcNow());
             db.LegalHolds.Add(set);
             await SaveAsync(db, set, ct);

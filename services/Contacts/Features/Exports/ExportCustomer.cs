@@ -122,7 +122,8 @@ internal static class ReadExport
     }
 
     private static async Task<Export> FindAsync(string id, ContactsDb db, CancellationToken ct) =>
-        (Ids.Export.TryParse(id, out var key) ? await db.Exports.AsNoTracking().Include(e => e.Parts).FirstOrDefaultAsync(e => e.Id == key, ct) : null)
+        (Ids.Export.TryParse(id, out var key) ? await db.Exports.AsNoTracking().Include(e => e.Parts)
+            .FirstOrDefaultAsync(e => e.Id == key && db.Customers.Any(c => c.Id == e.CustomerId), ct) : null)
         ?? throw ProblemException.NotFound("export");
 }
 

@@ -21,7 +21,8 @@ internal static class ContactsTables
         new("relationships", "SELECT to_jsonb(t) FROM relationships t WHERE origin_from_id = ANY (@ids) OR origin_to_id = ANY (@ids) ORDER BY id"),
         new("account_managers", "SELECT to_jsonb(t) FROM account_managers t WHERE origin_customer_id = ANY (@ids) ORDER BY id"),
         new("recycle_bin", "SELECT to_jsonb(t) FROM recycle_bin t WHERE customer_id = ANY (@ids)"),
-        new("change_requests", "SELECT to_jsonb(t) FROM change_requests t WHERE origin_customer_id = ANY (@ids) ORDER BY id", Ids.ChangeRequest),
+        new("change_requests", "SELECT to_jsonb(t) FROM change_requests t WHERE origin_customer_id = ANY (@ids) OR concerned && @ids ORDER BY id", Ids.ChangeRequest),
+        new("grants", "SELECT to_jsonb(t) - 'event_sequence' FROM grants t WHERE customer_id = ANY (@ids) ORDER BY id", Ids.Grant),
         new("duplicates", "SELECT to_jsonb(t) - 'id' FROM duplicates t WHERE low_id = ANY (@ids) OR high_id = ANY (@ids) ORDER BY id"),
         new("legal_holds", "SELECT to_jsonb(t) FROM legal_holds t WHERE customer_id = ANY (@ids) ORDER BY id", Ids.LegalHold),
     ];

@@ -48,9 +48,9 @@ internal static class ReadHistory
         }
 
         var read = await entries.ToPageAsync(page, e => e.Id, Ids.History, e => e, ct);
-        var ids = read.Data.Select(e => (Guid?)e.Id).ToArray();
-        var requests = await db.ChangeRequests.AsNoTracking().Where(r => ids.Contains(r.HistoryId)).Select(r => new { HistoryId = r.HistoryId!.Value, r.Id, r.RequestedBy })
-            .ToDictionaryAsync(r => r.HistoryId, ct);
+        var ids = read.Data.Select(e => e.Id).ToList();
+        var approved = await db.ChangeRequests.AsNoTracking().Where(r => r.HistoryIds.Any(h => ids.Contains(h))).Select(r => new { r.HistoryIds, r.Id, r.RequestedBy }).ToListAsync(ct);
+        var requests = approved.SelectMany(r => r.HistoryIds.Select(h => (Entry: h, Request: r))).ToDictionary(r => r.Entry, r => r.Request);
         return TypedResults.Ok(new Page<HistoryEntry>(
             [.. read.Data.Select(e => requests.TryGetValue(e.Id, out var r) ? HistoryEntry.Of(e) with { ChangeRequestId = Ids.ChangeRequest.Format(r.Id), RequestedBy = r.RequestedBy } : HistoryEntry.Of(e))],
             read.HasMore, read.NextCursor));

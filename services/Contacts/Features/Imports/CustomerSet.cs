@@ -1,4 +1,5 @@
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
 
@@ -50,6 +51,7 @@ internal sealed class CustomerSet(ContactsDb db, bool hold)
         var all = created.Concat(changed).ToList();
         if (changed.Count > 0)
         {
+            await db.OvertakeAsync(changed, [], [], ct);
             await DeleteAsync(changed, ct);
             await db.UpdateAsync(changed, ct);
         }

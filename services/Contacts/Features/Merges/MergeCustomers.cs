@@ -1,12 +1,15 @@
 using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
-using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 
@@ -15,7 +18,8 @@ namespace Crm.Contacts.Features.Merges;
 /// <summary>
 /// Carries out a previewed merge: 202 with the merge, which is <c>completed</c> when all services have moved their rows.
 /// The same token again answers the same merge. 409 <c>preview_outdated</c> when a record changed since the preview, 409
-/// <c>two_paying_accounts</c> when two of them pay in the same billing source.
+/// <c>two_paying_accounts</c> when two of them pay in the same billing source. 202 with a change request when records belong to
+/// other departments that approve such changes: all that are asked have to be the approver's.
 /// </summary>
 internal static class MergeCustomers
 {
@@ -30,21 +34,26 @@ internal static class MergeCustomers
         public string? Reason { get; init; }
     }
 
-    public static async Task<Accepted<MergeView>> Handle(
+    public static async Task<IResult> Handle(
         Request body, HttpContext http, ContactsDb db, MergeImpact impact, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
     {
-        var id = await RunAsync(body.Token!, body.Reason!, http.User.Subject(), db, impact, options.Value, clock, _ => Task.CompletedTask, ct);
+        var hash = PreviewMerge.HashOf(body.Token!);
+        if (await AskAsync(hash, body.Reason!, http, db, impact, clock, ct) is { } asked)
+        {
+            return asked;
+        }
+
+        var id = await RunAsync(hash, body.Reason!, http.User.Subject(), db, impact, options.Value, clock, _ => Task.CompletedTask, ct);
         var view = await db.FindMergeAsync(id, options.Value, clock, ct);
         return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
     }
 
+    /// <param name="hash">Of the preview's token.</param>
     /// <param name="alongside">What else happens in the merge's transaction, given its id.</param>
     public static async Task<Guid> RunAsync(
-        string token, string reason, string actor, ContactsDb db, MergeImpact impact, MergeOptions options, TimeProvider clock, Func<Guid, Task> alongside, CancellationToken ct)
+        byte[] hash, string reason, string actor, ContactsDb db, MergeImpact impact, MergeOptions options, TimeProvider clock, Func<Guid, Task> alongside, CancellationToken ct)
     {
-        var hash = PreviewMerge.HashOf(token);
-        var preview = await db.MergePreviews.AsNoTracking().FirstOrDefaultAsync(p => p.TokenHash == hash, ct)
-            ?? throw new ProblemException(ProblemCodes.UnknownReference, "There is no such preview.", new FieldError("/token", "unknown_reference"));
+        var preview = await FindAsync(hash, db, ct);
         if (preview.MergeId is null)
         {
             await RequireUnblockedAsync(preview, impact, ct);
@@ -69,6 +78,72 @@ internal static class MergeCustomers
         }
     }
 
+    /// <summary>The change request when records belong to departments that have to be asked; the same token again answers the same. Null: the merge can be made.</summary>
+    private static async Task<IResult?> AskAsync(byte[] hash, string reason, HttpContext http, ContactsDb db, MergeImpact impact, TimeProvider clock, CancellationToken ct)
+    {
+        var preview = await FindAsync(hash, db, ct);
+        var ids = preview.Members.Select(m => m.Id).ToList();
+        var customers = await db.Customers.AsNoTracking().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+        if (customers.Count < ids.Count)
+        {
+            throw UnknownPreview();
+        }
+
+        if (preview.MergeId is not null || await db.WhomToAskAsync(customers.Values, ct) is not { Count: > 0 } departments)
+        {
+            return null;
+        }
+
+        await RequireUnblockedAsync(preview, impact, ct);
+        var (survivor, now, token) = (customers[preview.SurvivorId], clock.GetUtcNow(), Convert.ToBase64String(hash));
+        return await db.InTransactionAsync(async () =>
+        {
+            var held = (await db.MergePreviews.FromSql($"SELECT * FROM merge_previews WHERE token_hash = {hash} FOR UPDATE").ToListAsync(ct)).Single();
+            RequireSame(held, customers, now);
+            var pending = await db.ChangeRequests.AsNoTracking().Where(r => r.CustomerId == survivor.Id && r.Operation == ChangeOperation.MergeCustomers && r.Status == ChangeRequestStatus.Pending).ToListAsync(ct);
+            if (pending.Find(r => (string?)r.Before["preview"] == token) is { } same)
+            {
+                return AskForChange.Accepted(same, survivor);
+            }
+
+            // The preview waits with the request.
+            held.ExpiresAt = now + PreviewMerge.LifetimeForApproval;
+            return await db.AskAsync(http, survivor, new(
+                ChangeOperation.MergeCustomers,
+                JsonSerializer.SerializeToNode(new
+                {
+                    reason,
+                    survivor_id = Ids.Customer.Format(survivor.Id),
+                    absorbed_ids = ids.Where(id => id != survivor.Id).Select(id => Ids.Customer.Format(id)),
+                    choices = held.Choices.ToDictionary(c => c.Key, c => Ids.Customer.Format(c.Value)),
+                    departments,
+                })!.AsObject(),
+                new() { ["preview"] = token, ["versions"] = new JsonObject(preview.Members.Select(m => KeyValuePair.Create(Ids.Customer.Format(m.Id), (JsonNode?)m.Version))) },
+                Concerned: ids), now, ct);
+        }, ct);
+    }
+
+    private static async Task<MergePreview> FindAsync(byte[] hash, ContactsDb db, CancellationToken ct) =>
+        await db.MergePreviews.AsNoTracking().FirstOrDefaultAsync(p => p.TokenHash == hash, ct)
+            ?? throw UnknownPreview();
+
+    private static ProblemException UnknownPreview() =>
+        new(ProblemCodes.UnknownReference, "There is no such preview.", new FieldError("/token", "unknown_reference"));
+
+    /// <exception cref="ProblemException">409 <c>preview_outdated</c>.</exception>
+    private static void RequireSame(MergePreview preview, Dictionary<Guid, Customer> customers, DateTimeOffset now)
+    {
+        if (preview.ExpiresAt < now)
+        {
+            throw Outdated("The preview is too old; preview again.");
+        }
+
+        if (preview.Members.Find(m => customers[m.Id].Version != m.Version || customers[m.Id].State != CustomerState.Active) is { } changed)
+        {
+            throw Outdated($"{Ids.Customer.Format(changed.Id)} changed since the preview; preview again.");
+        }
+    }
+
     private static async Task<(Guid Id, bool IsNew)> MergeAsync(byte[] hash, string reason, string actor, ContactsDb db, MergeOptions options, DateTimeOffset now, CancellationToken ct)
     {
         // Of two requests with one token, the second finds it used.
@@ -78,22 +153,13 @@ internal static class MergeCustomers
             return (done, false);
         }
 
-        if (preview.ExpiresAt < now)
-        {
-            throw Outdated("The preview is too old; preview again.");
-        }
-
         var ids = preview.Members.Select(m => m.Id).ToArray();
         await db.LockCustomersAsync(ids, ct);
         var customers = await db.Whole().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
-        if (preview.Members.Find(m => customers[m.Id].Version != m.Version || customers[m.Id].State != Domain.CustomerState.Active) is { } changed)
-        {
-            throw Outdated($"{Ids.Customer.Format(changed.Id)} changed since the preview; preview again.");
-        }
-
+        RequireSame(preview, customers, now);
         foreach (var member in customers.Values)
         {
-            OwnershipRules.RequireDepartment(member);
+            await db.RequireDepartmentAsync(member, ct);
         }
 
         var survivor = customers[preview.SurvivorId];
@@ -119,7 +185,7 @@ internal static class MergeCustomers
         db.Merges.Add(merge);
         foreach (var customer in customers.Values)
         {
-            db.Audit("merged", Domain.Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(before[customer.Id], customer.ToInput()));
+            db.Audit("merged", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(before[customer.Id], customer.ToInput()));
         }
 
         await db.SaveChangesAsync(ct);

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -67,6 +68,11 @@ internal static class MergeReads
 {
     public static async Task<MergeView> FindMergeAsync(this ContactsDb db, Guid id, MergeOptions options, TimeProvider clock, CancellationToken ct) =>
         MergeView.Of(
-            await db.Merges.AsNoTracking().Include(m => m.Receipts).AsSplitQuery().FirstOrDefaultAsync(m => m.Id == id, ct) ?? throw ProblemException.NotFound("merge"),
+            await db.SeenMerges().AsNoTracking().Include(m => m.Receipts).AsSplitQuery().FirstOrDefaultAsync(m => m.Id == id, ct) ?? throw ProblemException.NotFound("merge"),
             options, clock.GetUtcNow());
+
+    /// <summary>Those of which the caller sees every customer: the manifest has values of all.</summary>
+    public static IQueryable<Merge> SeenMerges(this ContactsDb db) => CallerRights.Current.AllCustomers
+        ? db.Merges
+        : db.Merges.Where(m => db.Customers.Any(c => c.Id == m.SurvivorId) && db.Customers.Count(c => m.AbsorbedIds.Contains(c.Id)) == m.AbsorbedIds.Count);
 }

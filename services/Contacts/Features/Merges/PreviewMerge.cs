@@ -26,6 +26,9 @@ internal static class PreviewMerge
 {
     public static readonly TimeSpan Lifetime = TimeSpan.FromHours(1);
 
+    /// <summary>Of one whose merge waits for an approval.</summary>
+    public static readonly TimeSpan LifetimeForApproval = TimeSpan.FromDays(30);
+
     public sealed record Request
     {
         /// <summary>The records that are one customer, 2 to 50 with the survivor.</summary>

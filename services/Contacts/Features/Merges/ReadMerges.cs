@@ -19,7 +19,7 @@ internal static class ReadMerges
     public static async Task<Page<MergeView>> HandleList(HttpRequest request, ContactsDb db, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
     {
         var page = PageRequest.Read(request, Ids.Merge);
-        IQueryable<Merge> merges = db.Merges.AsNoTracking().Include(m => m.Receipts).AsSplitQuery();
+        IQueryable<Merge> merges = db.SeenMerges().AsNoTracking().Include(m => m.Receipts).AsSplitQuery();
         if (request.Query["status"] is [{ } word])
         {
             var status = EnumWords<MergeStatus>.TryParse(word, out var known) ? known : throw ProblemException.InvalidParameter("status", "running, completed, undoing or undone.");

@@ -1,6 +1,8 @@
 using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
@@ -8,7 +10,6 @@ using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
-using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 
@@ -19,7 +20,8 @@ namespace Crm.Contacts.Features.Merges;
 /// every row that was recorded under them, except external ids and values of unique fields that others have by now; what was recorded or edited since stays with the survivor and is listed. 202
 /// with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
 /// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>, 409 <c>merge_erased</c> when one of them was erased, 410
-/// <c>customer_deleted</c> while they are in the recycle bin.
+/// <c>customer_deleted</c> while they are in the recycle bin. 202 with a change request when records belong to other departments
+/// that approve such changes.
 /// </summary>
 internal static class UndoMerge
 {
@@ -32,7 +34,7 @@ internal static class UndoMerge
         public string? Reason { get; init; }
     }
 
-    public static async Task<Accepted<MergeView>> Handle(
+    public static async Task<IResult> Handle(
         string id, Request body, HttpContext http, ContactsDb db, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
     {
         if (!Ids.Merge.TryParse(id, out var key))
@@ -40,40 +42,63 @@ internal static class UndoMerge
             throw ProblemException.NotFound("merge");
         }
 
-        await db.InTransactionAsync(async () =>
+        if (await RunAsync(key, body, http, db, options.Value, clock, ct) is { } asked)
         {
-            var merge = (await db.Merges.FromSql($"SELECT * FROM merges WHERE id = {key} FOR UPDATE").Include(m => m.Receipts).ToListAsync(ct)).SingleOrDefault()
-                ?? throw ProblemException.NotFound("merge");
-            var now = clock.GetUtcNow();
-            if (merge.UndoAskedAt is null)
-            {
-                if (merge.ErasedAt is not null)
-                {
-                    throw new ProblemException(ProblemCodes.MergeErased, "A customer of this merge was erased.");
-                }
+            return asked;
+        }
 
-                if (merge.MergedAt.AddDays(options.Value.UndoDays) < now)
-                {
-                    throw new ProblemException(ProblemCodes.MergeUndoExpired, $"A merge can be undone for {options.Value.UndoDays} days.");
-                }
-
-                await UndoAsync(merge, body.Reason!, http.User.Subject(), db, now, ct);
-            }
-
-            return true;
-        }, ct);
         var view = await db.FindMergeAsync(key, options.Value, clock, ct);
         return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
     }
 
-    private static async Task UndoAsync(Merge merge, string reason, string actor, ContactsDb db, DateTimeOffset now, CancellationToken ct)
+    /// <returns>The change request when a department has to be asked; null: it is being undone.</returns>
+    public static Task<IResult?> RunAsync(Guid key, Request body, HttpContext http, ContactsDb db, MergeOptions options, TimeProvider clock, CancellationToken ct) => db.InTransactionAsync(async () =>
     {
+        var merge = (await db.Merges.FromSql($"SELECT * FROM merges WHERE id = {key} FOR UPDATE").Include(m => m.Receipts).ToListAsync(ct)).SingleOrDefault()
+            ?? throw ProblemException.NotFound("merge");
+        var now = clock.GetUtcNow();
+        if (merge.UndoAskedAt is not null)
+        {
+            return null;
+        }
+
+        if (merge.ErasedAt is not null)
+        {
+            throw new ProblemException(ProblemCodes.MergeErased, "A customer of this merge was erased.");
+        }
+
+        if (merge.MergedAt.AddDays(options.UndoDays) < now)
+        {
+            throw new ProblemException(ProblemCodes.MergeUndoExpired, $"A merge can be undone for {options.UndoDays} days.");
+        }
+
         var way = await LockWayAsync(merge, db, ct);
+        way[^1].OutOfBin();
+        var absorbed = await db.Customers.AsNoTracking().Where(c => merge.AbsorbedIds.Contains(c.Id)).ToListAsync(ct);
+        if (absorbed.Count < merge.AbsorbedIds.Count)
+        {
+            throw ProblemException.NotFound("merge");
+        }
+
+        if (await db.WhomToAskAsync([.. way, .. absorbed], ct) is { Count: > 0 } departments)
+        {
+            return await db.AskAsync(http, way[^1], new(
+                ChangeOperation.UndoMerge, JsonSerializer.SerializeToNode(new { reason = body.Reason, departments })!.AsObject(), [],
+                merge.Id, [.. way.Select(c => c.Id), .. merge.AbsorbedIds]), now, ct);
+        }
+
+        await UndoAsync(merge, way, body.Reason!, http.User.Subject(), db, now, ct);
+        return (IResult?)null;
+    }, ct);
+
+    private static async Task UndoAsync(Merge merge, List<Customer> way, string reason, string actor, ContactsDb db, DateTimeOffset now, CancellationToken ct)
+    {
         var wayIds = way.ConvertAll(c => c.Id);
-        var present = way[^1].OutOfBin();
+        var present = way[^1];
         var restored = await db.Whole().Where(c => merge.AbsorbedIds.Contains(c.Id)).OrderBy(c => c.Id).ToListAsync(ct);
         var memberIds = way.SelectMany(c => c.Layers!.Members).ToList();
-        var members = await db.Customers.Where(c => memberIds.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+        // Whoever else was absorbed by them stays, seen by the caller or not.
+        var members = await db.Customers.IgnoreQueryFilters().Where(c => memberIds.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
 
         // The merge by which each one on the way, from the survivor up, has to do with this one.
         var mergeOf = way.Select((c, i) => i == 0
@@ -149,7 +174,8 @@ internal static class UndoMerge
             {
                 var here = next.Value;
                 way.Add(here);
-                next = await db.Customers.Where(c => c.Id == here).Select(c => c.SurvivorId).FirstAsync(ct);
+                // One whom the caller does not see is in no merge for it.
+                next = (await db.Customers.Where(c => c.Id == here).Select(c => new { c.SurvivorId }).FirstOrDefaultAsync(ct) ?? throw ProblemException.NotFound("merge")).SurvivorId;
             }
 
             if (locked.Contains(way[^1]))

@@ -35,7 +35,7 @@ internal static class DeleteCustomer
             var customer = await db.Whole().FirstAsync(c => c.Id == key, ct);
             customer.OutOfBin();
             ETags.RequireMatch(http, customer.Version);
-            OwnershipRules.RequireDepartment(customer);
+            await db.RequireDepartmentAsync(customer, ct);
             await RequireNoRunningMergeAsync([.. all.Keys], db, ct);
             var now = clock.GetUtcNow();
             customer.Delete(now);

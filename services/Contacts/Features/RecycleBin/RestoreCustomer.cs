@@ -41,7 +41,7 @@ internal static class RestoreCustomer
             var binned = await db.LockBinnedAsync(key, ct) ?? throw ReadRecycleBin.NotThere();
             await db.LockCustomersAsync([key], ct);
             var customer = await db.Whole().FirstAsync(c => c.Id == key, ct);
-            OwnershipRules.RequireDepartment(customer);
+            await db.RequireDepartmentAsync(customer, ct);
             await RequireSameParentsAsync(customer, db, clock.Today(), ct);
             await RequireStillOneAsync(customer, binned, body, db, duplicates, clock.GetUtcNow(), ct);
             customer.BringBack(clock.GetUtcNow());

@@ -1,4 +1,7 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
@@ -6,7 +9,7 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.Relationships;
 
-/// <summary>One relationship: read, changed in role and dates, or taken back as never having been; the last two need <c>If-Match</c>.</summary>
+/// <summary>One relationship: read, changed in role and dates, or taken back as never having been; the last two need <c>If-Match</c>, and are a change request when <c>from</c> belongs to another department.</summary>
 internal static class ChangeRelationship
 {
     public static async Task<IResult> Read(string id, HttpContext http, ContactsDb db, CancellationToken ct)
@@ -18,13 +21,27 @@ internal static class ChangeRelationship
     public static async Task<IResult> Patch(string id, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         var patch = await MergePatch.ReadAsync(http.Request, ct);
+        ETags.RequireMatch(http, (await db.FindRelationshipAsync(id, ct)).Version);
+        return await PatchAsync(id, patch, http, db, validation, clock, ct);
+    }
+
+    public static async Task<IResult> PatchAsync(string id, JsonObject patch, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    {
         var relationship = await db.FindRelationshipAsync(id, ct);
-        ETags.RequireMatch(http, relationship.Version);
-        OwnershipRules.RequireDepartment(relationship.From);
-        var terms = MergePatch.Apply(relationship.Terms, patch);
+        var mustAsk = await db.MustAskAsync(relationship.From, ct);
+        var before = relationship.Terms;
+        var terms = MergePatch.Apply(before, patch);
         await validation.EnsureValidAsync(terms, ct);
         if (relationship.Change(terms, clock.GetUtcNow()))
         {
+            if (mustAsk)
+            {
+                await db.Entry(relationship).ReloadAsync(ct);
+                return await db.AskAsync(
+                    http, relationship.From, new(ChangeOperation.ChangeRelationship, patch, JsonSerializer.SerializeToNode(before, JsonDefaults.Options)!.AsObject(), relationship.Id),
+                    clock.GetUtcNow(), ct);
+            }
+
             db.AuditRow(Relationship.RecordType, relationship.Id, relationship.FromId, relationship);
             await SaveAsync(db, ct);
         }
@@ -33,11 +50,20 @@ internal static class ChangeRelationship
         return TypedResults.Ok(RelationshipView.Of(relationship));
     }
 
-    public static async Task<IResult> Delete(string id, HttpContext http, ContactsDb db, CancellationToken ct)
+    public static async Task<IResult> Delete(string id, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        ETags.RequireMatch(http, (await db.FindRelationshipAsync(id, ct)).Version);
+        return await DeleteAsync(id, http, db, clock, ct);
+    }
+
+    public static async Task<IResult> DeleteAsync(string id, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
         var relationship = await db.FindRelationshipAsync(id, ct);
-        ETags.RequireMatch(http, relationship.Version);
-        OwnershipRules.RequireDepartment(relationship.From);
+        if (await db.MustAskAsync(relationship.From, ct))
+        {
+            return await db.AskAsync(http, relationship.From, new(ChangeOperation.DeleteRelationship, [], [], relationship.Id), clock.GetUtcNow(), ct);
+        }
+
         db.Relationships.Remove(relationship);
         db.Audit("deleted", Relationship.RecordType, relationship.Id, relationship.FromId, AuditChanges.Between(RelationshipView.Of(relationship), null));
         await SaveAsync(db, ct);

@@ -1,49 +1,56 @@
+using System.Text.Json;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
-using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.Relationships;
 
 /// <summary>
 /// Says what the customer is to another one. 409 <c>conflict</c> when that was said already, or when the organisation
-/// belongs to another one still; 422 naming <c>/to_id</c> when an organisation would belong to itself over others.
+/// belongs to another one still; 422 naming <c>/to_id</c> when an organisation would belong to itself over others. 202 with a
+/// change request when the customer belongs to another department that approves such changes.
 /// </summary>
 internal static class CreateRelationship
 {
     /// <summary>Who holds it is alone in changing which organisation belongs to which.</summary>
     public const string HierarchyLock = "organization hierarchy";
 
-    public static async Task<Created<RelationshipView>> Handle(
-        string id, RelationshipInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    public static async Task<IResult> Handle(string id, RelationshipInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) =>
+        await RunAsync(await db.FindAtPathAsync(id, http, ct), body, http, db, clock, ct);
+
+    public static async Task<IResult> RunAsync(Guid fromId, RelationshipInput body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
-        var fromId = await db.FindAtPathAsync(id, http, ct);
         if (!Ids.Customer.TryParse(body.ToId, out var named))
         {
             throw ProblemException.Invalid(new FieldError("/to_id", "wrong_format", "A customer id, cus_…"));
         }
 
-        var created = await db.InTransactionAsync(async () =>
+        return await db.InTransactionAsync(async () =>
         {
             fromId = await db.HoldRootAsync(fromId, ct);
             var toId = await db.HoldRootAsync(named, ct);
             var customers = await db.Customers.Where(c => (c.Id == fromId || c.Id == toId) && c.State == CustomerState.Active).ToDictionaryAsync(c => c.Id, ct);
             var from = customers.GetValueOrDefault(fromId) ?? throw ProblemException.NotFound("customer");
-            OwnershipRules.RequireDepartment(from);
+            var mustAsk = await db.MustAskAsync(from, ct);
             var to = customers.GetValueOrDefault(toId)
                 ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError("/to_id", "unknown_customer"));
             var relationship = Relationship.Begin(body, from, to, clock.GetUtcNow());
             await RequireNewAsync(relationship, db, clock.Today(), ct);
+            if (mustAsk)
+            {
+                return await db.AskAsync(http, from, new(ChangeOperation.CreateRelationship, JsonSerializer.SerializeToNode(body, JsonDefaults.Options)!.AsObject(), []), clock.GetUtcNow(), ct);
+            }
+
             db.Relationships.Add(relationship);
             db.AuditRow(Relationship.RecordType, relationship.Id, relationship.FromId, relationship);
             await db.SaveChangesAsync(ct);
-            return relationship;
+            http.Response.Headers.ETag = ETags.Of(relationship.Version);
+            var view = RelationshipView.Of(relationship);
+            return (IResult)TypedResults.Created($"/v1/relationships/{view.Id}", view);
         }, ct);
-        http.Response.Headers.ETag = ETags.Of(created.Version);
-        var view = RelationshipView.Of(created);
-        return TypedResults.Created($"/v1/relationships/{view.Id}", view);
     }
 
     /// <summary>Holds off whoever says the same, or changes the hierarchy, until the transaction ends.</summary>

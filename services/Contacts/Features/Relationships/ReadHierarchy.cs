@@ -35,9 +35,10 @@ internal static class ReadHierarchy
             FROM organization_tree({customer}, {day}) AS t JOIN customers c ON c.id = t.id AND c.state = 'active'
             ORDER BY t.level, c.display_name, t.id LIMIT {Most + 1}
             """).ToListAsync(ct);
+        var seen = await db.FindSeenAsync([.. rows.Select(r => r.Id)], ct);
         return TypedResults.Ok(new Response(
-            [.. rows.Take(Most).Select(r => new Member(
-                Ids.Customer.Format(r.Id), r.DisplayName, Ids.Customer.Format(r.ParentId), r.Type is null ? null : EnumWords<RelationshipType>.Parse(r.Type), r.Level))],
+            [.. rows.Take(Most).Where(r => seen.Contains(r.Id)).Select(r => new Member(
+                Ids.Customer.Format(r.Id), r.DisplayName, r.ParentId is { } parent && seen.Contains(parent) ? Ids.Customer.Format(parent) : null, r.Type is null ? null : EnumWords<RelationshipType>.Parse(r.Type), r.Level))],
             rows.Count > Most));
     }
 

@@ -30,6 +30,7 @@ internal static class TagCustomer
         }
 
         _ = NameOf(tag);
+        CallerRights.Current.SeeParts();
         return await db.InTransactionAsync(async () =>
         {
             if (Ids.Customer.TryParse(id, out var named))

@@ -1,0 +1,177 @@
+using System.Net;
+using System.Text;
+using System.Text.Json.Nodes;
+using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Hosting.Auth;
+using Crm.Testing;
+
+namespace Contacts.Tests;
+
+/// <summary>Every way of writing that waits for another department's approval, and what overtakes it.</summary>
+public sealed class ApprovalTests(ContactsFixture fixture) : ContactsTest(fixture)
+{
+    [Fact]
+    public async Task An_upsert_of_another_departments_record_waits_and_is_carried_out_as_asked()
+    {
+        var external = Unique();
+        var path = $"/v1/customers/{await NewAsync(external)}";
+        using var asker = Of("key_asker", "support");
+        using var owner = Of("key_owner", "sales");
+        var request = await AskAsync(asker, HttpMethod.Put, $"/v1/customers/by-external-id/approval/{external}", """{"tier":"gold","given_name":"Ada"}""");
+        Assert.Equal("change_customer", (string?)(await GetAsync(owner, request))["operation"]);
+        Assert.Equal("tier", (string?)(await GetAsync(owner, request))["changes"]!.AsArray().Single()!["field"]);
+        // What changes nothing asks nobody.
+        var (same, unchanged) = await SendAsync(asker, HttpMethod.Put, $"/v1/customers/by-external-id/approval/{external}", """{"given_name":"Ada"}""");
+        Assert.Equal((HttpStatusCode.OK, "unchanged"), (same.StatusCode, (string?)unchanged["result"]));
+        Assert.Equal("approved", (string?)(await ApproveAsync(owner, request))["status"]);
+        Assert.Equal("gold", (string?)(await GetAsync(owner, path))["tier"]);
+        var entry = (await GetAsync(owner, $"{path}/history"))["data"]![0]!;
+        Assert.Equal(("key_owner", "key_asker"), ((string?)entry["actor"], (string?)entry["requested_by"]));
+    }
+
+    [Fact]
+    public async Task Relationships_of_another_departments_customer_are_made_changed_and_deleted_by_approval()
+    {
+        var person = await NewAsync(Unique());
+        var firm = (string)(await CreateAsync($$$"""{"kind":"organization","name":"Firm {{{Unique()}}}","source":{"type":"enquiry"}}"""))["id"]!;
+        using var asker = Of("key_asker", "support");
+        using var owner = Of("key_owner", "sales");
+        var (wrong, invalid) = await SendAsync(asker, HttpMethod.Post, $"/v1/customers/{person}/relationships", $$"""{"type":"role","to_id":"{{firm}}"}""");
+        AssertProblem(wrong, invalid, 400, "validation_failed", "/role");
+        var make = await AskAsync(asker, HttpMethod.Post, $"/v1/customers/{person}/relationships", $$"""{"type":"role","to_id":"{{firm}}","role":"chief"}""");
+        Assert.Equal(("create_relationship", "chief"), ((string?)(await GetAsync(owner, make))["operation"], (string?)(await GetAsync(owner, make))["request"]!["role"]));
+        Assert.Empty((await GetAsync(owner, $"/v1/relationships?customer_id={person}"))["data"]!.AsArray());
+        await ApproveAsync(owner, make);
+        var made = (await GetAsync(owner, $"/v1/relationships?customer_id={person}"))["data"]!.AsArray().Single()!;
+        Assert.Equal("chief", (string?)made["role"]);
+
+        var path = $"/v1/relationships/{made["id"]}";
+        var change = await AskAsync(asker, HttpMethod.Patch, path, """{"role":"clerk"}""");
+        Assert.Equal((string?)made["id"], (string?)(await GetAsync(owner, change))["request"]!["relationship_id"]);
+        Assert.Equal("chief", (string?)(await GetAsync(owner, path))["role"]);
+        await ApproveAsync(owner, change);
+        Assert.Equal("clerk", (string?)(await GetAsync(owner, path))["role"]);
+
+        var overtaken = await AskAsync(asker, HttpMethod.Patch, path, """{"role":"boss"}""");
+        var delete = await AskAsync(asker, HttpMethod.Delete, path);
+        await ApproveAsync(owner, delete);
+        Assert.Equal("outdated", (string?)(await GetAsync(owner, overtaken))["status"]);
+        Assert.Empty((await GetAsync(owner, $"/v1/relationships?customer_id={person}"))["data"]!.AsArray());
+
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var audit = database.CreateCommand("""
+            SELECT string_agg(e.action || ' ' || e.actor || ' for ' || r.requested_by, ', ' ORDER BY e.id)
+            FROM audit_entry e JOIN change_requests r ON e.id = ANY (r.history_ids) WHERE e.record_type = 'relationship' AND e.record_id = $1
+            """);
+        audit.Parameters.Add(new Npgsql.NpgsqlParameter<Guid> { TypedValue = Ids.Relationship.Parse((string)made["id"]!) });
+        Assert.Equal("created key_owner for key_asker, updated key_owner for key_asker, deleted key_owner for key_asker", await audit.ExecuteScalarAsync(Ct));
+    }
+
+    [Fact]
+    public async Task A_tag_of_another_departments_customer_waits_and_is_overtaken_by_another_one()
+    {
+        var path = $"/v1/customers/{await NewAsync(Unique())}";
+        var word = Unique();
+        using var asker = Of("key_asker", "support");
+        using var owner = Of("key_owner", "sales");
+        var request = await AskAsync(asker, HttpMethod.Put, $"{path}/tags/{word}-a");
+        Assert.Empty((await GetAsync(owner, path))["tags"]!.AsArray());
+        await ApproveAsync(owner, request);
+        Assert.Equal($"{word}-a", (string?)(await GetAsync(owner, path))["tags"]!.AsArray().Single());
+        var (same, _) = await SendAsync(asker, HttpMethod.Put, $"{path}/tags/{word}-a");
+        Assert.Equal(HttpStatusCode.OK, same.StatusCode);
+
+        var remove = await AskAsync(asker, HttpMethod.Delete, $"{path}/tags/{word}-a");
+        await SendAsync(owner, HttpMethod.Put, $"{path}/tags/{word}-b");
+        Assert.Equal("outdated", (string?)(await GetAsync(owner, remove))["status"]);
+        Assert.Equal([$"{word}-a", $"{word}-b"], (await GetAsync(owner, path))["tags"]!.AsArray().Select(t => (string?)t));
+    }
+
+    [Fact]
+    public async Task An_account_manager_is_assigned_by_approval_unless_somebody_else_was_meanwhile()
+    {
+        var customer = await NewAsync(Unique());
+        var path = $"/v1/customers/{customer}/account-manager";
+        using var asker = Of("key_asker", "support");
+        using var owner = Of("key_owner", "sales");
+        await ApproveAsync(owner, await AskAsync(asker, HttpMethod.Put, path, """{"manager":"jane@corp.example"}"""));
+        Assert.Equal("jane@corp.example", (string?)(await GetAsync(owner, $"{path}s"))["data"]![0]!["manager"]);
+        var overtaken = await AskAsync(asker, HttpMethod.Put, path, """{"manager":"john@corp.example"}""");
+        await SendAsync(owner, HttpMethod.Put, path, """{"manager":"joan@corp.example"}""");
+        Assert.Equal("outdated", (string?)(await GetAsync(owner, overtaken))["status"]);
+    }
+
+    [Fact]
+    public async Task A_request_becomes_outdated_with_the_change_that_overtakes_it_and_says_so_on_the_bus()
+    {
+        await using var bus = await TestBus.StartAsync(Fixture.Platform.BusUri, Ct);
+        var heard = await bus.ListenAsync<ChangeRequestChanged>();
+        var external = Unique();
+        var path = $"/v1/customers/{await NewAsync(external)}";
+        using var asker = Of("key_asker", "support");
+        using var owner = Of("key_owner", "sales");
+        var overtaken = await AskAsync(asker, HttpMethod.Patch, path, """{"tier":"gold"}""");
+        var other = await AskAsync(asker, HttpMethod.Patch, path, """{"locale":"en-GB","external_ids":[]}""");
+        await SendAsync(owner, HttpMethod.Patch, path, """{"tier":"vip"}""");
+        var outdated = await GetAsync(owner, overtaken);
+        Assert.Equal(("outdated", "key_owner"), ((string?)outdated["status"], (string?)outdated["decided_by"]));
+        Assert.Equal("pending", (string?)(await GetAsync(owner, other))["status"]);
+        Assert.Equal([(string?)outdated["id"]], (await GetAsync(owner, $"/v1/change-requests?status=outdated&customer_id={path.Split('/')[^1]}"))["data"]!.AsArray().Select(r => (string?)r!["id"]));
+        var (late, conflict) = await SendAsync(owner, HttpMethod.Post, $"{overtaken}/approve");
+        AssertProblem(late, conflict, 409, "change_request_outdated", "/tier");
+
+        // An import writes past the API.
+        using var file = new StringContent(
+            $$"""{"kind":"person","given_name":"Ada","locale":"de-DE","external_ids":[{"system":"approval","id":"{{external}}"}]}""", Encoding.UTF8, "application/x-ndjson");
+        using var import = await Client.PostAsync("/v1/imports", file, Ct);
+        Assert.Equal(HttpStatusCode.Accepted, import.StatusCode);
+        await Eventually.GetAsync(() => GetAsync(owner, path), c => (string?)c["locale"] == "de-DE", TimeSpan.FromMinutes(1), Ct);
+        Assert.Equal("outdated", (string?)(await GetAsync(owner, other))["status"]);
+
+        await Eventually.GetAsync(
+            () => Task.FromResult(heard.Where(e => e.Id == (string?)outdated["id"]).Select(e => e.Status).ToList()), s => s.SequenceEqual(["pending", "outdated"]), ct: Ct);
+    }
+
+    private async Task<string> NewAsync(string external) => (string)(await CreateAsync($$$"""
+        {"kind":"person","given_name":"Ada","department":"sales","external_ids":[{"system":"approval","id":"{{{external}}}"}],"source":{"type":"enquiry"}}
+        """))["id"]!;
+
+    private static async Task<string> AskAsync(HttpClient caller, HttpMethod method, string path, string? json = null)
+    {
+        var (response, body) = await SendAsync(caller, method, path, json);
+        Assert.True(response.StatusCode == HttpStatusCode.Accepted, body.ToJsonString());
+        Assert.Equal($"/v1/change-requests/{body["id"]}", response.Headers.Location?.OriginalString);
+        return $"/v1/change-requests/{body["id"]}";
+    }
+
+    private static async Task<JsonNode> ApproveAsync(HttpClient owner, string request)
+    {
+        var (response, body) = await SendAsync(owner, HttpMethod.Post, $"{request}/approve");
+        Assert.True(response.StatusCode == HttpStatusCode.OK, body.ToJsonString());
+        return body;
+    }
+
+    private HttpClient Of(string key, string department) => Fixture.CreateClient("contacts", new TokenSubject(key, Scopes.All, [], [department]));
+
+    private static async Task<(HttpResponseMessage Response, JsonNode Body)> SendAsync(HttpClient caller, HttpMethod method, string path, string? json = null)
+    {
+        using var request = new HttpRequestMessage(method, path);
+        request.Headers.TryAddWithoutValidation("If-Match", "*");
+        if (json is not null)
+        {
+            request.Content = new StringContent(json, Encoding.UTF8, "application/json");
+        }
+
+        var response = await caller.SendAsync(request, Ct);
+        var text = await response.Content.ReadAsStringAsync(Ct);
+        return (response, text.Length == 0 ? new JsonObject() : JsonNode.Parse(text)!);
+    }
+
+    private static async Task<JsonNode> GetAsync(HttpClient caller, string path)
+    {
+        var (response, body) = await SendAsync(caller, HttpMethod.Get, path);
+        Assert.True(response.StatusCode == HttpStatusCode.OK, body.ToJsonString());
+        return body;
+    }
+}
