@@ -60,6 +60,8 @@ public sealed class CampaignsFixture : ServicesFixture
             }));
         });
         await _bus.StartAsync();
+        // Which tiers there are comes from Contacts; until then any word is one.
+        await UntilAsync(1, "SELECT count(*) FROM tiers WHERE name = 'gold'");
     }
 
     public Task PublishAsync<T>(IEnumerable<T> events) where T : class => Task.WhenAll(events.Select(e => _bus!.Publish(e)));
