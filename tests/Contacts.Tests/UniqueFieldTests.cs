@@ -85,7 +85,7 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
     public async Task An_upsert_finds_its_customer_by_a_unique_field_and_of_fifty_at_once_one_creates()
     {
         var name = await ReadyAsync("text");
-        var path = $"/v1/customers/by-attribute/{name}";
+        var path = $"/v1/customers/by-attribute?name={name}";
         var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => SendAsync(HttpMethod.Put, path, Person(name, "\"member-1\""))));
         Assert.Single(answers, a => (string?)a.Body["result"] == "created");
         var id = Assert.Single(answers.Select(a => (string?)a.Body["id"]).Distinct());
@@ -98,7 +98,7 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
         AssertProblem(missing, required, 400, "validation_failed", $"/attributes/{name}");
         var (wrong, unfit) = await SendAsync(HttpMethod.Put, path, $$$"""{"attributes":{"{{{name}}}":7}}""");
         AssertProblem(wrong, unfit, 400, "validation_failed", $"/attributes/{name}");
-        var (unknown, nothing) = await SendAsync(HttpMethod.Put, "/v1/customers/by-attribute/nobody-has-it", """{"tier":"gold"}""");
+        var (unknown, nothing) = await SendAsync(HttpMethod.Put, "/v1/customers/by-attribute?name=nobody-has-it", """{"tier":"gold"}""");
         AssertProblem(unknown, nothing, 400, "invalid_parameter", "name");
         await SendAsync(HttpMethod.Delete, $"/v1/customers/{id}", null, ("If-Match", "*"));
         var (deleted, binned) = await SendAsync(HttpMethod.Put, path, Person(name, "\"member-1\""));
@@ -135,7 +135,7 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
         using var asker = Fixture.CreateClient("contacts", new TokenSubject("key_asker", Scopes.All, [], ["support"]));
         using var owner = Fixture.CreateClient("contacts", new TokenSubject("key_owner", Scopes.All, [], ["sales"]));
         using var body = new StringContent($$$"""{"given_name":"Eve","attributes":{"{{{name}}}":"A"}}""", Encoding.UTF8, "application/json");
-        using var asked = await asker.PutAsync($"/v1/customers/by-attribute/{name}", body, Ct);
+        using var asked = await asker.PutAsync($"/v1/customers/by-attribute?name={name}", body, Ct);
         var request = JsonNode.Parse(await asked.Content.ReadAsStringAsync(Ct))!;
         Assert.True(asked.StatusCode == HttpStatusCode.Accepted, request.ToJsonString());
         Assert.Equal("given_name", (string?)request["changes"]!.AsArray().Single()!["field"]);

@@ -36,8 +36,8 @@ internal static class Endpoints
         customers.MapDelete("/{id}", DeleteCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("deleteCustomer").WithTags("recycle-bin");
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
             .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).Produces<ChangeRequestView>(StatusCodes.Status202Accepted).WithQuery("match_on");
-        customers.MapPut("/by-attribute/{name}", UpsertByAttribute.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomerByAttribute")
-            .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
+        customers.MapPut("/by-attribute", UpsertByAttribute.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomerByAttribute")
+            .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).Produces<ChangeRequestView>(StatusCodes.Status202Accepted).WithQuery("name");
         customers.MapGet("/by-external-id/{source}/{externalId}", ReadCustomer.HandleByExternalId).RequireScope(Scopes.CustomersRead).WithName("readCustomerByExternalId").Produces<CustomerView>();
 
         var tiers = app.MapGroup("/v1/tiers").WithTags("tiers");

@@ -10,15 +10,16 @@ using Crm.Hosting.Web;
 namespace Crm.Contacts.Features;
 
 /// <summary>
-/// Creates or changes the customer who has the body's value of this unique field: members of the body are set, null clears,
+/// Creates or changes the customer who has the body's value of the unique field <c>name</c>: members of the body are set, null clears,
 /// absent ones stay. The value stands in <c>attributes</c> of the body, since addresses are logged. Never answers
 /// <c>duplicate_suspected</c>. 409 <c>value_taken</c> names the customer in the recycle bin who has the value.
 /// 202 with a change request when the record belongs to another department that approves such changes.
 /// </summary>
 internal static class UpsertByAttribute
 {
-    public static async Task<IResult> Handle(string name, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    public static async Task<IResult> Handle(HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
+        var name = http.Request.Query["name"].ToString();
         var body = await MergePatch.ReadAsync(http.Request, ct);
         return await db.InTransactionAsync(async () =>
         {
