@@ -185,7 +185,16 @@ internal static class ProfileBench
     };
 
     /// <summary>Two letters in the middle have changed places.</summary>
-    private static string Mistyped(string name) => name.Length < 4 ? name : $"{name[..(name.Length / 2)]}{name[(name.Length / 2) + 1]}{name[name.Length / 2]}{name[((name.Length / 2) + 2)..]}";
+    /// <summary>Two neighbours change places; characters, not halves of them.</summary>
+    private static string Mistyped(string name)
+    {
+        var runes = name.EnumerateRunes().ToList();
+        if (runes.Count < 4)
+            return name;
+        var at = runes.Count / 2;
+        (runes[at], runes[at + 1]) = (runes[at + 1], runes[at]);
+        return string.Concat(runes);
+    }
 
     private static Kind Any(Kind[] kinds)
     {
