@@ -1,5 +1,7 @@
 using System.Net;
 using System.Text.Json.Nodes;
+using Crm.Contracts;
+using Crm.Hosting.Auth;
 using Crm.Testing;
 using Npgsql;
 
@@ -110,6 +112,30 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         Assert.Empty(await OpenAsync(first));
         Assert.Equal(HttpStatusCode.Conflict, (await Api.PostAsync($"v1/duplicates/{pair["id"]}/reject", "{}", Ct)).Status);
         Assert.Equal(1, await AuditedAsync("duplicate", (string)pair["id"]!));
+    }
+
+    [Fact]
+    public async Task A_pair_of_another_department_is_accepted_by_its_approval()
+    {
+        var name = NewName();
+        var (first, second) = (await RecordAsync("Robert", name), await RecordAsync("Bob", name, system: "erp"));
+        await PatchAsync(first, """{"department":"sales"}""");
+        await ScanAsync();
+        var pair = Assert.Single(await OpenAsync(first));
+        using var asker = fixture.CreateClient("contacts", new TokenSubject("key_asker", Scopes.All, [], ["support"]));
+        using var owner = fixture.CreateClient("contacts", new TokenSubject("key_owner", Scopes.All, [], ["sales"]));
+        var asked = await asker.PostAsync($"v1/duplicates/{pair["id"]}/accept", """{"reason":"Same birth date"}""", Ct);
+        Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
+        Assert.Equal(("merge_customers", first, second), ((string?)asked["operation"], (string?)asked["request"]!["survivor_id"], (string?)asked["request"]!["absorbed_ids"]![0]));
+        Assert.Equal((string?)asked["id"], (string?)(await asker.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct))["id"]);
+        Assert.Equal("open", (string?)(await Api.CallAsync($"v1/duplicates/{pair["id"]}", Ct))["status"]);
+
+        var approved = await owner.PostAsync($"v1/change-requests/{asked["id"]}/approve", "{}", Ct);
+        Assert.True(approved.Status == HttpStatusCode.OK, approved.ToString());
+        Assert.Equal((HttpStatusCode)308, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
+        var decided = await Api.CallAsync($"v1/duplicates/{pair["id"]}", Ct);
+        Assert.Equal(("merged", "key_owner", "Same birth date"), ((string?)decided["status"], (string?)decided["decided_by"], (string?)decided["reason"]));
+        Assert.StartsWith("mrg_", (string?)decided["merge_id"], StringComparison.Ordinal);
     }
 
     [Fact]

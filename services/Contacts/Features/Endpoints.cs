@@ -134,7 +134,7 @@ internal static class Endpoints
         var duplicates = app.MapGroup("/v1/duplicates").WithTags("duplicates");
         duplicates.MapGet("/", ReviewDuplicates.List).RequireScope(Scopes.MergesRead).WithName("listDuplicates").WithQuery(ReviewDuplicates.Parameters);
         duplicates.MapGet("/{id}", ReviewDuplicates.Read).RequireScope(Scopes.MergesRead).WithName("readDuplicate");
-        duplicates.MapPost("/{id}/accept", ReviewDuplicates.Accept).RequireScope(Scopes.MergesWrite).WithName("acceptDuplicate");
+        duplicates.MapPost("/{id}/accept", ReviewDuplicates.Accept).RequireScope(Scopes.MergesWrite).WithName("acceptDuplicate").Produces<MergeView>(StatusCodes.Status202Accepted);
         duplicates.MapPost("/{id}/reject", ReviewDuplicates.Reject).RequireScope(Scopes.MergesWrite).WithName("rejectDuplicate");
 
         var blocked = app.MapGroup("/v1/blocked-identifiers").WithTags("duplicates");

@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Features.AccountManagers;
+using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Merges;
 using Crm.Contacts.Features.Relationships;
 using Crm.Contracts;
@@ -11,7 +12,7 @@ using Microsoft.Extensions.Options;
 namespace Crm.Contacts.Features.ChangeRequests;
 
 /// <summary>Does what was asked for, by the code that does it for those who need not ask.</summary>
-internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation validation, MergeImpact impact, IOptions<MergeOptions> merges, TimeProvider clock)
+internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation validation, MergeImpact impact, MergeDuplicate duplicates, IOptions<MergeOptions> merges, TimeProvider clock)
 {
     /// <param name="customer">That the request is filed under.</param>
     /// <exception cref="ProblemException">What the operation answers when it cannot be done now; the request stays pending.</exception>
@@ -31,8 +32,10 @@ internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation vali
             case ChangeOperation.AssignAccountManager:
                 return AssignAccountManager.RunAsync(customer.Id, request.Body<AccountManagerInput>(), http, db, clock, ct);
             case ChangeOperation.MergeCustomers:
+                var (reason, actor) = ((string)request.Wanted["reason"]!, http.User.Subject());
                 return MergeCustomers.RunAsync(
-                    Convert.FromBase64String((string)request.Before["preview"]!), (string)request.Wanted["reason"]!, http.User.Subject(), db, impact, merges.Value, clock, _ => Task.CompletedTask, ct);
+                    Convert.FromBase64String((string)request.Before["preview"]!), reason, actor, db, impact, merges.Value, clock,
+                    merge => (string?)request.Before["duplicate"] is { } pair ? duplicates.DecideAsync(Ids.Duplicate.Parse(pair), merge, reason, actor, ct) : Task.CompletedTask, ct);
             case ChangeOperation.UndoMerge:
                 return UndoMerge.RunAsync(request.SubjectId!.Value, new() { Reason = (string)request.Wanted["reason"]! }, http, db, merges.Value, clock, ct);
             default:

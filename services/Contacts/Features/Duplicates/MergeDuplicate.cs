@@ -3,6 +3,7 @@ using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Features.Merges;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
+using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
@@ -14,11 +15,40 @@ internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validati
 {
     /// <returns>The merge; of a pair that was merged before, that one.</returns>
     /// <exception cref="ProblemException">409 when the pair was rejected or one of the two is no longer there; and what a merge can answer.</exception>
-    public async Task<Guid> RunAsync(Duplicate duplicate, ReviewDuplicates.Acceptance acceptance, string actor, CancellationToken ct)
+    public async Task<Guid> RunAsync(Duplicate duplicate, ReviewDuplicates.Acceptance acceptance, string actor, CancellationToken ct) =>
+        (await RunAsync(duplicate, acceptance, actor, (_, _) => Task.FromResult<IResult?>(null), ct)).Merge;
+
+    /// <summary>202 with the merge, or with the change request when other departments have to be asked.</summary>
+    /// <inheritdoc cref="RunAsync(Duplicate, ReviewDuplicates.Acceptance, string, CancellationToken)"/>
+    public async Task<IResult> AcceptAsync(Duplicate duplicate, ReviewDuplicates.Acceptance acceptance, HttpContext http, CancellationToken ct)
+    {
+        var (merge, asked) = await RunAsync(
+            duplicate, acceptance, http.User.Subject(), (hash, reason) => MergeCustomers.AskAsync(hash, reason, duplicate.Id, http, db, impact, clock, ct), ct);
+        if (asked is not null)
+        {
+            return asked;
+        }
+
+        var view = await db.FindMergeAsync(merge, options.Value, clock, ct);
+        return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
+    }
+
+    /// <summary>In the merge's transaction: the pair is decided by it.</summary>
+    public async Task DecideAsync(Guid duplicate, Guid merge, string reason, string actor, CancellationToken ct)
+    {
+        var row = await db.LockDuplicateAsync(duplicate, ct);
+        row.Merge(merge, reason, actor, clock.GetUtcNow());
+        db.AuditRow(Duplicate.RecordType, row.Id, null, row);
+        await db.SaveChangesAsync(ct);
+    }
+
+    /// <param name="ask">Of the preview's hash and the reason: what is answered instead of a merge, if anything.</param>
+    private async Task<(Guid Merge, IResult? Asked)> RunAsync(
+        Duplicate duplicate, ReviewDuplicates.Acceptance acceptance, string actor, Func<byte[], string, Task<IResult?>> ask, CancellationToken ct)
     {
         if (duplicate.MergeId is { } done)
         {
-            return done;
+            return (done, null);
         }
 
         if (duplicate.Status == DuplicateStatus.Rejected)
@@ -33,7 +63,7 @@ internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validati
             : throw ProblemException.Invalid(new FieldError("/survivor_id", "not_a_member", "One of the two customers."));
         if (customers.Count < 2)
         {
-            return await MergedMeanwhileAsync(duplicate.Id, ct) ?? throw new RuleViolationException("One of the two was merged or removed meanwhile.");
+            return (await MergedMeanwhileAsync(duplicate.Id, ct) ?? throw new RuleViolationException("One of the two was merged or removed meanwhile."), null);
         }
 
         var reason = acceptance.Reason ?? "Accepted as a duplicate";
@@ -42,24 +72,18 @@ internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validati
             db, impact, validation, options, clock, ct)).Value!;
         try
         {
-            return await MergeCustomers.RunAsync(PreviewMerge.HashOf(preview.Token), reason, actor, db, impact, options.Value, clock, DecideAsync, ct);
+            var hash = PreviewMerge.HashOf(preview.Token);
+            return await ask(hash, reason) is { } asked ? (default, asked)
+                : (await MergeCustomers.RunAsync(hash, reason, actor, db, impact, options.Value, clock, merge => DecideAsync(duplicate.Id, merge, reason, actor, ct), ct), null);
         }
         catch (ProblemException problem) when (problem.Code == ProblemCodes.PreviewOutdated)
         {
             if (await MergedMeanwhileAsync(duplicate.Id, ct) is { } meanwhile)
             {
-                return meanwhile;
+                return (meanwhile, null);
             }
 
             throw;
-        }
-
-        async Task DecideAsync(Guid merge)
-        {
-            var row = await db.LockDuplicateAsync(duplicate.Id, ct);
-            row.Merge(merge, reason, actor, clock.GetUtcNow());
-            db.AuditRow(Duplicate.RecordType, row.Id, null, row);
-            await db.SaveChangesAsync(ct);
         }
     }
 

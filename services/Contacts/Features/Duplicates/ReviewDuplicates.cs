@@ -1,7 +1,6 @@
 using System.ComponentModel.DataAnnotations;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Duplicates;
-using Crm.Contacts.Features.Merges;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
@@ -10,7 +9,6 @@ using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
-using Microsoft.Extensions.Options;
 
 namespace Crm.Contacts.Features.Duplicates;
 
@@ -98,14 +96,9 @@ internal static class ReviewDuplicates
         return TypedResults.Ok(await ViewAsync(db, rejected, ct));
     }
 
-    /// <summary>They are one customer: 202 with the merge, as of <c>POST /v1/merges</c>; again, the same merge.</summary>
-    public static async Task<Accepted<MergeView>> Accept(
-        string id, Acceptance body, HttpContext http, ContactsDb db, MergeDuplicate merges, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
-    {
-        var merge = await merges.RunAsync(await FindAsync(db, id, ct), body, http.User.Subject(), ct);
-        var view = await db.FindMergeAsync(merge, options.Value, clock, ct);
-        return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
-    }
+    /// <summary>They are one customer: 202 with the merge or the change request, as of <c>POST /v1/merges</c>; again, the same.</summary>
+    public static async Task<IResult> Accept(string id, Acceptance body, HttpContext http, ContactsDb db, MergeDuplicate merges, CancellationToken ct) =>
+        await merges.AcceptAsync(await FindAsync(db, id, ct), body, http, ct);
 
     /// <summary>The row as it is now, nobody else's until the transaction ends.</summary>
     public static async Task<Duplicate> LockDuplicateAsync(this ContactsDb db, Guid id, CancellationToken ct) =>

@@ -38,7 +38,7 @@ internal static class MergeCustomers
         Request body, HttpContext http, ContactsDb db, MergeImpact impact, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
     {
         var hash = PreviewMerge.HashOf(body.Token!);
-        if (await AskAsync(hash, body.Reason!, http, db, impact, clock, ct) is { } asked)
+        if (await AskAsync(hash, body.Reason!, null, http, db, impact, clock, ct) is { } asked)
         {
             return asked;
         }
@@ -78,8 +78,11 @@ internal static class MergeCustomers
         }
     }
 
-    /// <summary>The change request when records belong to departments that have to be asked; the same token again answers the same. Null: the merge can be made.</summary>
-    private static async Task<IResult?> AskAsync(byte[] hash, string reason, HttpContext http, ContactsDb db, MergeImpact impact, TimeProvider clock, CancellationToken ct)
+    /// <summary>The change request when records belong to departments that have to be asked; the same merge again answers the same. Null: the merge can be made.</summary>
+    /// <param name="hash">Of the preview's token.</param>
+    /// <param name="duplicate">The pair that the merge decides, where it came from one.</param>
+    public static async Task<IResult?> AskAsync(
+        byte[] hash, string reason, Guid? duplicate, HttpContext http, ContactsDb db, MergeImpact impact, TimeProvider clock, CancellationToken ct)
     {
         var preview = await FindAsync(hash, db, ct);
         var ids = preview.Members.Select(m => m.Id).ToList();
@@ -95,30 +98,36 @@ internal static class MergeCustomers
         }
 
         await RequireUnblockedAsync(preview, impact, ct);
-        var (survivor, now, token) = (customers[preview.SurvivorId], clock.GetUtcNow(), Convert.ToBase64String(hash));
+        var (survivor, now) = (customers[preview.SurvivorId], clock.GetUtcNow());
         return await db.InTransactionAsync(async () =>
         {
             var held = (await db.MergePreviews.FromSql($"SELECT * FROM merge_previews WHERE token_hash = {hash} FOR UPDATE").ToListAsync(ct)).Single();
             RequireSame(held, customers, now);
+            var wanted = JsonSerializer.SerializeToNode(new
+            {
+                survivor_id = Ids.Customer.Format(survivor.Id),
+                absorbed_ids = ids.Where(id => id != survivor.Id).Select(id => Ids.Customer.Format(id)).Order(StringComparer.Ordinal),
+                choices = held.Choices.ToDictionary(c => c.Key, c => Ids.Customer.Format(c.Value)),
+                departments,
+            })!.AsObject();
             var pending = await db.ChangeRequests.AsNoTracking().Where(r => r.CustomerId == survivor.Id && r.Operation == ChangeOperation.MergeCustomers && r.Status == ChangeRequestStatus.Pending).ToListAsync(ct);
-            if (pending.Find(r => (string?)r.Before["preview"] == token) is { } same)
+            if (pending.Find(r => wanted.All(w => JsonNode.DeepEquals(r.Wanted[w.Key], w.Value))) is { } same)
             {
                 return AskForChange.Accepted(same, survivor);
             }
 
             // The preview waits with the request.
             held.ExpiresAt = now + PreviewMerge.LifetimeForApproval;
+            wanted["reason"] = reason;
             return await db.AskAsync(http, survivor, new(
                 ChangeOperation.MergeCustomers,
-                JsonSerializer.SerializeToNode(new
+                wanted,
+                new()
                 {
-                    reason,
-                    survivor_id = Ids.Customer.Format(survivor.Id),
-                    absorbed_ids = ids.Where(id => id != survivor.Id).Select(id => Ids.Customer.Format(id)),
-                    choices = held.Choices.ToDictionary(c => c.Key, c => Ids.Customer.Format(c.Value)),
-                    departments,
-                })!.AsObject(),
-                new() { ["preview"] = token, ["versions"] = new JsonObject(preview.Members.Select(m => KeyValuePair.Create(Ids.Customer.Format(m.Id), (JsonNode?)m.Version))) },
+                    ["preview"] = Convert.ToBase64String(hash),
+                    ["versions"] = new JsonObject(preview.Members.Select(m => KeyValuePair.Create(Ids.Customer.Format(m.Id), (JsonNode?)m.Version))),
+                    ["duplicate"] = duplicate is { } pair ? Ids.Duplicate.Format(pair) : null,
+                },
                 Concerned: ids), now, ct);
         }, ct);
     }
