@@ -152,26 +152,5 @@ public sealed class ApprovalTests(ContactsFixture fixture) : ContactsTest(fixtur
         return body;
     }
 
-    private HttpClient Of(string key, string department) => Fixture.CreateClient("contacts", new TokenSubject(key, Scopes.All, [], [department]));
-
-    private static async Task<(HttpResponseMessage Response, JsonNode Body)> SendAsync(HttpClient caller, HttpMethod method, string path, string? json = null)
-    {
-        using var request = new HttpRequestMessage(method, path);
-        request.Headers.TryAddWithoutValidation("If-Match", "*");
-        if (json is not null)
-        {
-            request.Content = new StringContent(json, Encoding.UTF8, "application/json");
-        }
-
-        var response = await caller.SendAsync(request, Ct);
-        var text = await response.Content.ReadAsStringAsync(Ct);
-        return (response, text.Length == 0 ? new JsonObject() : JsonNode.Parse(text)!);
-    }
-
-    private static async Task<JsonNode> GetAsync(HttpClient caller, string path)
-    {
-        var (response, body) = await SendAsync(caller, HttpMethod.Get, path);
-        Assert.True(response.StatusCode == HttpStatusCode.OK, body.ToJsonString());
-        return body;
-    }
+    private HttpClient Of(string key, string department) => As(new(key, Scopes.All, [], [department]));
 }

@@ -1,6 +1,9 @@
+using System.Net;
+using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json.Nodes;
+using Crm.Hosting.Auth;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Wire = Crm.Contracts.Contacts.V1;
@@ -21,7 +24,10 @@ public abstract class ContactsTest(ContactsFixture fixture)
 
     protected static string NewEmail() => $"{Unique()}@example.com";
 
-    protected async Task<(HttpResponseMessage Response, JsonNode Body)> SendAsync(HttpMethod method, string path, string? json = null, params (string Name, string Value)[] headers)
+    protected Task<(HttpResponseMessage Response, JsonNode Body)> SendAsync(HttpMethod method, string path, string? json = null, params (string Name, string Value)[] headers) =>
+        SendAsync(Client, method, path, json, headers);
+
+    protected static async Task<(HttpResponseMessage Response, JsonNode Body)> SendAsync(HttpClient caller, HttpMethod method, string path, string? json = null, params (string Name, string Value)[] headers)
     {
         using var request = new HttpRequestMessage(method, path);
         if (json is not null)
@@ -36,9 +42,25 @@ public abstract class ContactsTest(ContactsFixture fixture)
 
         // Asked first, as curl does: a body that is too large is refused before it is sent.
         request.Headers.ExpectContinue = json?.Length > 100_000;
-        var response = await Client.SendAsync(request, Ct);
+        var response = await caller.SendAsync(request, Ct);
         var text = await response.Content.ReadAsStringAsync(Ct);
         return (response, text.Length == 0 ? new JsonObject() : JsonNode.Parse(text)!);
+    }
+
+    /// <summary>Whose changes hold whatever the version is.</summary>
+    protected HttpClient As(TokenSubject subject)
+    {
+        var client = Fixture.CreateClient("contacts");
+        client.DefaultRequestHeaders.Authorization = new("Bearer", Fixture.Token(subject));
+        client.DefaultRequestHeaders.IfMatch.Add(EntityTagHeaderValue.Any);
+        return client;
+    }
+
+    protected static async Task<JsonNode> GetAsync(HttpClient caller, string path)
+    {
+        var (response, body) = await SendAsync(caller, HttpMethod.Get, path);
+        Assert.True(response.StatusCode == HttpStatusCode.OK, body.ToJsonString());
+        return body;
     }
 
     protected async Task<JsonNode> CreateAsync(string json)

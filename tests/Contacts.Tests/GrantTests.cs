@@ -1,5 +1,4 @@
 using System.Net;
-using System.Text;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
@@ -226,33 +225,5 @@ public sealed class GrantTests(ContactsFixture fixture) : ContactsTest(fixture)
 
     private HttpClient Of(string key, string department) => As(new(key, Scopes.All, [], [department]));
 
-    private HttpClient As(TokenSubject subject)
-    {
-        var client = Fixture.CreateClient("contacts");
-        client.DefaultRequestHeaders.Authorization = new("Bearer", Fixture.Token(subject));
-        return client;
-    }
-
     private static Metadata Headers(HttpClient caller) => new() { { "authorization", caller.DefaultRequestHeaders.Authorization!.ToString() } };
-
-    private static async Task<(HttpResponseMessage Response, JsonNode Body)> SendAsync(HttpClient caller, HttpMethod method, string path, string? json = null)
-    {
-        using var request = new HttpRequestMessage(method, path);
-        request.Headers.TryAddWithoutValidation("If-Match", "*");
-        if (json is not null)
-        {
-            request.Content = new StringContent(json, Encoding.UTF8, "application/json");
-        }
-
-        var response = await caller.SendAsync(request, Ct);
-        var text = await response.Content.ReadAsStringAsync(Ct);
-        return (response, text.Length == 0 ? new JsonObject() : JsonNode.Parse(text)!);
-    }
-
-    private static async Task<JsonNode> GetAsync(HttpClient caller, string path)
-    {
-        var (response, body) = await SendAsync(caller, HttpMethod.Get, path);
-        Assert.True(response.StatusCode == HttpStatusCode.OK, body.ToJsonString());
-        return body;
-    }
 }

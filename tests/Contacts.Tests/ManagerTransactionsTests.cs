@@ -94,7 +94,30 @@ public sealed class ManagerTransactionsTests(ContactsFixture fixture) : Contacts
         Assert.Equal((1, false), ((int)seen["orders"]!, seen.ContainsKey("revenue")));
     }
 
-    private async Task<string> NewAsync() => (string)(await CreateAsync("""{"kind":"person","given_name":"Trans","source":{"type":"enquiry"}}"""))["id"]!;
+    [Fact]
+    public async Task What_customers_of_a_closed_department_ordered_is_in_no_sum_of_others()
+    {
+        var (open, closed, jane) = (await NewAsync(), await NewAsync("legal"), Unique());
+        foreach (var customer in new[] { open, closed })
+        {
+            await AssignAsync(customer, jane, "2024-01-01");
+            await OrderAsync(customer, "2024-01-15", 2_00);
+            await TakenAsync(customer, 1);
+        }
+
+        Assert.Equal((2, "2: 400 USD"), await OfAsync("legal"));
+        Assert.Equal((1, "1: 200 USD"), await OfAsync("sales"));
+
+        async Task<(int Customers, string? During)> OfAsync(string department)
+        {
+            using var caller = As(new($"key_{department}", Scopes.All, [], [department]));
+            var sums = await GetAsync(caller, $"/v1/account-managers/{jane}/transactions");
+            return ((int)sums["customers"]!, Periods(sums)[2]);
+        }
+    }
+
+    private async Task<string> NewAsync(string department = "sales") =>
+        (string)(await CreateAsync($$$"""{"kind":"person","given_name":"Trans","department":"{{{department}}}","source":{"type":"enquiry"}}"""))["id"]!;
 
     private async Task AssignAsync(string customer, string manager, string day)
     {

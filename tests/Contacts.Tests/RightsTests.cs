@@ -237,34 +237,7 @@ public sealed class RightsTests(ContactsFixture fixture) : ContactsTest(fixture)
 
     private HttpClient Rows(RowFilter rows) => As(new("key_partner", Scopes.All, [], [], rows));
 
-    private HttpClient As(TokenSubject subject)
-    {
-        var client = Fixture.CreateClient("contacts");
-        client.DefaultRequestHeaders.Authorization = new("Bearer", Fixture.Token(subject));
-        return client;
-    }
-
     private Metadata Headers(string role) => new() { { "authorization", $"Bearer {Fixture.Token(new TokenSubject("key_role", [Scopes.CustomersRead], [role], []))}" } };
-
-    private static async Task<(HttpResponseMessage Response, JsonNode Body)> SendAsync(HttpClient caller, HttpMethod method, string path, string? json = null)
-    {
-        using var request = new HttpRequestMessage(method, path);
-        request.Headers.TryAddWithoutValidation("If-Match", "*");
-        if (json is not null)
-        {
-            request.Content = new StringContent(json, Encoding.UTF8, "application/json");
-        }
-
-        var response = await caller.SendAsync(request, Ct);
-        return (response, JsonNode.Parse(await response.Content.ReadAsStringAsync(Ct))!);
-    }
-
-    private static async Task<JsonNode> GetAsync(HttpClient caller, string path)
-    {
-        var (response, body) = await SendAsync(caller, HttpMethod.Get, path);
-        Assert.True(response.StatusCode == HttpStatusCode.OK, body.ToJsonString());
-        return body;
-    }
 
     private async Task<JsonNode> CreateAsync(string json, string query)
     {

@@ -35,7 +35,7 @@ internal static class ReadTransactions
             periods("before"), periods("first"), periods("during"), found.EndsAt is null ? null : periods("after"), now));
     }
 
-    /// <summary>Of all assignments of an account manager that lasted at some time from <c>from</c> on and before <c>to</c>; an order counts once a period.</summary>
+    /// <summary>Of all assignments of an account manager that lasted at some time from <c>from</c> on and before <c>to</c>, of customers that the caller sees; an order counts once a period.</summary>
     public static async Task<Ok<ManagerTransactions>> OfManager(string employee, HttpRequest request, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
         var (days, now) = (ReadDays(request), clock.GetUtcNow());
@@ -47,19 +47,25 @@ internal static class ReadTransactions
 
         var (begin, end) = (from ?? DateTimeOffset.MinValue, to ?? DateTimeOffset.MaxValue);
         var lasting = db.AccountManagers.Where(a => a.Manager == employee && a.StartsAt < end && (a.EndsAt == null || (a.EndsAt > begin && a.EndsAt != a.StartsAt)));
+        if (!CallerRights.Current.AllCustomers)
+        {
+            lasting = lasting.Where(a => db.Customers.Any(c => c.Id == a.CustomerId));
+        }
+
+        var seen = CallerRights.Current.AllCustomers ? null : await lasting.Select(a => a.CustomerId).Distinct().ToArrayAsync(ct);
         var counts = await lasting.GroupBy(_ => 1).Select(g => new { Assignments = g.LongCount(), Customers = g.Select(a => a.CustomerId).Distinct().LongCount() }).FirstOrDefaultAsync(ct);
-        var periods = await SumAsync(db, "a.manager = {0}", employee, days, now, begin, end, ct);
+        var periods = await SumAsync(db, seen is null ? "a.manager = {0}" : "a.manager = {0} AND a.customer_id = ANY ({5})", employee, days, now, begin, end, ct, seen);
         return TypedResults.Ok(new ManagerTransactions(
             employee, from, to, days, counts?.Customers ?? 0, counts?.Assignments ?? 0, periods("before"), periods("first"), periods("during"), periods("after"), now));
     }
 
     /// <summary>One statement: the assignments by their index, and for each period the customer's orders by <c>placed_orders_customer</c>.</summary>
-    /// <param name="chosen">Which assignments, by <paramref name="key"/>.</param>
+    /// <param name="chosen">Which assignments, by <paramref name="key"/> and <paramref name="customers"/>.</param>
     /// <returns>The sums by period.</returns>
     private static async Task<Func<string, OrderSums>> SumAsync(
-        ContactsDb db, string chosen, object key, int days, DateTimeOffset now, DateTimeOffset from, DateTimeOffset to, CancellationToken ct)
+        ContactsDb db, string chosen, object key, int days, DateTimeOffset now, DateTimeOffset from, DateTimeOffset to, CancellationToken ct, Guid[]? customers = null)
     {
-#pragma warning disable EF1002 // The condition is one of the two above.
+#pragma warning disable EF1002 // The condition is one of those above.
         var rows = await db.Database.SqlQueryRaw<Row>($$"""
             SELECT t.period AS "Period", t.currency AS "Currency", count(*) AS "Orders", coalesce(sum(t.total_minor), 0)::bigint AS "Total"
             FROM (
@@ -73,7 +79,7 @@ internal static class ReadTransactions
                 JOIN placed_orders o ON o.customer_id = a.customer_id AND o.placed_at >= p.begins AND o.placed_at < p.ends AND o.counts
                 WHERE {{chosen}} AND a.starts_at < {4} AND (a.ends_at IS NULL OR (a.ends_at > {3} AND a.ends_at <> a.starts_at))) AS t
             GROUP BY t.period, t.currency
-            """, key, days, now, from, to).ToListAsync(ct);
+            """, key, days, now, from, to, customers ?? []).ToListAsync(ct);
 #pragma warning restore EF1002
         var byPeriod = rows.ToLookup(r => r.Period);
         return period => new(
