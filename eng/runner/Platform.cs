@@ -20,6 +20,7 @@ public sealed record PlatformOptions
 
     public bool EndWithCaller { get; init; }
 
+    /// <summary>False where nothing is kept or measured: nothing is flushed to disk, and programs are compiled for a short life.</summary>
     public bool Durable { get; init; } = true;
 
     /// <summary>An existing PostgreSQL, as a connection string of a user who may create roles and databases.</summary>
@@ -352,6 +353,8 @@ public sealed class Platform : IAsyncDisposable
         environment["CRM_SECRETS"] = Secrets.FolderOf(entry.Name);
         environment["Auth__TrustedKeys"] = Secrets.TrustedKeys;
         foreach (var (name, value) in _options.Installation?.MarkOf(entry.Name) ?? [])
+            environment[name] = value;
+        foreach (var (name, value) in _options is { EndWithCaller: true, Durable: false } ? ReadyToRun.ShortLived : new Dictionary<string, string>())
             environment[name] = value;
         foreach (var (name, value) in _options.Environment)
         {

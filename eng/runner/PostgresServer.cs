@@ -24,15 +24,13 @@ public sealed record PostgresOptions
 }
 
 /// <summary>A PostgreSQL server of one's own on loopback, whatever it runs as.</summary>
-public abstract class PostgresServer : IAsyncDisposable
+public abstract class PostgresServer : OwnServer
 {
     protected const string Superuser = "crm_superuser";
 
     protected PostgresServer(PostgresOptions options) => Options = options.Port == 0 ? options with { Port = FreePort.Next() } : options;
 
     public int Port => Options.Port;
-
-    public IServerProcess Process { get; protected set; } = null!;
 
     public string ConnectionString => ConnectionStringFor("postgres", Superuser, Options.Password);
 
@@ -61,24 +59,8 @@ public abstract class PostgresServer : IAsyncDisposable
         }
     }
 
-    /// <summary>kill -9 of the postmaster and of every backend.</summary>
-    public Task KillAsync() => Process.KillAsync();
-
-    /// <summary>After <see cref="KillAsync"/> or <see cref="StopAsync"/>: the same data on the same port.</summary>
-    public async Task StartAgainAsync(CancellationToken ct = default)
-    {
-        Process = await LaunchAsync(ct);
-        await WaitUntilAnsweringAsync(ct);
-    }
-
-    public async Task RestartAsync(CancellationToken ct = default)
-    {
-        await StopAsync();
-        await StartAgainAsync(ct);
-    }
-
     /// <summary>As pg_ctl stop -m fast: sessions are cut, data is flushed.</summary>
-    public Task<bool> StopAsync() => StopAsync(Process);
+    public override Task<bool> StopAsync() => StopAsync(Process);
 
     public static Task<bool> StopAsync(IServerProcess postmaster) => postmaster.StopAsync(TimeSpan.FromSeconds(30), interrupt: true);
 
@@ -131,12 +113,7 @@ public abstract class PostgresServer : IAsyncDisposable
         Password = password,
     }.ConnectionString;
 
-    public abstract ValueTask DisposeAsync();
-
-    /// <summary>Starts the server on its data, which are made on the first call.</summary>
-    protected abstract Task<IServerProcess> LaunchAsync(CancellationToken ct);
-
-    protected async Task WaitUntilAnsweringAsync(CancellationToken ct)
+    protected internal override async Task WaitUntilAnsweringAsync(CancellationToken ct)
     {
         var start = Stopwatch.GetTimestamp();
         var probe = new NpgsqlConnectionStringBuilder(ConnectionString) { Pooling = false, Timeout = 5 }.ConnectionString;

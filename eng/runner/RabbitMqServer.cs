@@ -23,7 +23,7 @@ public sealed record RabbitMqOptions
 }
 
 /// <summary>A RabbitMQ node of one's own on loopback, whatever it runs as: one virtual host "crm" with one user, no guest.</summary>
-public abstract class RabbitMqServer : IAsyncDisposable
+public abstract class RabbitMqServer : OwnServer
 {
     protected const string VirtualHost = "crm", User = "crm";
 
@@ -31,29 +31,11 @@ public abstract class RabbitMqServer : IAsyncDisposable
 
     public int Port => Options.Port;
 
-    /// <summary>The Erlang machine that is the broker.</summary>
-    public IServerProcess Process { get; protected set; } = null!;
-
     public string Uri => $"amqp://{User}:{Options.Password}@127.0.0.1:{Options.Port}/{VirtualHost}";
 
     protected RabbitMqOptions Options { get; }
 
-    public Task KillAsync() => Process.KillAsync();
-
-    /// <summary>After <see cref="KillAsync"/> or <see cref="StopAsync"/>: the same data on the same port.</summary>
-    public async Task StartAgainAsync(CancellationToken ct = default)
-    {
-        Process = await LaunchAsync(ct);
-        await WaitUntilAnsweringAsync(ct);
-    }
-
-    public async Task RestartAsync(CancellationToken ct = default)
-    {
-        await StopAsync();
-        await StartAgainAsync(ct);
-    }
-
-    public Task<bool> StopAsync() => Process.StopAsync(TimeSpan.FromSeconds(30));
+    public override Task<bool> StopAsync() => Process.StopAsync(TimeSpan.FromSeconds(30));
 
     /// <summary>rabbitmqctl against this node, e.g. "list_queues", "name", "messages".</summary>
     /// <exception cref="InvalidOperationException">It ended with an error.</exception>
@@ -71,11 +53,7 @@ public abstract class RabbitMqServer : IAsyncDisposable
     /// <summary>Cuts all client connections from the broker's side.</summary>
     public Task CloseConnectionsAsync(CancellationToken ct = default) => ControlAsync(["close_all_connections", "fault injected"], ct);
 
-    public abstract ValueTask DisposeAsync();
-
-    protected abstract Task<IServerProcess> LaunchAsync(CancellationToken ct);
-
-    internal async Task WaitUntilAnsweringAsync(CancellationToken ct)
+    protected internal override async Task WaitUntilAnsweringAsync(CancellationToken ct)
     {
         var start = Stopwatch.GetTimestamp();
         while (!await AnswersAsync(ct))

@@ -11,6 +11,18 @@ namespace Crm.Runner;
 /// </summary>
 internal static class ReadyToRun
 {
+    /// <summary>
+    /// The environment of programs that live for seconds or minutes: what is compiled ahead of time serves them well as it is,
+    /// and half of their processor time would go into making it better.
+    /// </summary>
+    public static readonly IReadOnlyDictionary<string, string> ShortLived = new Dictionary<string, string>
+    {
+        ["DOTNET_TieredPGO"] = "0",
+        // Hexadecimal, as all numbers of the runtime's settings.
+        ["DOTNET_TC_CallCountThreshold"] = "100",
+        ["DOTNET_EnableWriteXorExecute"] = "0",
+    };
+
     private static readonly string Architecture = RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant();
 
     public static async Task RunAsync(Topology topology, Action<string, string> progress, CancellationToken ct)

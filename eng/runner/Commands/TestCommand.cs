@@ -75,9 +75,8 @@ internal static class TestCommand
         foreach (var argument in (string[])["test", project, "-c", "Release", "--no-build", "-v", "q", "-nologo", "--logger", $"trx;LogFileName={report}", "--logger", "console;verbosity=minimal", .. args])
             start.ArgumentList.Add(argument);
         start.Environment["CRM_ROOT"] = root;
-        // Programs of tests live for seconds: what is compiled ahead of time (ReadyToRun.cs) serves them well as it is, and
-        // half of their processor time would go into making it better.
-        foreach (var (name, value) in (ReadOnlySpan<(string, string)>)[("DOTNET_TieredPGO", "0"), ("DOTNET_TC_CallCountThreshold", "100"), ("DOTNET_EnableWriteXorExecute", "0")])
+        // Of the test programs themselves.
+        foreach (var (name, value) in ReadyToRun.ShortLived)
             start.Environment.TryAdd(name, value);
         start.Environment.TryAdd("CRM_SHARED", Path.GetFullPath(Path.Combine(root, "..", "shared")));
         using var process = Process.Start(start)!;

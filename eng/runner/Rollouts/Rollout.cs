@@ -40,6 +40,7 @@ internal sealed class Rollout : IAsyncDisposable
             // What the next release has more gets its address now.
             Ports = PortMap.Free(next),
             EndWithCaller = true,
+            Durable = false,
             Progress = tell,
         });
         var rollout = new Rollout(platform, tell);
@@ -151,6 +152,7 @@ internal sealed class Rollout : IAsyncDisposable
         Folder = _platform.Folder,
         Ports = PortMap.Free(topology),
         EndWithCaller = true,
+        Durable = false,
         Replica = $"-{release}-{number}",
         ExternalPostgres = _platform.SuperuserConnectionString,
         ExternalRabbitMq = _platform.BusUri,
