@@ -1,60 +1,25 @@
 using System.Collections.Concurrent;
 using Crm.Testing;
 using Kubernetes.Tests.Otlp;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Http;
 
 namespace Kubernetes.Tests;
 
 /// <summary>The whole platform as processes, sending its metrics over OTLP to the test; for the tests of its collection.</summary>
 [CollectionDefinition(MeasuredPlatform.Collection)]
-public sealed class MeasuredPlatform : PlatformFixture, ICollectionFixture<MeasuredPlatform>
+public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectionFixture<MeasuredPlatform>
 {
     public const string Collection = "the running platform";
 
     private readonly ConcurrentDictionary<string, ConcurrentDictionary<string, byte>> _series = new(StringComparer.Ordinal);
-    private WebApplication? _collector;
 
     /// <summary>Names as Prometheus has them, with the names of their labels, of all that was received until now.</summary>
     public IReadOnlyDictionary<string, IReadOnlyCollection<string>> Series => _series.ToDictionary(s => s.Key, s => (IReadOnlyCollection<string>)[.. s.Value.Keys], StringComparer.Ordinal);
 
-    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>
-    {
-        ["OTEL_EXPORTER_OTLP_ENDPOINT"] = _collector!.Urls.First(),
-        ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf",
-        ["OTEL_METRIC_EXPORT_INTERVAL"] = "1000",
-        ["OTEL_TRACES_EXPORTER"] = "none",
-        ["OTEL_LOGS_EXPORTER"] = "none",
-        ["support:Shutdown__DrainSeconds"] = "6",
-    };
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment) { ["support:Shutdown__DrainSeconds"] = "6" };
 
-    public override async ValueTask InitializeAsync()
+    protected override void Receive(byte[] body)
     {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        _collector = builder.Build();
-        _collector.MapPost("/v1/metrics", ReceiveAsync);
-        await _collector.StartAsync();
-        await base.InitializeAsync();
-    }
-
-    public override async ValueTask DisposeAsync()
-    {
-        await base.DisposeAsync();
-        if (_collector is not null)
-        {
-            await _collector.DisposeAsync();
-        }
-
-        GC.SuppressFinalize(this);
-    }
-
-    private async Task ReceiveAsync(HttpRequest request)
-    {
-        using var body = new MemoryStream();
-        await request.Body.CopyToAsync(body);
-        foreach (var resource in ExportMetricsServiceRequest.Parser.ParseFrom(body.ToArray()).ResourceMetrics)
+        foreach (var resource in ExportMetricsServiceRequest.Parser.ParseFrom(body).ResourceMetrics)
         {
             foreach (var metric in resource.ScopeMetrics.SelectMany(s => s.Metrics))
             {

@@ -7,6 +7,7 @@ using Npgsql;
 namespace Platform.Tests;
 
 /// <summary>Imports through the public door: larger than any other body, and in every copy.</summary>
+[Collection(TracedPlatform.Collection)]
 public sealed class ImportTests(TracedPlatform fixture)
 {
     private static readonly string[] Copies = ["interactions", "campaigns", "billing-sync", "support"];

@@ -9,6 +9,7 @@ using Crm.Testing;
 namespace Platform.Tests;
 
 /// <summary>The links of mails, as people, mailbox providers and scanners use them: through the gateway, without credentials.</summary>
+[Collection(TracedPlatform.Collection)]
 public sealed partial class MailLinkTests(TracedPlatform fixture)
 {
     private static readonly FormUrlEncodedContent OneClick = new([new("List-Unsubscribe", "One-Click")]);

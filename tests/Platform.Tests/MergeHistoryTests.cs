@@ -8,19 +8,19 @@ using FsCheck.Fluent;
 namespace Platform.Tests;
 
 /// <summary>
-/// Random histories of a few customers each; 60 of them, or as many as CRM_HISTORIES says. They go side by side, while
+/// Random histories of a few customers each; 200 of them, or as many as CRM_HISTORIES says. They go side by side, while
 /// services are killed and every message is delayed, doubled and put out of order.
 /// </summary>
 public sealed class MergeHistoryTests
 {
-    private const int AtOnce = 12;
+    private const int AtOnce = 16;
 
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
 
     [Fact]
     public async Task Whatever_is_merged_and_undone_every_row_is_where_it_belongs_in_every_service()
     {
-        var count = int.Parse(Environment.GetEnvironmentVariable("CRM_HISTORIES") ?? "60", CultureInfo.InvariantCulture);
+        var count = int.Parse(Environment.GetEnvironmentVariable("CRM_HISTORIES") ?? "200", CultureInfo.InvariantCulture);
         await using var platform = await Crm.Runner.Platform.StartAsync("histories", servers: await TestServers.GetAsync(), ct: Ct);
         await using var scrambler = await Scrambler.StartAsync(platform.RabbitMq!, Ct);
         await using var check = await HistoryCheck.OpenAsync(platform);
@@ -28,7 +28,7 @@ public sealed class MergeHistoryTests
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Ct);
         var faults = new RandomFaults(platform, withServers: false, _ => { });
         using var turns = new SemaphoreSlim(AtOnce);
-        var killing = faults.RunAsync(TimeSpan.FromSeconds(8), stop.Token);
+        var killing = faults.RunAsync(TimeSpan.FromSeconds(12), stop.Token);
 
         await Task.Run(
             () => Prop.ForAll(Arb.From(History.Any), async history =>

@@ -1,6 +1,7 @@
 namespace Platform.Tests;
 
 /// <summary>A test of the whole platform through the public door, with the partner's key.</summary>
+[Collection(TracedPlatform.Collection)]
 public abstract class PlatformTest(TracedPlatform fixture) : IDisposable
 {
     private readonly Lazy<HttpClient> _api = new(() => fixture.Platform.CreateClient());

@@ -3,6 +3,7 @@ using static Platform.Tests.TracedPlatform;
 
 namespace Platform.Tests;
 
+[Collection(TracedPlatform.Collection)]
 public sealed class TraceTests(TracedPlatform fixture)
 {
     [Fact]

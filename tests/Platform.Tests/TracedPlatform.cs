@@ -1,21 +1,22 @@
 using System.Collections.Concurrent;
 using Crm.Testing;
-using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Http;
 using Platform.Tests.Otlp;
 
-[assembly: AssemblyFixture(typeof(Platform.Tests.TracedPlatform))]
 // Each test has a whole platform of its own: two at once on two cores tell nothing.
 [assembly: CollectionBehavior(DisableTestParallelization = true)]
 
 namespace Platform.Tests;
 
-/// <summary>The whole platform as processes, sending its traces over OTLP to the test.</summary>
-public sealed class TracedPlatform : PlatformFixture
+/// <summary>
+/// The whole platform as processes, sending its traces over OTLP to the test; for the tests of its collection. It ends with
+/// them: an idle platform takes from the others what little there is of two cores.
+/// </summary>
+[CollectionDefinition(Collection)]
+public sealed class TracedPlatform() : ObservedPlatform("traces"), ICollectionFixture<TracedPlatform>
 {
+    public const string Collection = "the running platform";
+
     private readonly ConcurrentQueue<ReceivedSpan> _spans = new();
-    private WebApplication? _collector;
 
     /// <summary>A span as it came in, with the service that sent it.</summary>
     public sealed record ReceivedSpan(string Service, string Scope, string TraceId, string SpanId, string ParentId, string Name, int Kind)
@@ -28,41 +29,9 @@ public sealed class TracedPlatform : PlatformFixture
 
     public IReadOnlyList<ReceivedSpan> SpansOf(string traceId) => [.. _spans.Where(s => s.TraceId == traceId)];
 
-    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>
+    protected override void Receive(byte[] body)
     {
-        ["OTEL_EXPORTER_OTLP_ENDPOINT"] = _collector!.Urls.First(),
-        ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf",
-        ["OTEL_BSP_SCHEDULE_DELAY"] = "300",
-        ["OTEL_METRICS_EXPORTER"] = "none",
-        ["OTEL_LOGS_EXPORTER"] = "none",
-    };
-
-    public override async ValueTask InitializeAsync()
-    {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        _collector = builder.Build();
-        _collector.MapPost("/v1/traces", ReceiveAsync);
-        await _collector.StartAsync();
-        await base.InitializeAsync();
-    }
-
-    public override async ValueTask DisposeAsync()
-    {
-        await base.DisposeAsync();
-        if (_collector is not null)
-        {
-            await _collector.DisposeAsync();
-        }
-
-        GC.SuppressFinalize(this);
-    }
-
-    private async Task ReceiveAsync(HttpRequest request)
-    {
-        using var body = new MemoryStream();
-        await request.Body.CopyToAsync(body);
-        foreach (var resource in ExportTraceServiceRequest.Parser.ParseFrom(body.ToArray()).ResourceSpans)
+        foreach (var resource in ExportTraceServiceRequest.Parser.ParseFrom(body).ResourceSpans)
         {
             var service = resource.Resource.Attributes.FirstOrDefault(a => a.Key == "service.name")?.Value.StringValue ?? "";
             foreach (var scope in resource.ScopeSpans)
