@@ -184,8 +184,7 @@ internal static class ProfileBench
         source = new { type = "enquiry" },
     };
 
-    /// <summary>Two letters in the middle have changed places.</summary>
-    /// <summary>Two neighbours change places; characters, not halves of them.</summary>
+    /// <summary>Two neighbours in the middle change places; characters, not halves of them.</summary>
     private static string Mistyped(string name)
     {
         var runes = name.EnumerateRunes().ToList();

@@ -88,6 +88,8 @@ internal sealed class SyntheticPopulation(int seed)
             }
         }
 
+        // Some of the library's lists were decoded wrongly once.
+        names.RemoveWhere(n => n.Contains('\uFFFD', StringComparison.Ordinal));
         // Which are frequent must not follow the alphabet.
         return [.. names.OrderBy(n => n.Aggregate(17L, (h, c) => (h * 31) + c) % 104_729).ThenBy(n => n, StringComparer.Ordinal)];
     }
