@@ -106,7 +106,13 @@ public static class CrmService
             .Configure<IConfiguration>((options, configuration) => options.ConnectionString = configuration.GetConnectionString("Database"));
         builder.Services.AddSingleton(provider =>
         {
-            var source = new NpgsqlDataSourceBuilder(provider.GetRequiredService<IOptions<DatabaseOptions>>().Value.Build());
+            var options = provider.GetRequiredService<IOptions<DatabaseOptions>>().Value;
+            var source = new NpgsqlDataSourceBuilder(options.Build());
+            if (!source.ConnectionStringBuilder.ShouldSerialize("Max Auto Prepare"))
+            {
+                source.ConnectionStringBuilder.MaxAutoPrepare = options.MaxAutoPrepare;
+            }
+
             source.ConnectionStringBuilder.ApplicationName ??= builder.Environment.ApplicationName;
             source.ConnectionStringBuilder.Timeout = 5;
             source.ConnectionStringBuilder.CommandTimeout = 15;

@@ -1,5 +1,6 @@
 using Crm.Contracts;
 using Crm.Gateway.Domain;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -22,6 +23,6 @@ internal static class ReadKeys
 
     /// <summary>The key as it is now, nobody else's until the transaction ends.</summary>
     public static async Task<ApiKey> LockKeyAsync(this GatewayDb db, string id, CancellationToken ct) =>
-        (Ids.Key.TryParse(id, out var uuid) ? await db.Keys.FromSql($"SELECT * FROM api_key WHERE id = {uuid} FOR UPDATE").ToListAsync(ct) : []).SingleOrDefault()
+        (Ids.Key.TryParse(id, out var uuid) ? await db.Keys.ForUpdate($"id = {uuid}").ToListAsync(ct) : []).SingleOrDefault()
         ?? throw ProblemException.NotFound("key");
 }

@@ -28,6 +28,10 @@ public sealed class DatabaseOptions : IValidatableObject
     [Range(5, 1000)]
     public int MaxPoolSize { get; init; } = 50;
 
+    /// <summary>Statements that each connection keeps prepared, those used most. 0: none, as a pooler in between may need it.</summary>
+    [Range(0, 10_000)]
+    public int MaxAutoPrepare { get; init; } = 200;
+
     /// <summary>All of it as one string; set by the host from <c>ConnectionStrings:Database</c>.</summary>
     internal string? ConnectionString { get; set; }
 

@@ -14,11 +14,11 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
 
     /// <summary>The interaction, locked until the transaction ends, so that what is decided on it still holds when it is saved.</summary>
     public async Task<Interaction?> LockInteractionAsync(Guid id, CancellationToken ct) =>
-        (await Interactions.FromSql($"SELECT * FROM interactions WHERE id = {id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
+        (await Interactions.ForUpdate($"id = {id}").ToListAsync(ct)).SingleOrDefault();
 
     /// <inheritdoc cref="LockInteractionAsync(Guid, CancellationToken)"/>
     public async Task<Interaction?> LockInteractionAsync(string source, string externalId, CancellationToken ct) =>
-        (await Interactions.FromSql($"SELECT * FROM interactions WHERE source = {source} AND external_id = {externalId} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
+        (await Interactions.ForUpdate($"source = {source} AND external_id = {externalId}").ToListAsync(ct)).SingleOrDefault();
 
     public override IReadOnlyList<OwnedRows> OwnedRows { get; } =
     [

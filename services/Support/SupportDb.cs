@@ -27,11 +27,11 @@ internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerC
 
     /// <summary>The case, locked until the transaction ends: of two changes at once, the second sees what the first left.</summary>
     public async Task<Case?> LockCaseAsync(Guid id, CancellationToken ct) =>
-        (await Cases.FromSql($"SELECT * FROM cases WHERE id = {id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
+        (await Cases.ForUpdate($"id = {id}").ToListAsync(ct)).SingleOrDefault();
 
     /// <inheritdoc cref="LockCaseAsync(Guid, CancellationToken)"/>
     public async Task<Case?> LockCaseAsync(string source, string externalId, CancellationToken ct) =>
-        (await Cases.FromSql($"SELECT * FROM cases WHERE source = {source} AND external_id = {externalId} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
+        (await Cases.ForUpdate($"source = {source} AND external_id = {externalId}").ToListAsync(ct)).SingleOrDefault();
 
     public override IReadOnlyList<PersonalTable> PersonalTables =>
     [

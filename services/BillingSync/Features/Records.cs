@@ -2,6 +2,7 @@ using System.Text.Json;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
@@ -154,10 +155,7 @@ internal static class Records
 
     private static async Task<T?> LockRowAsync<T>(this BillingSyncDb db, ExternalKey key, CancellationToken ct) where T : SourceRecord
     {
-        var table = db.Model.FindEntityType(typeof(T))!.GetTableName();
-#pragma warning disable EF1003 // The table's name is the model's own.
-        var rows = await db.Set<T>().FromSqlRaw("SELECT * FROM " + table + " WHERE source = {0} AND external_id = {1} FOR UPDATE", key.Source, key.Id).ToListAsync(ct);
-#pragma warning restore EF1003
+        var rows = await db.Set<T>().ForUpdate($"source = {key.Source} AND external_id = {key.Id}").ToListAsync(ct);
         return rows.SingleOrDefault();
     }
 

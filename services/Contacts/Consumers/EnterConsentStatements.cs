@@ -52,7 +52,7 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
     private async Task<Consent?> FindPendingAsync(ConsentStated stated, CancellationToken ct)
     {
         var key = Ids.Consent.Parse(stated.ConfirmsId!);
-        var found = await db.ConsentConfirmations.FromSql($"SELECT * FROM consent_confirmations WHERE consent_id = {key} FOR UPDATE").ToListAsync(ct);
+        var found = await db.ConsentConfirmations.ForUpdate($"consent_id = {key}").ToListAsync(ct);
         return found is [var confirmation] && confirmation.Confirm(stated.At)
             ? await db.Consents.AsNoTracking().FirstAsync(c => c.Id == key, ct)
             : null;

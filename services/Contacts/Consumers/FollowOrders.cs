@@ -3,6 +3,7 @@ using Crm.Contacts.Features;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Hosting.Data;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
@@ -19,7 +20,7 @@ internal sealed class FollowOrders(ContactsDb db, IOptions<LifecycleOptions> opt
         var owner = await db.HoldRootAsync(origin, ct);
         var previous = await db.PlacedOrders.Where(o => o.Id == id).Select(o => (Guid?)o.CustomerId).FirstOrDefaultAsync(ct);
         Guid[] concerned = previous is { } was && was != owner ? [was, owner] : [owner];
-        var customers = await db.Customers.FromSql($"SELECT * FROM customers WHERE id = ANY ({concerned}) ORDER BY id FOR UPDATE").ToListAsync(ct);
+        var customers = await db.Customers.ForUpdate($"id = ANY ({concerned}) ORDER BY id").ToListAsync(ct);
         // Of one in the recycle bin too: it comes back as if it had never been there.
         if (customers.Find(c => c.Id == owner) is not { State: CustomerState.Active or CustomerState.Deleted })
         {

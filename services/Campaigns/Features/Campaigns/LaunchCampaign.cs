@@ -32,7 +32,7 @@ internal static class LaunchCampaign
         var (campaign, members) = await db.InTransactionAsync(async () =>
         {
             // The second of two launches waits here and finds it launched.
-            var found = await db.Campaigns.FromSql($"SELECT * FROM campaigns WHERE id = {key} FOR UPDATE").ToListAsync(ct);
+            var found = await db.Campaigns.ForUpdate($"id = {key}").ToListAsync(ct);
             if (found is not [var draft])
             {
                 throw ProblemException.NotFound("campaign");

@@ -1,5 +1,6 @@
 using Crm.Campaigns.Domain.Campaigns;
 using Crm.Campaigns.Features.Sending;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -20,10 +21,9 @@ internal static class MailLinks
         }
 
         var hash = LinkToken.Hash(token);
-        var word = Hosting.Data.EnumColumns.ToWord(kind);
         var found = forChange
-            ? db.Messages.FromSql($"SELECT * FROM messages WHERE link_hash = {hash} AND kind = {word} FOR UPDATE")
-            : db.Messages.FromSql($"SELECT * FROM messages WHERE link_hash = {hash} AND kind = {word}").AsNoTracking();
+            ? db.Messages.ForUpdate($"link_hash = {hash} AND kind = {EnumColumns.ToWord(kind)}")
+            : db.Messages.Where(m => m.LinkHash == hash && m.Kind == kind).AsNoTracking();
         return (await found.ToListAsync(ct)).SingleOrDefault();
     }
 

@@ -3,6 +3,7 @@ using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -107,7 +108,7 @@ internal static class DecideChangeRequest
             var owner = await db.HoldRootAsync(found.OriginCustomerId, ct);
             await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {owner} FOR UPDATE", ct);
             await db.FindRootAsync(Ids.Customer.Format(owner), ct);
-            var request = (await db.ChangeRequests.FromSql($"SELECT * FROM change_requests WHERE id = {found.Id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault()
+            var request = (await db.ChangeRequests.ForUpdate($"id = {found.Id}").ToListAsync(ct)).SingleOrDefault()
                 ?? throw ProblemException.NotFound("change request");
             var customer = await db.Whole().FirstAsync(c => c.Id == owner, ct);
             // What it does saves the request with it.

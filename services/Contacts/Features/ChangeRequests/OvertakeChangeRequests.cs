@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
 using Crm.Hosting.Audit;
+using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
 
@@ -50,7 +51,7 @@ internal static class OvertakeChangeRequests
 
         // In the order of an approval: the customers, and then the requests.
         await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = ANY ({concerned}) ORDER BY id FOR UPDATE", ct);
-        var requests = await db.ChangeRequests.FromSql($"SELECT * FROM change_requests WHERE id = ANY ({found}) AND status = 'pending' ORDER BY id FOR UPDATE").ToListAsync(ct);
+        var requests = await db.ChangeRequests.ForUpdate($"id = ANY ({found}) AND status = 'pending' ORDER BY id").ToListAsync(ct);
         var (byId, now) = (customers.ToDictionary(c => c.Id), db.GetService<TimeProvider>().GetUtcNow());
         // The one that is being approved is pending in the table still.
         foreach (var request in requests.Where(r => r.Status == ChangeRequestStatus.Pending))

@@ -102,7 +102,7 @@ internal static class ReviewDuplicates
 
     /// <summary>The row as it is now, nobody else's until the transaction ends.</summary>
     public static async Task<Duplicate> LockDuplicateAsync(this ContactsDb db, Guid id, CancellationToken ct) =>
-        (await db.Duplicates.FromSql($"SELECT * FROM duplicates WHERE id = {id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("duplicate");
+        (await db.Duplicates.ForUpdate($"id = {id}").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("duplicate");
 
     /// <summary>Those of which the caller sees both: a pair says in what they agree.</summary>
     private static IQueryable<Duplicate> SeenDuplicates(this ContactsDb db) => CallerRights.Current.AllCustomers

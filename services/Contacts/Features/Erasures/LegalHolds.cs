@@ -4,6 +4,7 @@ using Crm.Contacts.Domain.Erasures;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -43,7 +44,7 @@ internal static class LegalHolds
         var found = await db.InTransactionAsync(async () =>
         {
             var rows = Ids.LegalHold.TryParse(hold, out var key)
-                ? await db.LegalHolds.FromSql($"SELECT * FROM legal_holds WHERE id = {key} AND customer_id = ANY ({ids}) FOR UPDATE").ToListAsync(ct)
+                ? await db.LegalHolds.ForUpdate($"id = {key} AND customer_id = ANY ({ids})").ToListAsync(ct)
                 : [];
             var lifted = rows.SingleOrDefault() ?? throw ProblemException.NotFound("legal hold");
             lifted.Lift(body.Reason!, http.User.Subject(), clock.GetUtcNow());

@@ -90,7 +90,7 @@ internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSi
         var now = clock.GetUtcNow();
         await db.Database.ExecuteSqlAsync($"DELETE FROM export_rows WHERE export_id IN (SELECT id FROM exports WHERE expires_at <= {now})", ct);
         var found = await db.Exports
-            .FromSql($"SELECT * FROM exports WHERE status = 'running' AND next_at <= {now} ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED").Include(e => e.Parts).ToListAsync(ct);
+            .ForUpdate($"status = 'running' AND next_at <= {now} ORDER BY next_at LIMIT 1", skipLocked: true).Include(e => e.Parts).ToListAsync(ct);
         if (found is not [var export])
         {
             await transaction.CommitAsync(ct);

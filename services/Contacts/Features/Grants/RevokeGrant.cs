@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Hosting.Audit;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -15,7 +16,7 @@ internal static class RevokeGrant
         MakeGrant.RequireOwner(found.OwnerDepartment);
         await db.InTransactionAsync(async () =>
         {
-            var grant = (await db.Grants.FromSql($"SELECT * FROM grants WHERE id = {found.Id} FOR UPDATE").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("grant");
+            var grant = (await db.Grants.ForUpdate($"id = {found.Id}").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("grant");
             if (grant.Revoke(db.Actor(), clock.GetUtcNow()))
             {
                 db.Audit("revoked", Grant.RecordType, grant.Id, grant.CustomerId, AuditChanges.Of(db.Entry(grant)));

@@ -47,7 +47,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     {
         _transaction = await db.Database.BeginTransactionAsync(ct);
         var found = await db.Imports
-            .FromSql($"SELECT * FROM imports WHERE status IN ('queued', 'running', 'undoing') ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED").ToListAsync(ct);
+            .ForUpdate($"status IN ('queued', 'running', 'undoing') ORDER BY created_at LIMIT 1", skipLocked: true).ToListAsync(ct);
         if (found is not [var import])
         {
             await _transaction.DisposeAsync();
@@ -154,9 +154,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         var owners = new Dictionary<ImportKey, HashSet<Guid>>();
         var externals = keys.Where(k => k.Kind == MatchKey.ExternalId).ToList();
         var (systems, values) = (externals.Select(k => k.System).ToArray(), externals.Select(k => k.Value).ToArray());
-        foreach (var hit in await db.ExternalIds.FromSql($"""
-            SELECT e.* FROM unnest({systems}, {values}) AS k (system, external_id) JOIN external_ids e USING (system, external_id)
-            """).AsNoTracking().ToListAsync(ct))
+        foreach (var hit in await db.ExternalIds.SelectFrom($"unnest({systems}, {values}) AS k (system, external_id) JOIN external_ids e USING (system, external_id)").AsNoTracking().ToListAsync(ct))
         {
             Owners(new(MatchKey.ExternalId, hit.System, hit.Value)).Add(hit.CustomerId);
         }

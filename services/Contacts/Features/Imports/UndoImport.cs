@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain.Imports;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -21,7 +22,7 @@ internal static class UndoImport
         var key = (await db.FindImportAsync(id, ct)).Id;
         var import = await db.InTransactionAsync(async () =>
         {
-            var found = (await db.Imports.FromSql($"SELECT * FROM imports WHERE id = {key} FOR UPDATE").ToListAsync(ct)).Single();
+            var found = (await db.Imports.ForUpdate($"id = {key}").ToListAsync(ct)).Single();
             found.AskUndo(http.User.Subject(), clock.GetUtcNow());
             await db.SaveChangesAsync(ct);
             return found;

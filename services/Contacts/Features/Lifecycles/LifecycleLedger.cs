@@ -12,7 +12,7 @@ internal static class LifecycleLedger
 {
     /// <summary>The step that holds for a customer when the tops are one customer; null when an older version made it, without a step.</summary>
     public static async Task<LifecycleChange?> HeldLifecycleAsync(this ContactsDb db, Guid own, Guid[] tops, CancellationToken ct) =>
-        (await db.LifecycleChanges.FromSql($"SELECT * FROM held_lifecycle({own}, {tops})").AsNoTracking().ToListAsync(ct)).SingleOrDefault();
+        (await db.LifecycleChanges.SelectFrom($"held_lifecycle({own}, {tops})").AsNoTracking().ToListAsync(ct)).SingleOrDefault();
 
     /// <summary>The state that holds for each of the customers.</summary>
     public static async Task<Dictionary<Guid, Lifecycle>> HeldLifecyclesAsync(this ContactsDb db, Guid[] customers, CancellationToken ct) =>

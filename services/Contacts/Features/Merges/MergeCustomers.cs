@@ -9,6 +9,7 @@ using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
@@ -101,7 +102,7 @@ internal static class MergeCustomers
         var (survivor, now) = (customers[preview.SurvivorId], clock.GetUtcNow());
         return await db.InTransactionAsync(async () =>
         {
-            var held = (await db.MergePreviews.FromSql($"SELECT * FROM merge_previews WHERE token_hash = {hash} FOR UPDATE").ToListAsync(ct)).Single();
+            var held = (await db.MergePreviews.ForUpdate($"token_hash = {hash}").ToListAsync(ct)).Single();
             RequireSame(held, customers, now);
             var wanted = JsonSerializer.SerializeToNode(new
             {
@@ -156,7 +157,7 @@ internal static class MergeCustomers
     private static async Task<(Guid Id, bool IsNew)> MergeAsync(byte[] hash, string reason, string actor, ContactsDb db, MergeOptions options, DateTimeOffset now, CancellationToken ct)
     {
         // Of two requests with one token, the second finds it used.
-        var preview = (await db.MergePreviews.FromSql($"SELECT * FROM merge_previews WHERE token_hash = {hash} FOR UPDATE").ToListAsync(ct)).Single();
+        var preview = (await db.MergePreviews.ForUpdate($"token_hash = {hash}").ToListAsync(ct)).Single();
         if (preview.MergeId is { } done)
         {
             return (done, false);

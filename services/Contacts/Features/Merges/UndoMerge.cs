@@ -9,6 +9,7 @@ using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
@@ -54,7 +55,7 @@ internal static class UndoMerge
     /// <returns>The change request when a department has to be asked; null: it is being undone.</returns>
     public static Task<IResult?> RunAsync(Guid key, Request body, HttpContext http, ContactsDb db, MergeOptions options, TimeProvider clock, CancellationToken ct) => db.InTransactionAsync(async () =>
     {
-        var merge = (await db.Merges.FromSql($"SELECT * FROM merges WHERE id = {key} FOR UPDATE").Include(m => m.Receipts).ToListAsync(ct)).SingleOrDefault()
+        var merge = (await db.Merges.ForUpdate($"id = {key}").Include(m => m.Receipts).ToListAsync(ct)).SingleOrDefault()
             ?? throw ProblemException.NotFound("merge");
         var now = clock.GetUtcNow();
         if (merge.UndoAskedAt is not null)

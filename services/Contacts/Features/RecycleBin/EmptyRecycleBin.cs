@@ -3,6 +3,7 @@ using Crm.Contracts;
 using Crm.Hosting;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 
@@ -37,8 +38,8 @@ internal sealed partial class EmptyRecycleBin(IServiceScopeFactory scopes, IOpti
             await db.InTransactionAsync(async () =>
             {
                 var now = Clock.GetUtcNow();
-                var binned = (await db.RecycleBin.FromSql($"""
-                    SELECT b.* FROM recycle_bin b
+                var binned = (await db.RecycleBin.SelectFrom($"""
+                    recycle_bin b
                     WHERE b.keep_until <= {now} AND b.customer_id > {after} AND NOT EXISTS (
                         SELECT FROM legal_holds h WHERE h.lifted_at IS NULL AND h.customer_id IN (SELECT customers_below(ARRAY[b.customer_id])))
                     ORDER BY b.customer_id LIMIT 1 FOR UPDATE SKIP LOCKED

@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations.Schema;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Data;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
@@ -48,7 +49,7 @@ internal static class ReadRecycleBin
 
     /// <summary>Why a customer is in the bin, nobody else's until the transaction ends; null when it is not. Before any other lock on the customer.</summary>
     public static async Task<BinnedCustomer?> LockBinnedAsync(this ContactsDb db, Guid customer, CancellationToken ct) =>
-        (await db.RecycleBin.FromSql($"SELECT * FROM recycle_bin WHERE customer_id = {customer} FOR UPDATE").ToListAsync(ct)).SingleOrDefault();
+        (await db.RecycleBin.ForUpdate($"customer_id = {customer}").ToListAsync(ct)).SingleOrDefault();
 
     public static ProblemException NotThere() => ProblemException.NotFound("customer in the recycle bin");
 

@@ -2,6 +2,7 @@ using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -55,7 +56,7 @@ internal static class ChangeTag
 
     private static async Task<Tag> HoldAsync(string name, HttpContext http, ContactsDb db, CancellationToken ct)
     {
-        var tag = (await db.Tags.FromSql($"SELECT * FROM tags WHERE name = {name} FOR UPDATE").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("tag");
+        var tag = (await db.Tags.ForUpdate($"name = {name}").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("tag");
         ETags.RequireMatch(http, tag.Version);
         return tag;
     }

@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
+using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -23,7 +24,7 @@ internal static class DescribeTag
                 SELECT {id}, 0, {body.Name}, {now}, {now} WHERE NOT EXISTS (SELECT FROM tag_changes WHERE "from" = {body.Name})
                 ON CONFLICT (name) DO NOTHING
                 """, ct);
-            var tag = (await db.Tags.FromSql($"SELECT * FROM tags WHERE name = {body.Name} FOR UPDATE").ToListAsync(ct)).SingleOrDefault()
+            var tag = (await db.Tags.ForUpdate($"name = {body.Name}").ToListAsync(ct)).SingleOrDefault()
                 ?? throw new ProblemException(ProblemCodes.Conflict, "The tag of this name was renamed or removed, and some customers have it still.", new FieldError("/name", "in_use"));
             if (tag.IsDescribed)
             {

@@ -93,7 +93,7 @@ internal sealed partial class RetagCustomers(IServiceScopeFactory scopes, TimePr
     private async Task RetagAsync(ContactsDb db, TagChange change, Guid[] ids, CancellationToken ct)
     {
         var now = Clock.GetUtcNow();
-        var customers = await db.Customers.FromSql($"SELECT * FROM customers WHERE id = ANY ({ids}) ORDER BY id FOR UPDATE").ToListAsync(ct);
+        var customers = await db.Customers.ForUpdate($"id = ANY ({ids}) ORDER BY id").ToListAsync(ct);
         var (changed, audit) = (new List<Customer>(), new List<(string, string, Guid, Guid?, JsonObject)>());
         foreach (var customer in customers)
         {
