@@ -33,7 +33,7 @@ public sealed class HistoryCheck : IAsyncDisposable
     {
         var check = new HistoryCheck();
         foreach (var service in Places.Keys)
-            check._databases.Add(service, NpgsqlDataSource.Create(await platform.ConnectionStringAsync(service) + ";Maximum Pool Size=8"));
+            check._databases.Add(service, NpgsqlDataSource.Create(await platform.ConnectionStringAsync(service) + ";Maximum Pool Size=8;Max Auto Prepare=20"));
         return check;
     }
 
@@ -72,14 +72,20 @@ public sealed class HistoryCheck : IAsyncDisposable
         return (lost, twice);
     }
 
-    internal async Task<IReadOnlyList<string>> CompareAsync(HistoryModel model, ApiClient api, CancellationToken ct)
+    /// <param name="all">False: the first place that differs is enough.</param>
+    internal async Task<IReadOnlyList<string>> CompareAsync(HistoryModel model, ApiClient api, bool all, CancellationToken ct)
     {
         try
         {
             var differences = new List<string>();
-            await CompareCustomersAsync(model, differences, ct);
             foreach (var (service, places) in Places)
+            {
                 await CompareRowsAsync(model, service, places, differences, ct);
+                if (!all && differences.Count > 0)
+                    return differences;
+            }
+
+            await CompareCustomersAsync(model, differences, ct);
             // Where rows are still on their way, merges are not complete either.
             if (differences.Count == 0)
                 await CompareMergesAsync(model, api, differences, ct);

@@ -49,12 +49,14 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
         var start = System.Diagnostics.Stopwatch.GetTimestamp();
         while (true)
         {
-            var differences = await check.CompareAsync(_model, api, ct);
+            var late = System.Diagnostics.Stopwatch.GetElapsedTime(start) > patience;
+            var differences = await check.CompareAsync(_model, api, all: late, ct);
             if (differences.Count == 0)
                 return [];
-            if (System.Diagnostics.Stopwatch.GetElapsedTime(start) > patience)
+            if (late)
                 return [.. differences.Select(d => $"{when}: {d}")];
-            await Task.Delay(500, ct);
+            // Many histories look at the same time, and what they look at has work to do.
+            await Task.Delay(1500, ct);
         }
     }
 

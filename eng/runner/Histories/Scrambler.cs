@@ -81,7 +81,7 @@ public sealed class Scrambler : IAsyncDisposable
         {
             // A service that starts binds its queue again, past us.
             await channel.QueueUnbindAsync(queue, queue, "", cancellationToken: _stop.Token);
-            await Task.Delay(300, _stop.Token);
+            await Task.Delay(1000, _stop.Token);
         }
     }
 
