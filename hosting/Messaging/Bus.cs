@@ -120,11 +120,13 @@ internal static class Transient
     {
         PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } => false,
         NpgsqlException { IsTransient: true } => true,
+        PostgresException { SqlState: PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown or PostgresErrorCodes.CannotConnectNow or PostgresErrorCodes.TooManyConnections } => true,
         NpgsqlException { InnerException: System.IO.IOException or System.Net.Sockets.SocketException or TimeoutException } => true,
         Grpc.Core.RpcException { StatusCode: Grpc.Core.StatusCode.Unavailable or Grpc.Core.StatusCode.DeadlineExceeded } => true,
         TimeoutException => true,
         Microsoft.EntityFrameworkCore.DbUpdateException { InnerException: { } inner } => Is(inner),
-        InvalidOperationException { InnerException: NpgsqlException inner } => Is(inner),
+        // So EF says of a failure after which it would be worth trying again, whatever it was doing.
+        InvalidOperationException { InnerException: (NpgsqlException or Microsoft.EntityFrameworkCore.DbUpdateException) and var inner } => Is(inner),
         _ => false,
     };
 }

@@ -52,8 +52,6 @@ public static class Problems
             new(ProblemCodes.AlreadyExists, "The external id is taken."),
         DbUpdateConcurrencyException => new(ProblemCodes.ConcurrentChange, "The record was changed by somebody else; read it again."),
         _ when Messaging.Transient.Is(exception) => new(ProblemCodes.Unavailable, "A part of the platform cannot be reached; try again.") { RetryAfter = 1 },
-        NpgsqlException { SqlState: PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CannotConnectNow or PostgresErrorCodes.TooManyConnections } =>
-            new(ProblemCodes.Unavailable, "The database is restarting; try again.") { RetryAfter = 1 },
         _ => new(ProblemCodes.InternalError, "The error is in our log under the trace id."),
     };
 

@@ -1,8 +1,10 @@
+using System.Collections.Concurrent;
+using System.Net;
 using Crm.Testing;
 
 namespace Platform.Tests;
 
-/// <summary>A database that takes connections and says nothing.</summary>
+/// <summary>A database that takes connections and says nothing, or is gone.</summary>
 public sealed class DatabaseAwayTests(TracedPlatform fixture) : PlatformTest(fixture)
 {
     [Fact]
@@ -26,4 +28,35 @@ public sealed class DatabaseAwayTests(TracedPlatform fixture) : PlatformTest(fix
         await support.WaitUntilReadyAsync(ct: Ct);
         await Eventually.GetAsync(() => Api.GetAsync(new Uri("v1/cases?limit=1", UriKind.Relative), Ct), answer => answer.IsSuccessStatusCode, ct: Ct);
     }
+
+    [Fact]
+    public async Task While_the_database_is_killed_whatever_is_not_done_is_refused_so_that_it_is_sent_again()
+    {
+        var postgres = Fixture.Platform.Postgres!;
+        var answers = new ConcurrentDictionary<string, int>(StringComparer.Ordinal);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(Ct);
+        var customer = (await Api.PostAsync("v1/customers", Person("Away"), Ct))["id"]!;
+        var writers = Enumerable.Range(0, 12).Select(async n =>
+        {
+            while (!stop.IsCancellationRequested)
+            {
+                var answer = n % 2 == 0 ? await Api.PostAsync("v1/customers", Person($"Away{n}"), Ct) : await Api.PatchAsync($"v1/customers/{customer}", $$$"""{"attributes":{"w{{{n}}}":{{{Random.Shared.Next()}}}}}""", "*", Ct);
+                answers.AddOrUpdate($"{(int)answer.Status} {answer.Code}", 1, (_, count) => count + 1);
+            }
+        }).ToList();
+        for (var kill = 0; kill < 6; kill++)
+        {
+            await Task.Delay(TimeSpan.FromSeconds(1.5), Ct);
+            await postgres.KillAsync();
+            await postgres.StartAgainAsync(Ct);
+        }
+
+        await stop.CancelAsync();
+        await Task.WhenAll(writers);
+        Assert.Empty(answers.Keys.Except(["201 ", "200 ", "409 concurrent_change", "503 unavailable", "504 gateway_timeout"]).Select(a => $"{a} x{answers[a]}"));
+        Assert.True(answers.GetValueOrDefault("503 unavailable") > 0, string.Join(", ", answers));
+        await Eventually.GetAsync(() => Api.PostAsync("v1/customers", Person("Back"), Ct), answer => answer.Status == HttpStatusCode.Created, ct: Ct);
+    }
+
+    private static string Person(string name) => $$$"""{"kind":"person","given_name":"{{{name}}}","source":{"type":"enquiry"}}""";
 }
