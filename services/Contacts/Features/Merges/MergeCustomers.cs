@@ -104,6 +104,8 @@ internal static class MergeCustomers
         {
             var held = (await db.MergePreviews.ForUpdate($"token_hash = {hash}").ToListAsync(ct)).Single();
             RequireSame(held, customers, now);
+            // Two who ask for one merge at once have a preview each: the second finds the first one's request.
+            await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {survivor.Id} FOR UPDATE", ct);
             var wanted = JsonSerializer.SerializeToNode(new
             {
                 survivor_id = Ids.Customer.Format(survivor.Id),
