@@ -6,8 +6,8 @@ namespace Crm.Runner;
 
 /// <summary>
 /// Compiles what the programs are made of ahead of time, by crossgen2: the first minute of a program then takes half the
-/// processor time, and tests are full of first minutes. Each assembly is compiled once, however many programs have it, and
-/// again only when it has changed. What cannot be compiled stays as it is.
+/// processor time, and tests are full of first minutes. Each assembly is compiled once, however many programs and clones have
+/// it, and again only when it has changed: what came of it lies in the user's cache. What cannot be compiled stays as it is.
 /// </summary>
 internal static class ReadyToRun
 {
@@ -34,7 +34,7 @@ internal static class ReadyToRun
         }
 
         var version = Path.GetFileName(compiler.TrimEnd('/'));
-        var cache = Path.Combine(Installation.FolderOf(topology.Root), "ready-to-run");
+        var cache = Path.Combine(CacheFolder(), "crm-platform", "ready-to-run");
         Directory.CreateDirectory(cache);
         var programs = topology.Entries.Where(e => e.Project is not null).Select(e => e.OutputFolder(topology.Root, "Release")).Where(Directory.Exists);
         var assemblies = new Dictionary<string, List<string>>();
@@ -56,11 +56,15 @@ internal static class ReadyToRun
         {
             foreach (var path in paths)
                 Replace(path, compiled);
+            File.SetLastWriteTimeUtc(compiled, DateTime.UtcNow);
         }
 
-        foreach (var old in Directory.EnumerateFiles(cache).Where(f => !assemblies.ContainsKey(f) && File.GetLastWriteTimeUtc(f) < DateTime.UtcNow.AddDays(-7)))
+        foreach (var old in Directory.EnumerateFiles(cache).Where(f => File.GetLastWriteTimeUtc(f) < DateTime.UtcNow.AddDays(-7)))
             File.Delete(old);
     }
+
+    private static string CacheFolder() => Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } folder
+        ? folder : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache");
 
     /// <summary>The folder of its package, which is named by its version; null when the feed has none.</summary>
     private static async Task<string?> FindCompilerAsync(string root, CancellationToken ct)
@@ -77,7 +81,7 @@ internal static class ReadyToRun
 
     private static async Task CompileAsync(string compiler, string assembly, string compiled, Action<string, string> progress, CancellationToken ct)
     {
-        var unfinished = compiled + ".unfinished";
+        var unfinished = $"{compiled}.{Environment.ProcessId}";
         var frameworks = Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..");
         List<string> command = [compiler, assembly, "-o", unfinished, "-O", "--targetos", "linux", "--targetarch", Architecture, "-r", Path.Combine(Path.GetDirectoryName(assembly)!, "*.dll")];
         foreach (var name in (string[])["Microsoft.NETCore.App", "Microsoft.AspNetCore.App"])

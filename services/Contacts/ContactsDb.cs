@@ -179,6 +179,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             request.Property(r => r.Before).AsJson();
             request.Property(r => r.Wanted).AsJson();
             request.Ignore(r => r.IsOfMerge);
+            request.Ignore(r => r.HoldsConcerned);
             request.Ignore(r => r.Asked);
             request.HasOne(r => r.Customer).WithMany().HasForeignKey(r => r.CustomerId);
         });

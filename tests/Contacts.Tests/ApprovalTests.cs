@@ -103,6 +103,55 @@ public sealed class ApprovalTests(ContactsFixture fixture) : ContactsTest(fixtur
     }
 
     [Fact]
+    public async Task A_deletion_waits_for_the_owner_and_is_overtaken_by_any_change()
+    {
+        var customer = await NewAsync(Unique());
+        var path = $"/v1/customers/{customer}";
+        using var asker = Of("key_asker", "support");
+        using var owner = Of("key_owner", "sales");
+        var (stale, old) = await SendAsync(Client, HttpMethod.Delete, path, null, ("If-Match", "\"7\""));
+        AssertProblem(stale, old, 412, "stale_version");
+        var edited = await AskAsync(asker, HttpMethod.Delete, path, """{"reason":"Entered twice"}""");
+        Assert.Equal(("delete_customer", "Entered twice"), ((string?)(await GetAsync(owner, edited))["operation"], (string?)(await GetAsync(owner, edited))["request"]!["reason"]));
+        await SendAsync(owner, HttpMethod.Patch, path, """{"locale":"en-GB"}""");
+        Assert.Equal("outdated", (string?)(await GetAsync(owner, edited))["status"]);
+
+        var pending = await AskAsync(asker, HttpMethod.Delete, path, """{"reason":"Gone"}""");
+        Assert.Equal("active", (string?)(await GetAsync(owner, path))["state"]);
+        var (own, refused) = await SendAsync(asker, HttpMethod.Post, $"{pending}/approve");
+        AssertProblem(own, refused, 403, "department_forbidden");
+        Assert.Equal("approved", (string?)(await ApproveAsync(owner, pending))["status"]);
+        var (gone, deleted) = await SendAsync(owner, HttpMethod.Get, path);
+        AssertProblem(gone, deleted, 410, "customer_deleted");
+        Assert.Equal(("Gone", "key_owner"), ((string?)(await GetAsync(owner, $"/v1/recycle-bin/{customer}"))["reason"], (string?)(await GetAsync(owner, $"/v1/recycle-bin/{customer}"))["deleted_by"]));
+        Assert.Equal("approved", (string?)(await ApproveAsync(owner, pending))["status"]);
+        var (restored, _) = await SendAsync(owner, HttpMethod.Post, $"/v1/recycle-bin/{customer}/restore");
+        Assert.Equal(HttpStatusCode.OK, restored.StatusCode);
+        var entry = (await GetAsync(owner, $"{path}/history"))["data"]!.AsArray().Single(e => (string?)e!["action"] == "deleted")!;
+        Assert.Equal(("key_owner", "key_asker"), ((string?)entry["actor"], (string?)entry["requested_by"]));
+    }
+
+    [Fact]
+    public async Task A_book_of_business_is_handed_over_as_far_as_the_caller_changes_its_customers()
+    {
+        var (from, to) = (Unique(), Unique());
+        var book = new List<string>();
+        foreach (var department in new[] { "\"sales\"", "\"support\"", "null" })
+        {
+            book.Add((string)(await CreateAsync($$$"""{"kind":"person","given_name":"Ada","department":{{{department}}},"source":{"type":"enquiry"}}"""))["id"]!);
+            await SendAsync(HttpMethod.Put, $"/v1/customers/{book[^1]}/account-manager", $$"""{"manager":"{{from}}"}""");
+        }
+
+        using var support = Of("key_lead", "support");
+        var (response, answer) = await SendAsync(support, HttpMethod.Post, "/v1/book-of-business/reassign", $$"""{"from":"{{from}}","to":"{{to}}"}""");
+        Assert.True(response.IsSuccessStatusCode, answer.ToJsonString());
+        Assert.Equal((2, 1), ((int)answer["reassigned"]!, (int)answer["left"]!));
+        Assert.Equal([book[0]], (await GetAsync(support, $"/v1/book-of-business?manager={from}"))["data"]!.AsArray().Select(a => (string?)a!["customer_id"]));
+        var (_, rest) = await SendAsync(HttpMethod.Post, "/v1/book-of-business/reassign", $$"""{"from":"{{from}}","to":"{{to}}"}""");
+        Assert.Equal((1, 0), ((int)rest["reassigned"]!, (int)rest["left"]!));
+    }
+
+    [Fact]
     public async Task A_request_becomes_outdated_with_the_change_that_overtakes_it_and_says_so_on_the_bus()
     {
         await using var bus = await TestBus.StartAsync(Fixture.Platform.BusUri, Ct);

@@ -171,6 +171,21 @@ public sealed class TagTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task Tags_are_listed_by_the_time_of_their_first_use_or_description_newest_first()
+    {
+        var word = Unique();
+        foreach (var name in new[] { $"{word}-c", $"{word}-a", $"{word}-d", $"{word}-b" })
+        {
+            await CreateAsync($$"""{"kind":"person","given_name":"Ada","source":{"type":"enquiry"},"tags":["{{name}}"]}""");
+            await Task.Delay(2, Ct);
+        }
+
+        await SendAsync(HttpMethod.Post, "/v1/tags", $$"""{"name":"{{word}}-e"}""");
+        var names = (await GetAsync(Client, "/v1/tags?limit=100"))["data"]!.AsArray().Select(t => (string)t!["name"]!).Where(n => n.StartsWith(word, StringComparison.Ordinal));
+        Assert.Equal([$"{word}-e", $"{word}-b", $"{word}-d", $"{word}-a", $"{word}-c"], names);
+    }
+
+    [Fact]
     public async Task A_renamed_tag_comes_to_every_customer_once_though_Contacts_is_killed_and_a_removed_one_goes_from_all()
     {
         const int Many = 3000;

@@ -91,6 +91,31 @@ public sealed class ChangeRequestMergeTests(TracedPlatform fixture) : PlatformTe
     }
 
     [Fact]
+    public async Task A_deletion_that_waits_is_outdated_by_a_merge_and_one_of_the_survivor_takes_the_absorbed_with_it()
+    {
+        using var admin = Fixture.Platform.CreateClient("admin");
+        using var asker = await OfDepartmentAsync(admin, "support");
+        using var owner = await OfDepartmentAsync(admin, "sales");
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        var overtaken = await OkAsync(asker.CallAsync(HttpMethod.Delete, $"v1/customers/{twin}", headers: [("If-Match", "*")], ct: Ct));
+        Assert.Equal(("delete_customer", "pending"), ((string?)overtaken["operation"], (string?)overtaken["status"]));
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{twin}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        Assert.Equal("outdated", (string?)(await OkAsync(owner.CallAsync($"v1/change-requests/{overtaken["id"]}", Ct)))["status"]);
+
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "completed", TimeSpan.FromMinutes(1), Ct);
+        var asked = await OkAsync(asker.CallAsync(HttpMethod.Delete, $"v1/customers/{survivor}", headers: [("If-Match", "*")], ct: Ct));
+        Assert.Equal("approved", (string?)(await OkAsync(owner.PostAsync($"v1/change-requests/{asked["id"]}/approve", "{}", Ct)))["status"]);
+        foreach (var id in new[] { survivor, twin })
+        {
+            Assert.Equal("customer_deleted", (await Api.CallAsync($"v1/customers/{id}", Ct)).Code);
+        }
+
+        await OkAsync(owner.PostAsync($"v1/recycle-bin/{survivor}/restore", "{}", Ct));
+        Assert.Equal("Ann", (string?)(await OkAsync(Api.CallAsync($"v1/customers/{survivor}", Ct)))["given_name"]);
+    }
+
+    [Fact]
     public async Task A_grant_of_one_customer_rests_while_it_is_merged_and_shows_nobody_the_survivor()
     {
         using var admin = Fixture.Platform.CreateClient("admin");

@@ -1,3 +1,4 @@
+using System.ComponentModel.DataAnnotations.Schema;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Features;
 using Crm.Contacts.Features.Lifecycles;
@@ -16,35 +17,20 @@ internal sealed class FollowOrders(ContactsDb db, IOptions<LifecycleOptions> opt
     public async Task Consume(ConsumeContext<OrderRecorded> context)
     {
         var (recorded, ct) = (context.Message, context.CancellationToken);
-        var (id, origin) = (Ids.Order.Parse(recorded.Id), Ids.Customer.Parse(recorded.OriginCustomerId ?? recorded.CustomerId));
-        var owner = await db.HoldRootAsync(origin, ct);
-        var previous = await db.PlacedOrders.Where(o => o.Id == id).Select(o => (Guid?)o.CustomerId).FirstOrDefaultAsync(ct);
-        Guid[] concerned = previous is { } was && was != owner ? [was, owner] : [owner];
-        var customers = await db.Customers.ForUpdate($"id = ANY ({concerned}) ORDER BY id").ToListAsync(ct);
-        // Of one in the recycle bin too: it comes back as if it had never been there.
-        if (customers.Find(c => c.Id == owner) is not { State: CustomerState.Active or CustomerState.Deleted })
+        var (now, counts) = (clock.GetUtcNow(), recorded.Status is not ("cancelled" or "returned"));
+        var buyers = await db.Database.SqlQuery<Buyer>($"""
+            SELECT id, lifecycle, held, held_cause, held_at, last_order_at
+            FROM follow_order({Ids.Order.Parse(recorded.Id)}, {recorded.Version}, {Ids.Customer.Parse(recorded.OriginCustomerId ?? recorded.CustomerId)},
+                {recorded.PlacedAt.ToUniversalTime()}, {counts}, {recorded.Total.AmountMinor}, {recorded.Total.Currency}, {now})
+            """).ToListAsync(ct);
+        // Few orders move anybody, and only those take the whole customer.
+        Guid[] moving = [.. buyers.Where(b => b.Moves(options.Value.LapsedBefore(now))).Select(b => b.Id)];
+        if (moving.Length == 0)
         {
             return;
         }
 
-        var counts = recorded.Status is not ("cancelled" or "returned");
-        var stored = await db.Database.ExecuteSqlAsync($"""
-            INSERT INTO placed_orders AS o (id, version, customer_id, origin_customer_id, placed_at, counts, total_minor, currency)
-            VALUES ({id}, {recorded.Version}, {owner}, {origin}, {recorded.PlacedAt.ToUniversalTime()}, {counts}, {recorded.Total.AmountMinor}, {recorded.Total.Currency})
-            ON CONFLICT (id) DO UPDATE SET version = excluded.version, customer_id = excluded.customer_id, origin_customer_id = excluded.origin_customer_id,
-                placed_at = excluded.placed_at, counts = excluded.counts, total_minor = excluded.total_minor, currency = excluded.currency
-            WHERE o.version < excluded.version OR (o.version = excluded.version AND o.currency IS NULL)
-            """, ct);
-        if (stored == 0)
-        {
-            return;
-        }
-
-        var now = clock.GetUtcNow();
-        await db.Database.ExecuteSqlAsync($"""
-            UPDATE lifecycle_changes SET voided_at = {now} WHERE order_id = {id} AND voided_at IS NULL AND (origin_customer_id <> {origin} OR NOT {counts})
-            """, ct);
-        foreach (var customer in customers.Where(c => c.State is CustomerState.Active or CustomerState.Deleted))
+        foreach (var customer in await db.Customers.Where(c => moving.Contains(c.Id)).OrderBy(c => c.Id).ToListAsync(ct))
         {
             await ApplyRuleAsync(customer, now, ct);
         }
@@ -67,11 +53,29 @@ internal sealed class FollowOrders(ContactsDb db, IOptions<LifecycleOptions> opt
             return;
         }
 
-        DateTimeOffset? saidAt = held?.Cause is LifecycleCause.Edited or LifecycleCause.Merge ? held.At : null;
-        var next = LifecycleRule.Next(present, saidAt, last.PlacedAt, options.Value.LapsedBefore(now));
+        var next = LifecycleRule.Next(present, SaidAt(held?.Cause, held?.At), last.PlacedAt, options.Value.LapsedBefore(now));
         if (next != present)
         {
             db.MoveLifecycle(customer, next, next == Lifecycle.Lapsed ? LifecycleCause.NoOrder : LifecycleCause.Order, last, now);
+        }
+    }
+
+    private static DateTimeOffset? SaidAt(LifecycleCause? cause, DateTimeOffset? at) => cause is LifecycleCause.Edited or LifecycleCause.Merge ? at : null;
+
+    /// <param name="Held">What the steps of the lifecycle come to; null without any.</param>
+    private sealed record Buyer(
+        [property: Column("id")] Guid Id,
+        [property: Column("lifecycle")] string Lifecycle,
+        [property: Column("held")] string? Held,
+        [property: Column("held_cause")] string? HeldCause,
+        [property: Column("held_at")] DateTimeOffset? HeldAt,
+        [property: Column("last_order_at")] DateTimeOffset? LastOrderAt)
+    {
+        public bool Moves(DateTimeOffset lapsedBefore)
+        {
+            var present = EnumWords<Lifecycle>.Parse(Held ?? Lifecycle);
+            return present != EnumWords<Lifecycle>.Parse(Lifecycle)
+                || (LastOrderAt is { } last && LifecycleRule.Next(present, SaidAt(HeldCause is null ? null : EnumWords<LifecycleCause>.Parse(HeldCause), HeldAt), last, lapsedBefore) != present);
         }
     }
 }

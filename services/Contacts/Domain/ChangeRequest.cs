@@ -23,6 +23,7 @@ public enum ChangeRequestStatus
 public enum ChangeOperation
 {
     ChangeCustomer,
+    DeleteCustomer,
     CreateRelationship,
     ChangeRelationship,
     DeleteRelationship,
@@ -111,6 +112,9 @@ internal sealed class ChangeRequest : IAggregate
     /// <summary>Of a merge: several customers may belong to several departments.</summary>
     public bool IsOfMerge => Operation is ChangeOperation.MergeCustomers or ChangeOperation.UndoMerge;
 
+    /// <summary>Of whole customers: nobody merges those meanwhile.</summary>
+    public bool HoldsConcerned => IsOfMerge || Operation == ChangeOperation.DeleteCustomer;
+
     public static ChangeRequest Of(Customer customer, WantedChange wanted, string requester, IEnumerable<string> roles, IEnumerable<string> departments, DateTimeOffset now) => new()
     {
         Id = Guid.CreateVersion7(now),
@@ -147,9 +151,9 @@ internal sealed class ChangeRequest : IAggregate
             : Differs(now[w.Key], Before[w.Key], w.Value));
     }
 
-    /// <summary>A merge is asked for of records in certain versions.</summary>
+    /// <summary>A merge or a deletion is asked for of records in certain versions.</summary>
     public bool IsOvertakenBy(Guid customer, long version) =>
-        Operation == ChangeOperation.MergeCustomers && Before["versions"]?[Ids.Customer.Format(customer)] is { } asked && (long)asked != version;
+        Operation is ChangeOperation.MergeCustomers or ChangeOperation.DeleteCustomer && Before["versions"]?[Ids.Customer.Format(customer)] is { } asked && (long)asked != version;
 
     /// <summary>False when it is so already.</summary>
     /// <exception cref="RuleViolationException">Something else was decided before.</exception>

@@ -100,14 +100,19 @@ internal static class DecideChangeRequest
         await db.InTransactionAsync(async () =>
         {
             // In the order in which a merge takes them: whom it is about, that row, and then the request.
-            if (found.IsOfMerge)
+            if (found.HoldsConcerned)
             {
                 await db.LockCustomersAsync([.. found.Concerned], ct);
             }
 
             var owner = await db.HoldRootAsync(found.OriginCustomerId, ct);
             await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {owner} FOR UPDATE", ct);
-            await db.FindRootAsync(Ids.Customer.Format(owner), ct);
+            var (_, state) = await db.FindKeptRootAsync(Ids.Customer.Format(owner), ct);
+            if (state == CustomerState.Deleted && found.Operation != ChangeOperation.DeleteCustomer)
+            {
+                throw CustomerRoots.Deleted();
+            }
+
             var request = (await db.ChangeRequests.ForUpdate($"id = {found.Id}").ToListAsync(ct)).SingleOrDefault()
                 ?? throw ProblemException.NotFound("change request");
             var customer = await db.Whole().FirstAsync(c => c.Id == owner, ct);

@@ -69,7 +69,7 @@ internal static class OvertakeChangeRequests
             // While its customer is merged into another one, it waits for the undo.
             ChangeOperation.ChangeCustomer => request.CustomerId == request.OriginCustomerId && byId.TryGetValue(request.CustomerId, out var customer)
                 && request.IsOvertakenBy(await WithExternalIdsAsync(customer)),
-            ChangeOperation.MergeCustomers => request.Concerned.Exists(id => byId.TryGetValue(id, out var member) && request.IsOvertakenBy(id, member.Version)),
+            ChangeOperation.MergeCustomers or ChangeOperation.DeleteCustomer => request.Concerned.Exists(id => byId.TryGetValue(id, out var member) && request.IsOvertakenBy(id, member.Version)),
             ChangeOperation.AssignAccountManager => reassigned.Contains(request.CustomerId),
             ChangeOperation.ChangeRelationship or ChangeOperation.DeleteRelationship or ChangeOperation.UndoMerge => subjects.Contains(request.SubjectId!.Value),
             _ => false,

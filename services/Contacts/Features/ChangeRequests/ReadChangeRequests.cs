@@ -41,7 +41,10 @@ internal static class ReadChangeRequests
             ? request
             : throw ProblemException.NotFound("change request");
 
-    /// <summary>Those of customers who are there and whom the caller sees: the filter of customers goes over the reference.</summary>
-    private static IQueryable<ChangeRequest> VisibleChangeRequests(this ContactsDb db) =>
-        db.ChangeRequests.AsNoTracking().Include(r => r.Customer).Where(r => r.Customer.State == CustomerState.Active);
+    /// <summary>
+    /// Those of customers who are there and whom the caller sees, and what put others into the recycle bin: the filter of
+    /// customers goes over the reference.
+    /// </summary>
+    private static IQueryable<ChangeRequest> VisibleChangeRequests(this ContactsDb db) => db.ChangeRequests.AsNoTracking().Include(r => r.Customer)
+        .Where(r => r.Customer.State == CustomerState.Active || (r.Customer.State == CustomerState.Deleted && r.Operation == ChangeOperation.DeleteCustomer));
 }

@@ -2,6 +2,7 @@ using Crm.Contacts.Domain;
 using Crm.Contacts.Features.AccountManagers;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Merges;
+using Crm.Contacts.Features.RecycleBin;
 using Crm.Contacts.Features.Relationships;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
@@ -12,7 +13,7 @@ using Microsoft.Extensions.Options;
 namespace Crm.Contacts.Features.ChangeRequests;
 
 /// <summary>Does what was asked for, by the code that does it for those who need not ask.</summary>
-internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation validation, MergeImpact impact, MergeDuplicate duplicates, IOptions<MergeOptions> merges, TimeProvider clock)
+internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation validation, MergeImpact impact, MergeDuplicate duplicates, IOptions<MergeOptions> merges, IOptions<RecycleBinOptions> bin, TimeProvider clock)
 {
     /// <param name="customer">That the request is filed under.</param>
     /// <exception cref="ProblemException">What the operation answers when it cannot be done now; the request stays pending.</exception>
@@ -23,6 +24,8 @@ internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation vali
             case ChangeOperation.ChangeCustomer:
                 FieldRules.RequireWritable<CustomerInput>(request.Wanted, CallerRights.OfRoles(request.RequesterRoles, policy));
                 return PatchCustomer.SaveAsync(customer, MergePatch.Apply(customer.ToInput(), request.Wanted), http, db, validation, clock, ct);
+            case ChangeOperation.DeleteCustomer:
+                return DeleteCustomer.RunAsync(customer.Id, request.Body<DeleteCustomer.Request>(), requireVersion: _ => { }, http, db, bin.Value, clock, ct);
             case ChangeOperation.CreateRelationship:
                 return CreateRelationship.RunAsync(customer.Id, request.Body<RelationshipInput>(), http, db, clock, ct);
             case ChangeOperation.ChangeRelationship:
