@@ -19,7 +19,7 @@ internal static class ReadyToRun
     {
         ["DOTNET_TieredPGO"] = "0",
         // Hexadecimal, as all numbers of the runtime's settings.
-        ["DOTNET_TC_CallCountThreshold"] = "100",
+        ["DOTNET_TC_CallCountThreshold"] = "1000",
         ["DOTNET_EnableWriteXorExecute"] = "0",
     };
 

@@ -19,7 +19,7 @@ public sealed class BackupTests : IDisposable
     {
         SharedData.Require(CdnowData.Purchases);
         SharedData.Require(CdnowData.People);
-        var customers = CdnowData.Read(SharedData.Folder, 160);
+        var customers = CdnowData.Read(SharedData.Folder, 100);
         await using var platform = await Crm.Runner.Platform.StartAsync("backup", servers: await TestServers.GetAsync(), ct: Ct);
         using var client = platform.CreateClient();
         var load = new CdnowLoad(client);
@@ -27,7 +27,7 @@ public sealed class BackupTests : IDisposable
         var faults = new RandomFaults(platform, withServers: true, _ => { });
         var loading = load.RunAsync(customers, ct: Ct);
         await Eventually.GetAsync(() => Task.FromResult(load.Rows), rows => rows > CdnowLoad.RowsOf(customers) / 5, TimeSpan.FromMinutes(2), Ct);
-        var killing = faults.RunAsync(TimeSpan.FromSeconds(5), stop.Token);
+        var killing = faults.RunAsync(TimeSpan.FromSeconds(7), stop.Token);
         var (manifest, refused) = await BackUpAsync(platform, Path.Combine(_folder, "load"));
         await loading;
         await stop.CancelAsync();
