@@ -26,7 +26,7 @@ public sealed class MergeHistoryTests
         using var api = new ApiClient(platform.CreateClient());
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Ct);
         var faults = new RandomFaults(platform, withServers: false, _ => { });
-        var killing = faults.RunAsync(TimeSpan.FromSeconds(12), stop.Token);
+        var killing = faults.RunAsync(TimeSpan.FromSeconds(20), stop.Token);
 
         // FsCheck makes them; its own way of running several at once keeps a processor busy with waiting.
         await Parallel.ForEachAsync(History.Any.Sample(count), new ParallelOptions { MaxDegreeOfParallelism = AtOnce, CancellationToken = Ct }, async (history, ct) =>

@@ -1,11 +1,12 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 using System.Xml.Linq;
 using Crm.Runner.Images;
 
 namespace Crm.Runner.Commands;
 
-/// <summary>Builds, runs every test project one after another, and ends with one line of counts.</summary>
+/// <summary>Builds, runs every test project, and ends with one line of counts.</summary>
 internal static class TestCommand
 {
     public static async Task<int> RunAsync(string[] args, CancellationToken ct)
@@ -30,48 +31,59 @@ internal static class TestCommand
             return 1;
         }
 
-        // The projects that start the whole platform come last: by then the cheap ones have told what is broken.
-        var projects = Directory.EnumerateFiles(Path.Combine(root, "tests"), "*.Tests.csproj", SearchOption.AllDirectories)
-            .OrderBy(p => p.Contains("Platform.Tests", StringComparison.Ordinal)).ThenBy(p => p, StringComparer.Ordinal).ToList();
         var results = Path.Combine(Installation.FolderOf(root), "test-results");
         if (Directory.Exists(results))
             Directory.Delete(results, recursive: true);
+        var projects = Directory.EnumerateFiles(Path.Combine(root, "tests"), "*.Tests.csproj", SearchOption.AllDirectories)
+            .OrderByDescending(p => SizeOf(Path.GetDirectoryName(p)!)).ThenBy(p => p, StringComparer.Ordinal).ToLookup(p => Path.GetFileName(p).StartsWith("Platform.", StringComparison.Ordinal));
+        var ended = new List<Ended>();
 
-        var (passed, failed, skipped) = (0, 0, 0);
-        var failures = new List<string>();
-        foreach (var project in projects)
+        // The tests of one service wait for a third of their time; those of the whole platform never do, and come last: by
+        // then the cheap ones have told what is broken.
+        foreach (var (group, atOnce) in new[] { (projects[false], 2), (projects[true], 1) })
         {
-            var name = Path.GetFileNameWithoutExtension(project);
-            if (limit.IsCancellationRequested)
+            await Parallel.ForEachAsync(group, new ParallelOptions { MaxDegreeOfParallelism = atOnce }, async (project, _) =>
             {
-                failures.Add($"{name}: the time was over before it started");
-                failed++;
-                continue;
-            }
-
-            progress.Step("test", name);
-            var report = Path.Combine(results, name + ".trx");
-            var exit = await RunAsync(root, project, report, args, limit.Token);
-            var outcomes = File.Exists(report) ? Outcomes(report).ToList() : [];
-            passed += outcomes.Count(o => o.Outcome == "Passed");
-            skipped += outcomes.Count(o => o.Outcome == "NotExecuted");
-            var broken = outcomes.Where(o => o.Outcome is not ("Passed" or "NotExecuted")).Select(o => o.Test).ToList();
-            // A run that ended without a word (crash, time-out) is a failure too.
-            if (exit != 0 && broken.Count == 0)
-                broken.Add($"{name}: the test run ended with {exit}");
-            failed += broken.Count;
-            failures.AddRange(broken);
+                progress.Step("test", Path.GetFileNameWithoutExtension(project));
+                var one = await TestAsync(root, project, results, args, limit.Token);
+                lock (ended)
+                {
+                    ended.Add(one);
+                    progress.Step("tested", one.Project);
+                    Console.WriteLine(one.Output);
+                }
+            });
         }
 
+        var failures = ended.SelectMany(e => e.Failures).ToList();
+        var (passed, skipped) = (ended.Sum(e => e.Passed), ended.Sum(e => e.Skipped));
         foreach (var failure in failures)
             Console.WriteLine($"FAILED {failure}");
-        Console.WriteLine($"{passed} passed, {failed} failed{(skipped > 0 ? $", {skipped} skipped" : "")}");
-        return failed == 0 && passed > 0 ? 0 : 1;
+        Console.WriteLine($"{passed} passed, {failures.Count} failed{(skipped > 0 ? $", {skipped} skipped" : "")}");
+        return failures.Count == 0 && passed > 0 ? 0 : 1;
     }
 
-    private static async Task<int> RunAsync(string root, string project, string report, string[] args, CancellationToken ct)
+    private static async Task<Ended> TestAsync(string root, string project, string results, string[] args, CancellationToken ct)
     {
-        var start = new ProcessStartInfo("dotnet") { UseShellExecute = false, RedirectStandardInput = true, WorkingDirectory = root };
+        var name = Path.GetFileNameWithoutExtension(project);
+        if (ct.IsCancellationRequested)
+            return new(name, 0, 0, [$"{name}: the time was over before it started"], "");
+        var report = Path.Combine(results, name + ".trx");
+        var (exit, output) = await RunAsync(root, project, report, args, ct);
+        var outcomes = File.Exists(report) ? Outcomes(report).ToList() : [];
+        var failures = outcomes.Where(o => o.Outcome is not ("Passed" or "NotExecuted")).Select(o => o.Test).ToList();
+        // A run that ended without a word (crash, time-out) is a failure too.
+        if (exit != 0 && failures.Count == 0)
+            failures.Add($"{name}: the test run ended with {exit}");
+        return new(name, outcomes.Count(o => o.Outcome == "Passed"), outcomes.Count(o => o.Outcome == "NotExecuted"), failures, output);
+    }
+
+    private static async Task<(int Exit, string Output)> RunAsync(string root, string project, string report, string[] args, CancellationToken ct)
+    {
+        var start = new ProcessStartInfo("dotnet")
+        {
+            UseShellExecute = false, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = root,
+        };
         foreach (var argument in (string[])["test", project, "-c", "Release", "--no-build", "-v", "q", "-nologo", "--logger", $"trx;LogFileName={report}", "--logger", "console;verbosity=minimal", .. args])
             start.ArgumentList.Add(argument);
         start.Environment["CRM_ROOT"] = root;
@@ -79,23 +91,45 @@ internal static class TestCommand
         foreach (var (name, value) in ReadyToRun.ShortLived)
             start.Environment.TryAdd(name, value);
         start.Environment.TryAdd("CRM_SHARED", Path.GetFullPath(Path.Combine(root, "..", "shared")));
-        using var process = Process.Start(start)!;
+        var output = new StringBuilder();
+        using var process = new Process { StartInfo = start };
+        process.OutputDataReceived += (_, line) => Add(line.Data);
+        process.ErrorDataReceived += (_, line) => Add(line.Data);
+        process.Start();
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
         process.StandardInput.Close();
         try
         {
             await process.WaitForExitAsync(ct);
-            return process.ExitCode;
+            return (process.ExitCode, Said());
         }
         catch (OperationCanceledException)
         {
             OwnedProcess.KillWithDescendants(process.Id);
-            return 124;
+            return (124, Said());
+        }
+
+        void Add(string? line)
+        {
+            lock (output)
+                output.AppendLine(line);
+        }
+
+        string Said()
+        {
+            lock (output)
+                return output.ToString().Trim();
         }
     }
+
+    private static long SizeOf(string folder) => Directory.EnumerateFiles(folder, "*.cs").Sum(f => new FileInfo(f).Length);
 
     private static IEnumerable<(string Test, string Outcome)> Outcomes(string report)
     {
         XNamespace ns = "http://microsoft.com/schemas/VisualStudio/TeamTest/2010";
         return XDocument.Load(report).Descendants(ns + "UnitTestResult").Select(r => ((string)r.Attribute("testName")!, (string)r.Attribute("outcome")!));
     }
+
+    private sealed record Ended(string Project, int Passed, int Skipped, IReadOnlyList<string> Failures, string Output);
 }
