@@ -5,10 +5,10 @@ namespace Crm.Runner.Histories;
 /// <summary>Takes a guarantee away, behind the back of the services, to show that its loss would be seen.</summary>
 public static class Sabotage
 {
-    /// <summary>No message is recognised that had come before.</summary>
+    /// <summary>No message is recognised that had come before: what the inbox takes in it forgets in the same transaction.</summary>
     public static Task DisableInboxAsync(Platform platform, CancellationToken ct) => RunAsync(platform, """
-        CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.message_id := gen_random_uuid(); RETURN NEW; END $$;
-        CREATE TRIGGER forget BEFORE INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION forget();
+        CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM inbox WHERE consumer = NEW.consumer AND message_id = NEW.message_id; RETURN NULL; END $$;
+        CREATE TRIGGER forget AFTER INSERT ON inbox FOR EACH ROW EXECUTE FUNCTION forget();
         """, ct);
 
     /// <summary>One event of fifty is gone, as of a process that ends between its commit and its publish.</summary>
