@@ -124,6 +124,8 @@ internal static class Transient
         NpgsqlException { InnerException: System.IO.IOException or System.Net.Sockets.SocketException or TimeoutException } => true,
         Grpc.Core.RpcException { StatusCode: Grpc.Core.StatusCode.Unavailable or Grpc.Core.StatusCode.DeadlineExceeded } => true,
         TimeoutException => true,
+        // A connection that broke between two commands: Npgsql has disposed what the second one wants to reset.
+        ObjectDisposedException { StackTrace: { } trace } when trace.Contains("Npgsql.Internal.NpgsqlConnector", StringComparison.Ordinal) => true,
         Microsoft.EntityFrameworkCore.DbUpdateException { InnerException: { } inner } => Is(inner),
         // So EF says of a failure after which it would be worth trying again, whatever it was doing.
         InvalidOperationException { InnerException: (NpgsqlException or Microsoft.EntityFrameworkCore.DbUpdateException) and var inner } => Is(inner),
