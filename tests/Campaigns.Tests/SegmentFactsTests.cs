@@ -29,14 +29,14 @@ public sealed class FactsFixture : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        Dictionary<string, object> ofA = new() { ["topic"] = "Maths", ["score"] = 10, ["vip"] = true };
+        Dictionary<string, object> ofA = new() { ["topic"] = "Maths", ["score"] = 10, ["vip"] = true, ["budget"] = new Money(100_000, "EUR") };
         var customers = new Dictionary<string, CustomerSnapshot>
         {
             ["a"] = New("a@one.example", "US", ofA) with { Lifecycle = "active_buyer", Tier = "gold", Tags = ["fair", "vip"], Department = "sales", Locale = "en-US", CreatedAt = At("1997-01-01T00:00:00Z") },
-            ["b"] = New("b@two.example", "US", new() { ["topic"] = "music", ["score"] = 2.5 }) with { Department = "service", Tags = ["fair"], CreatedAt = At("1997-06-01T00:00:00Z") },
-            ["c"] = New("c@one.example", "GB", new() { ["score"] = "10" }) with { Kind = "organization", Lifecycle = "lapsed", CreatedAt = At("1998-01-01T00:00:00Z") },
+            ["b"] = New("b@two.example", "US", new() { ["topic"] = "music", ["score"] = 2.5, ["budget"] = new Money(900, "USD") }) with { Department = "service", Tags = ["fair"], CreatedAt = At("1997-06-01T00:00:00Z") },
+            ["c"] = New("c@one.example", "GB", new() { ["score"] = "10", ["budget"] = 7_000 }) with { Kind = "organization", Lifecycle = "lapsed", CreatedAt = At("1998-01-01T00:00:00Z") },
             ["d"] = New(null, null, []) with { CreatedAt = At("1998-02-01T00:00:00Z") },
-            ["e"] = New("e@two.example", "DE", new() { ["vip"] = false }) with { Tier = "vip", CreatedAt = At("1998-03-01T00:00:00Z") },
+            ["e"] = New("e@two.example", "DE", new() { ["vip"] = false, ["budget"] = new Money(5_000, "EUR") }) with { Tier = "vip", CreatedAt = At("1998-03-01T00:00:00Z") },
             ["f"] = New("f@one.example", "US", ofA) with { State = "merged", Tier = "gold" },
             ["g"] = New("g@one.example", "US", ofA) with { State = "erased", Tier = "gold" },
         };
@@ -131,6 +131,14 @@ public sealed class SegmentFactsTests(FactsFixture facts) : IClassFixture<FactsF
     [InlineData("""{"fact":"attributes.score","gte":2.5}""", "ab")]
     [InlineData("""{"fact":"attributes.score","eq":10.0}""", "a")]
     [InlineData("""{"fact":"attributes.score","eq":"10"}""", "c")]
+    [InlineData("""{"fact":"attributes.budget","gte":5000,"currency":"EUR"}""", "ae")]
+    [InlineData("""{"fact":"attributes.budget","currency":"EUR","gt":5000}""", "a")]
+    [InlineData("""{"fact":"attributes.budget","currency":"EUR","ne":5000}""", "a")]
+    [InlineData("""{"fact":"attributes.budget","currency":"USD","eq":900}""", "b")]
+    [InlineData("""{"fact":"attributes.budget","currency":"USD","lt":1000000}""", "b")]
+    [InlineData("""{"fact":"attributes.budget","currency":"EUR","exists":true}""", "ae")]
+    [InlineData("""{"fact":"attributes.budget","currency":"EUR","exists":false}""", "bcd")]
+    [InlineData("""{"not":{"fact":"attributes.budget","currency":"EUR","gte":0}}""", "bcd")]
     [InlineData("""{"fact":"attributes.vip","eq":true}""", "a")]
     [InlineData("""{"fact":"attributes.vip","ne":true}""", "e")]
     [InlineData("""{"fact":"orders.count","eq":0}""", "d")]

@@ -34,6 +34,9 @@ internal enum FactType
 
     /// <summary>A custom attribute: text, number or boolean, as the compared value is.</summary>
     Attribute,
+
+    /// <summary>A custom attribute of money, in minor units of the currency that the condition names.</summary>
+    Amount,
 }
 
 /// <summary>Something that is known of a customer and can be asked for by name.</summary>
@@ -79,14 +82,20 @@ internal sealed record Fact(string Name, FactType Type, IReadOnlyList<string>? W
         [FactType.Instant] = [Operator.Eq, Operator.Ne, Operator.Gt, Operator.Gte, Operator.Lt, Operator.Lte, Operator.Exists],
         [FactType.Words] = [Operator.Contains, Operator.In, Operator.Exists],
         [FactType.Attribute] = Enum.GetValues<Operator>(),
+        [FactType.Amount] = [Operator.Eq, Operator.Ne, Operator.Gt, Operator.Gte, Operator.Lt, Operator.Lte, Operator.Exists],
     };
 
     public IReadOnlyList<Operator> AllowedOperators => Operators[Type];
 
+    public bool IsAttribute => Type is FactType.Attribute or FactType.Amount;
+
+    /// <summary>It is compared among values of the currency that the condition names.</summary>
+    public bool HasCurrency => Type is FactType.Money or FactType.Amount;
+
     /// <summary>The field group whose values a question about it tells; null when everybody may ask.</summary>
     public string? Group => Type switch
     {
-        FactType.Attribute or FactType.Words => FieldGroups.CustomFields,
+        FactType.Attribute or FactType.Amount or FactType.Words => FieldGroups.CustomFields,
         FactType.Money => FieldGroups.Finance,
         _ => Name == "email" ? FieldGroups.ContactDetails : null,
     };

@@ -22,7 +22,8 @@ internal sealed record Comparison(Fact Fact, Operator Operator, object Value, st
 
 /// <summary>
 /// The grammar: <c>{"all":[…]}</c>, <c>{"any":[…]}</c>, <c>{"not":…}</c>, and conditions
-/// <c>{"fact":"orders.count","gte":2}</c> with exactly one operator; <c>orders.spend</c> has its <c>currency</c> beside.
+/// <c>{"fact":"orders.count","gte":2}</c> with exactly one operator; <c>orders.spend</c> has its <c>currency</c> beside, and an
+/// attribute that has one is an amount of money, compared in minor units among those of the same currency.
 /// A comparison with a value that is missing (no country, no order) is false whatever the operator, <c>ne</c> too;
 /// so its negation by <c>not</c> is true. Counts and sums of nothing are 0 and not missing.
 /// </summary>
@@ -157,6 +158,11 @@ internal static partial class SegmentDefinition
                 return null;
             }
 
+            if (fact.IsAttribute && element.TryGetProperty("currency", out _))
+            {
+                fact = fact with { Type = FactType.Amount };
+            }
+
             (Operator Operator, JsonElement Value)? comparison = null;
             string? currency = null;
             var before = Errors.Count;
@@ -168,7 +174,7 @@ internal static partial class SegmentDefinition
                     continue;
                 }
 
-                if (member.Name == "currency" && fact.Type == FactType.Money)
+                if (member.Name == "currency" && fact.HasCurrency)
                 {
                     currency = member.Value.ValueKind == JsonValueKind.String ? member.Value.GetString() : null;
                     if (currency is null || !Currency().IsMatch(currency))
@@ -194,7 +200,7 @@ internal static partial class SegmentDefinition
                 }
             }
 
-            if (fact.Type == FactType.Money && currency is null && Errors.Count == before)
+            if (fact.HasCurrency && currency is null && Errors.Count == before)
             {
                 Fail($"{pointer}/currency", "required", "Sums are per currency: name one, such as USD.");
             }
@@ -258,7 +264,7 @@ internal static partial class SegmentDefinition
         {
             switch (fact.Type)
             {
-                case FactType.Number or FactType.Money:
+                case FactType.Number or FactType.Money or FactType.Amount:
                     return value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var number) ? number : Wrong(pointer, "A whole number.");
                 case FactType.Instant:
                     return value.ValueKind == JsonValueKind.String && Instants.TryParse(value.GetString()!, out var instant)

@@ -25,8 +25,8 @@ public sealed record SegmentInput
     /// <summary>
     /// all, any, not and conditions such as {"fact":"orders.count","gte":2}; ten levels and fifty conditions at most.
     /// Operators: eq, ne, gt, gte, lt, lte, in, contains, exists; exactly one a condition. Facts: lifecycle, kind, tier, tags
-    /// (contains one, in: one or more of these), country, department, locale, email, created_at, attributes.NAME, orders.count, orders.spend (minor units of the
-    /// "currency" beside it), orders.first_at, orders.last_at, orders.days_since_first, orders.days_since_last,
+    /// (contains one, in: one or more of these), country, department, locale, email, created_at, attributes.NAME (money: minor
+    /// units of the "currency" beside it), orders.count, orders.spend (the same), orders.first_at, orders.last_at, orders.days_since_first, orders.days_since_last,
     /// cases.open, complaints.open, consent.CHANNEL.PURPOSE, interactions.days_since_last. Cancelled orders do not
     /// count. A comparison with a value that is missing is false, ne too, and its negation by not is true; counts and
     /// sums of nothing are 0.
@@ -101,10 +101,10 @@ internal static class SegmentQueries
 
         var facts = FactsOf(condition).ToList();
         var groups = facts.Select(f => f.Group).OfType<string>();
-        if (facts.Exists(f => f.Type == FactType.Attribute))
+        if (facts.Exists(f => f.IsAttribute))
         {
             var own = await db.ReadAttributeGroupsAsync(ct);
-            groups = groups.Concat(facts.Where(f => f.Type == FactType.Attribute).Select(f => own.GetValueOrDefault(f.Argument!)).OfType<string>());
+            groups = groups.Concat(facts.Where(f => f.IsAttribute).Select(f => own.GetValueOrDefault(f.Argument!)).OfType<string>());
         }
 
         return groups.FirstOrDefault(g => CallerRights.Current.Read(g) != FieldAccess.Allow);

@@ -70,6 +70,7 @@ internal sealed class SegmentSql
         Any any => $"({string.Join(" OR ", any.Conditions.Select(Write))})",
         Not not => $"(NOT coalesce({Write(not.Condition)}, false))",
         Comparison { Fact.Type: FactType.Attribute } comparison => WriteAttribute(comparison),
+        Comparison { Fact.Type: FactType.Amount } comparison => WriteAmount(comparison),
         Comparison { Fact.Type: FactType.Words } comparison => WriteTags(comparison),
         Comparison comparison => WriteComparison(comparison),
         _ => throw new InvalidOperationException($"{condition} has no SQL."),
@@ -184,6 +185,16 @@ internal sealed class SegmentSql
             case var op:
                 return $"(CASE WHEN jsonb_typeof({value}) = 'string' THEN {text} COLLATE \"C\" {Symbol(op)} {Parameter(((JsonElement)comparison.Value).GetString()!)} END)";
         }
+    }
+
+    /// <summary>A value that is no money, or money of another currency, is no match.</summary>
+    private string WriteAmount(Comparison comparison)
+    {
+        var value = $"(c.attributes -> {Parameter(comparison.Fact.Argument!)})";
+        var (currency, amount) = ($"({value} ->> 'currency')", $"({value} -> 'amount_minor')");
+        return comparison.Operator == Operator.Exists
+            ? $"({currency} IS {((bool)comparison.Value ? "NOT " : "")}DISTINCT FROM {Parameter(comparison.Currency!)})"
+            : $"(CASE WHEN {currency} = {Parameter(comparison.Currency!)} AND jsonb_typeof({amount}) = 'number' THEN {amount}::numeric {Symbol(comparison.Operator)} {Parameter(comparison.Value)} END)";
     }
 
     /// <summary>The first condition is that of the index.</summary>
