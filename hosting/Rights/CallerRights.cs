@@ -65,8 +65,12 @@ public sealed class CallerRights
         || _given.Any(g => g.Owner == department && g is { Write: true, FieldGroup: null }) || _requester?.MayWriteOf(department) is true;
 
     /// <summary>Whether the caller changes these field groups of records that the department owns; null stands for what has no group.</summary>
-    public bool MayWriteOf(string department, IEnumerable<string?> groups) =>
-        MayWriteOf(department) || groups.All(group => group is not null && _given.Any(g => g.Owner == department && g.Write && g.FieldGroup == group));
+    public bool MayWriteOf(string department, IReadOnlyCollection<string?> groups) =>
+        MayWriteOf(department) || groups.All(group => group is not null && _given.Any(g => g.Owner == department && g.Write && g.FieldGroup == group))
+        || _requester?.MayWriteOf(department, groups) is true;
+
+    /// <summary>The departments whose grants of single customers let the caller change these.</summary>
+    public IReadOnlyList<string> GranteeDepartments => [.. Departments, .. _requester?.Departments ?? []];
 
     /// <summary>Whether the department approves what those want who do not change its records.</summary>
     public bool IsApprovedBy(string department) => _approving.Contains(department);
@@ -96,8 +100,9 @@ public sealed class CallerRights
     }
 
     /// <summary>The caller approves what somebody of these departments asked for: what either may change can be changed until the request ends.</summary>
-    public void Approve(IReadOnlyList<string> requesterDepartments) =>
-        _requester = new() { Departments = requesterDepartments, _grants = _grants };
+    /// <param name="given">What others have granted to these departments.</param>
+    public void Approve(IReadOnlyList<string> requesterDepartments, IReadOnlyList<DepartmentGrant> given) =>
+        _requester = new() { Departments = requesterDepartments, _grants = _grants, _given = given };
 
     /// <summary>What callers in these roles may read and write, whoever calls now.</summary>
     public static CallerRights OfRoles(IReadOnlyList<string> roles, Policy policy) => new()

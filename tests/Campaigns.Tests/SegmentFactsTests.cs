@@ -29,14 +29,14 @@ public sealed class FactsFixture : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        Dictionary<string, object> ofA = new() { ["topic"] = "Maths", ["score"] = 10, ["vip"] = true, ["budget"] = new Money(100_000, "EUR") };
+        Dictionary<string, object> ofA = new() { ["topic"] = "Maths", ["score"] = 10, ["vip"] = true, ["budget"] = new { amount_minor = 100_000, currency = "EUR" } };
         var customers = new Dictionary<string, CustomerSnapshot>
         {
             ["a"] = New("a@one.example", "US", ofA) with { Lifecycle = "active_buyer", Tier = "gold", Tags = ["fair", "vip"], Department = "sales", Locale = "en-US", CreatedAt = At("1997-01-01T00:00:00Z") },
-            ["b"] = New("b@two.example", "US", new() { ["topic"] = "music", ["score"] = 2.5, ["budget"] = new Money(900, "USD") }) with { Department = "service", Tags = ["fair"], CreatedAt = At("1997-06-01T00:00:00Z") },
+            ["b"] = New("b@two.example", "US", new() { ["topic"] = "music", ["score"] = 2.5, ["budget"] = new { amount_minor = 900, currency = "USD" } }) with { Department = "service", Tags = ["fair"], CreatedAt = At("1997-06-01T00:00:00Z") },
             ["c"] = New("c@one.example", "GB", new() { ["score"] = "10", ["budget"] = 7_000 }) with { Kind = "organization", Lifecycle = "lapsed", CreatedAt = At("1998-01-01T00:00:00Z") },
             ["d"] = New(null, null, []) with { CreatedAt = At("1998-02-01T00:00:00Z") },
-            ["e"] = New("e@two.example", "DE", new() { ["vip"] = false, ["budget"] = new Money(5_000, "EUR") }) with { Tier = "vip", CreatedAt = At("1998-03-01T00:00:00Z") },
+            ["e"] = New("e@two.example", "DE", new() { ["vip"] = false, ["budget"] = new { amount_minor = 5_000, currency = "EUR" } }) with { Tier = "vip", CreatedAt = At("1998-03-01T00:00:00Z") },
             ["f"] = New("f@one.example", "US", ofA) with { State = "merged", Tier = "gold" },
             ["g"] = New("g@one.example", "US", ofA) with { State = "erased", Tier = "gold" },
         };

@@ -152,6 +152,58 @@ public sealed class ApprovalTests(ContactsFixture fixture) : ContactsTest(fixtur
     }
 
     [Fact]
+    public async Task The_same_asked_for_again_is_the_request_that_waits_and_a_hundred_wait_at_most()
+    {
+        var path = $"/v1/customers/{await NewAsync(Unique())}";
+        using var asker = Of("key_asker", "support");
+        using var other = Of("key_other", "support");
+        var request = await AskAsync(asker, HttpMethod.Patch, path, """{"tier":"gold"}""");
+        Assert.Equal(request, await AskAsync(asker, HttpMethod.Patch, path, """{"tier":"gold"}"""));
+        Assert.NotEqual(request, await AskAsync(other, HttpMethod.Patch, path, """{"tier":"gold"}"""));
+        Assert.Equal(await AskAsync(asker, HttpMethod.Delete, path), await AskAsync(asker, HttpMethod.Delete, path));
+        for (var n = 3; n < 100; n++)
+        {
+            await AskAsync(asker, HttpMethod.Patch, path, $$$"""{"attributes":{"n":{{{n}}}}}""");
+        }
+
+        var (refused, full) = await SendAsync(asker, HttpMethod.Patch, path, """{"attributes":{"n":1000}}""");
+        AssertProblem(refused, full, 409, "conflict");
+        Assert.Equal(request, await AskAsync(asker, HttpMethod.Patch, path, """{"tier":"gold"}"""));
+    }
+
+    [Fact]
+    public async Task Who_approves_that_a_record_goes_to_a_closed_department_is_told_so_and_sees_it_no_more()
+    {
+        var path = $"/v1/customers/{await NewAsync(Unique())}";
+        using var asker = Of("key_asker", "legal");
+        using var owner = Of("key_owner", "sales");
+        var request = await AskAsync(asker, HttpMethod.Patch, path, """{"department":"legal"}""");
+        var (response, approved) = await SendAsync(owner, HttpMethod.Post, $"{request}/approve", null, ("Idempotency-Key", Unique()));
+        Assert.Equal((HttpStatusCode.OK, "approved", "legal"), (response.StatusCode, (string?)approved["status"], (string?)approved["department"]));
+        Assert.Equal("legal", (string?)(await GetAsync(asker, path))["department"]);
+        Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(owner, HttpMethod.Get, path)).Response.StatusCode);
+    }
+
+    [Fact]
+    public async Task Who_does_not_see_notes_is_not_told_why_and_who_does_not_see_the_other_customer_not_whom_it_is_about()
+    {
+        var customer = await NewAsync(Unique());
+        var hidden = (string)(await CreateAsync($$$"""{"kind":"organization","name":"Firm {{{Unique()}}}","department":"legal","source":{"type":"enquiry"}}"""))["id"]!;
+        using var asker = Of("key_asker", "support");
+        using var marketer = As(new("key_marketer", Scopes.All, ["marketing"], ["marketing"]));
+        using var free = As(new("key_free", Scopes.All, [], []));
+        using var lawyer = Of("key_lawyer", "legal");
+        using var owner = Of("key_owner", "sales");
+        var delete = await AskAsync(asker, HttpMethod.Delete, $"/v1/customers/{customer}", """{"reason":"Rude"}""");
+        Assert.Equal("Rude", (string?)(await GetAsync(owner, delete))["request"]!["reason"]);
+        Assert.Null((await GetAsync(marketer, delete))["request"]!["reason"]);
+        var link = await AskAsync(lawyer, HttpMethod.Post, $"/v1/customers/{customer}/relationships", $$"""{"type":"role","to_id":"{{hidden}}","role":"chief"}""");
+        Assert.Equal(hidden, (string?)(await GetAsync(free, link))["request"]!["to_id"]);
+        Assert.Null((await GetAsync(owner, link))["request"]);
+        Assert.DoesNotContain(hidden, (await GetAsync(owner, $"/v1/change-requests?customer_id={customer}")).ToJsonString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_request_becomes_outdated_with_the_change_that_overtakes_it_and_says_so_on_the_bus()
     {
         await using var bus = await TestBus.StartAsync(Fixture.Platform.BusUri, Ct);

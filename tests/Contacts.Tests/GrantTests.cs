@@ -139,6 +139,14 @@ public sealed class GrantTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Equal(HttpStatusCode.Accepted, asked.StatusCode);
         Assert.DoesNotContain(email, request.ToJsonString(), StringComparison.Ordinal);
         Assert.Equal("tier", (string?)request["changes"]!.AsArray().Single()!["field"]);
+        // Nor whether what is wanted is there already.
+        var (guessed, guess) = await SendAsync(changer, HttpMethod.Patch, $"/v1/customers/{id}", $$"""{"emails":[{"address":"{{email}}"}]}""");
+        Assert.Equal((HttpStatusCode.Accepted, 0), (guessed.StatusCode, guess["changes"]!.AsArray().Count));
+        var (tagged, tag) = await SendAsync(changer, HttpMethod.Delete, $"/v1/customers/{id}/tags/{Unique()}");
+        Assert.Equal((HttpStatusCode.Accepted, 0), (tagged.StatusCode, tag["changes"]!.AsArray().Count));
+        Assert.Equal((string?)guess["id"], (string?)(await GetAsync(changer, $"/v1/change-requests/{guess["id"]}"))["id"]);
+        var (approved, nothing) = await SendAsync(owner, HttpMethod.Post, $"/v1/change-requests/{guess["id"]}/approve");
+        Assert.Equal((HttpStatusCode.OK, "approved", null), (approved.StatusCode, (string?)nothing["status"], (string?)nothing["history_id"]));
         // One customer whole is more than a group of all.
         await GrantAsync(owner, $$"""{"owner_department":"legal","grantee_department":"{{other}}","scope":"customer","customer_id":"{{id}}","access":"read","reason":"This one whole"}""");
         Assert.Equal(email, (string?)(await GetAsync(reader, $"/v1/customers/{id}"))["emails"]![0]!["address"]);

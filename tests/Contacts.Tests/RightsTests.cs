@@ -231,6 +231,24 @@ public sealed class RightsTests(ContactsFixture fixture) : ContactsTest(fixture)
         }
     }
 
+    [Fact]
+    public async Task A_caller_with_a_row_filter_decides_about_no_change_of_its_customers()
+    {
+        var partner = $"p-{Unique()}";
+        using var caller = Rows(new RowFilter { Attribute = "distributor", Value = partner });
+        var id = (string)(await CreateAsync($$$"""{"kind":"person","given_name":"Ada","department":"sales","attributes":{"distributor":"{{{partner}}}"},"source":{"type":"enquiry"}}"""))["id"]!;
+        using var asker = Of("support");
+        var (asked, request) = await SendAsync(asker, HttpMethod.Delete, $"/v1/customers/{id}");
+        Assert.Equal(HttpStatusCode.Accepted, asked.StatusCode);
+        foreach (var (decision, body) in new[] { ("approve", "{}"), ("reject", """{"reason":"No"}""") })
+        {
+            var (response, problem) = await SendAsync(caller, HttpMethod.Post, $"/v1/change-requests/{request["id"]}/{decision}", body);
+            AssertProblem(response, problem, 403, "forbidden");
+        }
+
+        Assert.Equal("pending", (string?)(await GetAsync(caller, $"/v1/change-requests/{request["id"]}"))["status"]);
+    }
+
     private HttpClient In(string role, params string[] scopes) => As(new("key_role", scopes, [role], []));
 
     private HttpClient Of(string department) => As(new("key_department", Scopes.All, [], [department]));

@@ -79,8 +79,8 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         archiveCustomField                x - - - - - - -  -
         listChangeRequests                x x x x x x x x  x
         readChangeRequest                 x x x x x x x x  x
-        approveChangeRequest              x x x - - - - x  x
-        rejectChangeRequest               x x x - - - - x  x
+        approveChangeRequest              x x x - - - - x  -
+        rejectChangeRequest               x x x - - - - x  -
         withdrawChangeRequest             x x x - - - - x  x
         listGrants                        x - - - - - x -  -
         readGrant                         x - - - - - x -  -

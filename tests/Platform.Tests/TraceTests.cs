@@ -34,9 +34,11 @@ public sealed class TraceTests(TracedPlatform fixture)
         Assert.Equal((create.SpanId, ReceivedSpan.Producer), (send.ParentId, send.Kind));
         foreach (var copy in copies)
         {
-            var process = Assert.Single(spans, s => s.Name == $"process crm.{copy}.customer-copy");
-            Assert.Equal((send.SpanId, ReceivedSpan.Consumer, $"crm-{copy}"), (process.ParentId, process.Kind, process.Service));
-            Assert.Contains(spans, s => s.Service == $"crm-{copy}" && s.Scope == "Npgsql" && IsUnder(s, spans, p => p.SpanId == process.SpanId));
+            // Several where a connection broke, after a database that other tests have killed, and it was tried again.
+            var processes = spans.Where(s => s.Name == $"process crm.{copy}.customer-copy").ToList();
+            Assert.NotEmpty(processes);
+            Assert.All(processes, process => Assert.Equal((send.SpanId, ReceivedSpan.Consumer, $"crm-{copy}"), (process.ParentId, process.Kind, process.Service)));
+            Assert.Contains(spans, s => s.Service == $"crm-{copy}" && s.Scope == "Npgsql" && IsUnder(s, spans, p => processes.Contains(p)));
         }
 
         Assert.All(spans, s => Assert.True(s.ParentId == caller || spans.Any(p => p.SpanId == s.ParentId), $"The parent of '{s.Name}' of {s.Service} is not in the trace."));

@@ -40,14 +40,16 @@ public enum ChangeOperation
 internal sealed record WantedChange(ChangeOperation Operation, JsonObject Wanted, JsonObject Before, Guid? Subject = null, IReadOnlyList<Guid>? Concerned = null)
 {
     /// <summary>Null when the customer is so already.</summary>
-    public static WantedChange? Between(Customer customer, CustomerInput wanted)
+    /// <param name="also">By their names, fields that are asked for though they are so already.</param>
+    public static WantedChange? Between(Customer customer, CustomerInput wanted, JsonObject? also = null)
     {
         var (was, becomes) = (FieldJson.Of(customer.ToInput()), FieldJson.Of(wanted));
         var (before, after) = (new JsonObject(), new JsonObject());
-        foreach (var name in was.Select(m => m.Key).Where(n => !JsonNode.DeepEquals(was[n], becomes[n])))
+        foreach (var name in was.Select(m => m.Key).Where(n => !JsonNode.DeepEquals(was[n], becomes[n]) || also?.ContainsKey(n) is true))
         {
+            var alsoOf = (also?[name] as JsonObject)?.Select(m => m.Key).ToList() ?? [];
             (before[name], after[name]) = name == FieldJson.Attributes
-                ? (Differing(was[name]!.AsObject(), becomes[name]!.AsObject()), Differing(becomes[name]!.AsObject(), was[name]!.AsObject()))
+                ? (Differing(was[name]!.AsObject(), becomes[name]!.AsObject(), alsoOf), Differing(becomes[name]!.AsObject(), was[name]!.AsObject(), alsoOf))
                 : (was[name]?.DeepClone(), becomes[name]?.DeepClone());
         }
 
@@ -55,8 +57,8 @@ internal sealed record WantedChange(ChangeOperation Operation, JsonObject Wanted
     }
 
     /// <summary>The members that the other has not, or differently; null for those that only the other has.</summary>
-    private static JsonObject Differing(JsonObject one, JsonObject other) =>
-        new(one.Select(m => m.Key).Union(other.Select(m => m.Key)).Where(n => !JsonNode.DeepEquals(one[n], other[n])).Select(n => KeyValuePair.Create(n, one[n]?.DeepClone())));
+    private static JsonObject Differing(JsonObject one, JsonObject other, IReadOnlyCollection<string> also) =>
+        new(one.Select(m => m.Key).Union(other.Select(m => m.Key)).Union(also).Where(n => !JsonNode.DeepEquals(one[n], other[n]) || also.Contains(n)).Select(n => KeyValuePair.Create(n, one[n]?.DeepClone())));
 }
 
 /// <summary>What somebody wants done to a record of another department, and what that department made of it.</summary>
@@ -134,6 +136,13 @@ internal sealed class ChangeRequest : IAggregate
 
     /// <summary>The departments that a merge is asked of.</summary>
     public IReadOnlyCollection<string> Asked => [.. (Wanted["departments"] as JsonArray ?? []).Select(d => (string)d!)];
+
+    /// <summary>The customers that it tells of.</summary>
+    public IEnumerable<Guid> Named => Operation == ChangeOperation.CreateRelationship && Ids.Customer.TryParse((string?)Wanted["to_id"], out var other) ? [.. Concerned, other] : Concerned;
+
+    /// <summary>The same is wanted, of the same state.</summary>
+    public bool Asks(WantedChange wanted) => (Operation, SubjectId) == (wanted.Operation, wanted.Subject)
+        && JsonNode.DeepEquals(Wanted, wanted.Wanted) && JsonNode.DeepEquals(Before, wanted.Before);
 
     public T Body<T>() => Wanted.Deserialize<T>(JsonDefaults.Options)!;
 

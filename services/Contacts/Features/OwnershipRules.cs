@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.CustomFields;
@@ -46,6 +47,24 @@ internal static class OwnershipRules
         return groups;
     }
 
+    /// <summary>What a patch says of fields that the caller does not reach in a record of which only some field groups are granted.</summary>
+    /// <param name="patch">By the names of the fields.</param>
+    public static async Task<UnreachedFields> UnreachedAsync(this ContactsDb db, Customer customer, JsonObject patch, CancellationToken ct)
+    {
+        if ((await db.ShowAsync([customer], ct))[0].Granted is not { } granted)
+        {
+            return UnreachedFields.None;
+        }
+
+        var own = patch.ContainsKey(FieldJson.Attributes) ? await db.ReadAttributeGroupsAsync(ct) : [];
+        var unreached = patch.Select(m => (m.Key, m.Value, Groups: GroupsOf(m.Key, m.Value).Where(g => g is not null && !granted.Contains(g)).ToList())).Where(m => m.Groups.Count > 0).ToList();
+        return new(new(unreached.Select(m => KeyValuePair.Create(m.Key, m.Value?.DeepClone()))), [.. unreached.SelectMany(m => m.Groups)]);
+
+        IEnumerable<string?> GroupsOf(string name, JsonNode? value) => value is JsonObject attributes && name == FieldJson.Attributes
+            ? attributes.Select(a => own.GetValueOrDefault(a.Key)).Append(FieldGroups.CustomFields)
+            : [FieldRules.GroupOf<CustomerInput>(name)];
+    }
+
     private static async Task<bool> MayChangeAsync(this ContactsDb db, Customer customer, IReadOnlyCollection<string?>? groups, CancellationToken ct)
     {
         var rights = CallerRights.Current;
@@ -54,7 +73,7 @@ internal static class OwnershipRules
             return true;
         }
 
-        var own = rights.Departments.ToArray();
+        var own = rights.GranteeDepartments.ToArray();
         return await db.PresentGrants().AnyAsync(g => g.CustomerId == customer.Id && g.OwnerDepartment == owner && g.Access == GrantAccess.Write && own.Contains(g.GranteeDepartment), ct);
     }
 
@@ -84,4 +103,11 @@ internal static class OwnershipRules
 
     private static ProblemException Outside(string pointer) =>
         new(ProblemCodes.FieldForbidden, "The caller would not see the record any more.", new FieldError(pointer, ProblemCodes.FieldForbidden.Code));
+}
+
+/// <summary>Whether they are as somebody wants them is not told to who does not see them: they are asked for in any case.</summary>
+/// <param name="Groups">The field groups that are not reached.</param>
+internal sealed record UnreachedFields(JsonObject Fields, IReadOnlyCollection<string?> Groups)
+{
+    public static readonly UnreachedFields None = new([], []);
 }

@@ -30,21 +30,28 @@ internal static class PatchCustomer
             var key = await db.FindAtPathAsync(id, http, ct);
             var customer = await db.Whole().FirstAsync(c => c.Id == key, ct);
             ETags.RequireMatch(http, customer.Version);
-            return await SaveAsync(customer, MergePatch.Apply(customer.ToInput(), patch), http, db, validation, clock, ct);
+            return await SaveAsync(customer, MergePatch.Apply(customer.ToInput(), patch), http, db, validation, clock, ct, await db.UnreachedAsync(customer, patch, ct));
         }, ct);
     }
 
     /// <summary>Takes the new state, when it is valid and nobody was quicker, in the transaction at hand; 200 with the customer.</summary>
+    /// <param name="unreached">What the caller wants without seeing what is there.</param>
     public static async Task<IResult> SaveAsync(
-        Customer customer, CustomerInput input, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+        Customer customer, CustomerInput input, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct, UnreachedFields? unreached = null)
     {
+        unreached ??= UnreachedFields.None;
         await validation.EnsureValidAsync(input, ct);
         input = await db.CheckAttributesAsync(customer.ToInput(), input, ct);
         await db.RequireReferencesAsync(input, ct);
-        if (await db.NeedsApprovalAsync(customer, ct, await db.ChangedGroupsAsync(customer.ToInput(), input.Normalized(), ct))
-            && WantedChange.Between(customer, input.InRows()) is { } wanted)
+        IReadOnlyCollection<string?> groups = [.. await db.ChangedGroupsAsync(customer.ToInput(), input.Normalized(), ct), .. unreached.Groups];
+        if (await db.NeedsApprovalAsync(customer, ct, groups) && WantedChange.Between(customer, input.InRows(), unreached.Fields) is { } wanted)
         {
             return await db.AskAsync(http, customer, wanted, clock.GetUtcNow(), ct);
+        }
+
+        if (unreached.Groups.Count > 0)
+        {
+            await db.RequireDepartmentAsync(customer, ct, groups);
         }
 
         if (await db.ChangeAsync(customer, input, clock.GetUtcNow(), ct))
@@ -60,6 +67,6 @@ internal static class PatchCustomer
         }
 
         http.Response.Headers.ETag = ETags.Of(customer.Version);
-        return TypedResults.Ok(CustomerView.Of(customer));
+        return TypedResults.Ok((await db.ShowAsync([customer], ct))[0]);
     }
 }

@@ -4,13 +4,17 @@ using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.History;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
+using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.ChangeRequests;
 
 /// <summary>A change of a record of another department that somebody asked for.</summary>
 /// <param name="Department">That owns the record now, and decides.</param>
 /// <param name="Operation">What is to be done.</param>
-/// <param name="Request">The body of the operation, unless that is in <paramref name="Changes"/>.</param>
+/// <param name="Request">
+/// The body of the operation, unless that is in <paramref name="Changes"/>; null when it names a customer whom the caller does
+/// not see. Its reason is there for who sees the notes of customers.
+/// </param>
 /// <param name="RecordVersion">The customer's version when it was asked for.</param>
 /// <param name="Changes">What the fields that the caller may see were then, and are to be.</param>
 /// <param name="Reason">Why it was rejected.</param>
@@ -31,8 +35,6 @@ public sealed record ChangeRequestView(
     string? Reason,
     string? HistoryId)
 {
-    internal static ChangeRequestView Of(ChangeRequest request) => Of(request, request.Customer);
-
     internal static ChangeRequestView Of(ChangeRequest request, Customer customer)
     {
         // Who asks may reach a part of the record only.
@@ -41,16 +43,21 @@ public sealed record ChangeRequestView(
         var (before, wanted) = ofFields ? (FieldRules.Show<CustomerInput>(request.Before), FieldRules.Show<CustomerInput>(request.Wanted)) : ([], []);
         return new(
             Ids.ChangeRequest.Format(request.Id), Ids.Customer.Format(request.CustomerId), customer.Department, request.Operation, request.Status, request.RecordVersion,
-            [.. wanted.Where(w => Reaches(granted, w.Key)).Select(w => new FieldChange(w.Key, before[w.Key]?.DeepClone(), w.Value?.DeepClone()))], ofFields ? null : BodyOf(request),
+            [.. wanted.Where(w => Reaches(granted, w.Key)).Select(w => new FieldChange(w.Key, before[w.Key]?.DeepClone(), w.Value?.DeepClone()))], ofFields ? null : BodyOf(request, granted),
             request.RequestedBy, request.RequestedAt, request.DecidedBy, request.DecidedAt, request.Reason, Ids.History.Format(request.HistoryId));
     }
 
     private static bool Reaches(IReadOnlySet<string>? granted, string field) =>
         granted is null || (field != FieldJson.Attributes && FieldRules.GroupOf<CustomerInput>(field) is var group && (group is null || granted.Contains(group)));
 
-    private static JsonObject BodyOf(ChangeRequest request)
+    private static JsonObject BodyOf(ChangeRequest request, IReadOnlySet<string>? granted)
     {
         var body = request.Wanted.DeepClone().AsObject();
+        if (CallerRights.Current.Read(FieldGroups.Notes) != FieldAccess.Allow || granted?.Contains(FieldGroups.Notes) is false)
+        {
+            body.Remove("reason");
+        }
+
         if (request.SubjectId is { } subject)
         {
             var (name, ids) = request.IsOfMerge ? ("merge_id", Ids.Merge) : ("relationship_id", Ids.Relationship);
@@ -58,5 +65,26 @@ public sealed record ChangeRequestView(
         }
 
         return body;
+    }
+}
+
+internal static class ChangeRequestShow
+{
+    /// <summary>Change requests with their customers, as the caller may see them.</summary>
+    public static Task<List<ChangeRequestView>> ShowAsync(this ContactsDb db, IReadOnlyList<ChangeRequest> requests, CancellationToken ct) =>
+        db.ShowAsync([.. requests.Select(r => (r, r.Customer))], ct);
+
+    /// <inheritdoc cref="ShowAsync(ContactsDb, IReadOnlyList{ChangeRequest}, CancellationToken)"/>
+    public static async Task<List<ChangeRequestView>> ShowAsync(this ContactsDb db, IReadOnlyList<(ChangeRequest Request, Customer Customer)> requests, CancellationToken ct)
+    {
+        var views = requests.Select(r => ChangeRequestView.Of(r.Request, r.Customer)).ToList();
+        if (CallerRights.Current.AllCustomers)
+        {
+            return views;
+        }
+
+        var named = requests.SelectMany(r => r.Request.Named).Distinct().ToArray();
+        var seen = (await db.Customers.Where(c => named.Contains(c.Id)).Select(c => c.Id).ToListAsync(ct)).ToHashSet();
+        return [.. views.Zip(requests, (view, r) => r.Request.Named.All(seen.Contains) ? view : view with { Request = null })];
     }
 }

@@ -46,7 +46,7 @@ internal static class DecideChangeRequest
 
             if (request.RequesterDepartments.Count > 0)
             {
-                CallerRights.Current.Approve(request.RequesterDepartments);
+                CallerRights.Current.Approve(request.RequesterDepartments, await db.ReadGrantsAsync(request.RequesterDepartments, ct));
             }
 
             // Decided first: what it saves does not overtake it.
@@ -56,7 +56,8 @@ internal static class DecideChangeRequest
             {
                 await replay.RunAsync(request, customer, http, ct);
             }
-            catch (ProblemException problem) when (problem.Code == ProblemCodes.PreviewOutdated && request.Operation == ChangeOperation.MergeCustomers)
+            // A preview that is not there any more has waited too long.
+            catch (ProblemException problem) when (request.Operation == ChangeOperation.MergeCustomers && (problem.Code == ProblemCodes.PreviewOutdated || problem.Code == ProblemCodes.UnknownReference))
             {
                 request.Outlive();
                 return "outdated";
@@ -82,8 +83,10 @@ internal static class DecideChangeRequest
             return request.Reject(body.Reason!, http.User.Subject(), clock.GetUtcNow()) ? "rejected" : null;
         }, ct));
 
-    public static async Task<Ok<ChangeRequestView>> Withdraw(string id, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) =>
-        TypedResults.Ok(await DecideAsync(id, db, (request, _) =>
+    public static async Task<Ok<ChangeRequestView>> Withdraw(string id, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    {
+        CallerRights.Current.SeeParts();
+        return TypedResults.Ok(await DecideAsync(id, db, (request, _) =>
         {
             if (request.RequestedBy != http.User.Subject())
             {
@@ -92,12 +95,13 @@ internal static class DecideChangeRequest
 
             return Task.FromResult(request.Withdraw(http.User.Subject(), clock.GetUtcNow()) ? "withdrawn" : null);
         }, ct));
+    }
 
     /// <param name="decide">Says what happened to it, in the words of the audit log; null for nothing.</param>
     private static async Task<ChangeRequestView> DecideAsync(string id, ContactsDb db, Func<ChangeRequest, Customer, Task<string?>> decide, CancellationToken ct)
     {
         var found = await db.FindChangeRequestAsync(id, ct);
-        await db.InTransactionAsync(async () =>
+        return await db.InTransactionAsync(async () =>
         {
             // In the order in which a merge takes them: whom it is about, that row, and then the request.
             if (found.HoldsConcerned)
@@ -125,9 +129,9 @@ internal static class DecideChangeRequest
                 await db.SaveChangesAsync(ct);
             }
 
-            return true;
+            // Also when the decision took the customer out of the caller's sight.
+            return (await db.ShowAsync([(request, customer)], ct))[0];
         }, ct);
-        return ChangeRequestView.Of(await db.FindChangeRequestAsync(id, ct));
     }
 
     private static object Decision(ChangeRequest request) => new { request.Status, request.DecidedBy, request.DecidedAt, request.Reason, request.HistoryIds };

@@ -31,6 +31,14 @@ internal static class OvertakeChangeRequests
         }
     }
 
+    /// <summary>What it is based on is no more; saved with what comes next.</summary>
+    public static void Outdate(this ContactsDb db, ChangeRequest request, DateTimeOffset now)
+    {
+        request.Overtake(db.Actor(), now);
+        db.Audit("outdated", ChangeRequest.RecordType, request.Id, request.CustomerId, AuditChanges.Of(db.Entry(request)));
+        db.Publish(request, request.Changed());
+    }
+
     /// <summary>For writes that pass the context by; saved with what comes next.</summary>
     /// <param name="customers">As they become.</param>
     /// <param name="subjects">Relationships that were changed or deleted, merges whose undo was asked for.</param>
@@ -58,9 +66,7 @@ internal static class OvertakeChangeRequests
         {
             if (await IsOvertakenAsync(request))
             {
-                request.Overtake(db.Actor(), now);
-                db.Audit("outdated", ChangeRequest.RecordType, request.Id, request.CustomerId, AuditChanges.Of(db.Entry(request)));
-                db.Publish(request, request.Changed());
+                db.Outdate(request, now);
             }
         }
 

@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -14,6 +15,7 @@ internal static class ReadChangeRequests
 
     public static async Task<Page<ChangeRequestView>> List(HttpRequest request, ContactsDb db, CancellationToken ct)
     {
+        CallerRights.Current.SeeParts();
         var page = PageRequest.Read(request, Ids.ChangeRequest);
         var requests = db.VisibleChangeRequests();
         if (request.Query["status"] is [{ } word])
@@ -30,11 +32,15 @@ internal static class ReadChangeRequests
             requests = requests.Where(r => r.CustomerId == customer);
         }
 
-        return await requests.ToPageAsync(page, r => r.Id, Ids.ChangeRequest, ChangeRequestView.Of, ct);
+        var found = await requests.ToPageAsync(page, r => r.Id, Ids.ChangeRequest, r => r, ct);
+        return new(await db.ShowAsync(found.Data, ct), found.HasMore, found.NextCursor);
     }
 
-    public static async Task<Ok<ChangeRequestView>> One(string id, ContactsDb db, CancellationToken ct) =>
-        TypedResults.Ok(ChangeRequestView.Of(await db.FindChangeRequestAsync(id, ct)));
+    public static async Task<Ok<ChangeRequestView>> One(string id, ContactsDb db, CancellationToken ct)
+    {
+        CallerRights.Current.SeeParts();
+        return TypedResults.Ok((await db.ShowAsync([await db.FindChangeRequestAsync(id, ct)], ct))[0]);
+    }
 
     public static async Task<ChangeRequest> FindChangeRequestAsync(this ContactsDb db, string id, CancellationToken ct) =>
         Ids.ChangeRequest.TryParse(id, out var key) && await db.VisibleChangeRequests().FirstOrDefaultAsync(r => r.Id == key, ct) is { } request

@@ -8,6 +8,7 @@ using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Extensions.Options;
 
 namespace Crm.Contacts.Features.ChangeRequests;
@@ -16,31 +17,43 @@ namespace Crm.Contacts.Features.ChangeRequests;
 internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation validation, MergeImpact impact, MergeDuplicate duplicates, IOptions<MergeOptions> merges, IOptions<RecycleBinOptions> bin, TimeProvider clock)
 {
     /// <param name="customer">That the request is filed under.</param>
-    /// <exception cref="ProblemException">What the operation answers when it cannot be done now; the request stays pending.</exception>
-    public Task RunAsync(ChangeRequest request, Customer customer, HttpContext http, CancellationToken ct)
+    /// <exception cref="ProblemException">
+    /// What the operation answers when it cannot be done now, 403 <c>department_forbidden</c> when another department would have
+    /// to be asked by now; the request stays pending.
+    /// </exception>
+    public async Task RunAsync(ChangeRequest request, Customer customer, HttpContext http, CancellationToken ct)
+    {
+        if (await DoAsync(request, customer, http, ct) is Accepted<ChangeRequestView>)
+        {
+            throw new ProblemException(ProblemCodes.DepartmentForbidden, "Records of it belong to a department by now that was not asked; it has to be asked for anew.");
+        }
+    }
+
+    private async Task<IResult?> DoAsync(ChangeRequest request, Customer customer, HttpContext http, CancellationToken ct)
     {
         switch (request.Operation)
         {
             case ChangeOperation.ChangeCustomer:
                 FieldRules.RequireWritable<CustomerInput>(request.Wanted, CallerRights.OfRoles(request.RequesterRoles, policy));
-                return PatchCustomer.SaveAsync(customer, MergePatch.Apply(customer.ToInput(), request.Wanted), http, db, validation, clock, ct);
+                return await PatchCustomer.SaveAsync(customer, MergePatch.Apply(customer.ToInput(), request.Wanted), http, db, validation, clock, ct);
             case ChangeOperation.DeleteCustomer:
-                return DeleteCustomer.RunAsync(customer.Id, request.Body<DeleteCustomer.Request>(), requireVersion: _ => { }, http, db, bin.Value, clock, ct);
+                return await DeleteCustomer.RunAsync(customer.Id, request.Body<DeleteCustomer.Request>(), requireVersion: _ => { }, http, db, bin.Value, clock, ct);
             case ChangeOperation.CreateRelationship:
-                return CreateRelationship.RunAsync(customer.Id, request.Body<RelationshipInput>(), http, db, clock, ct);
+                return await CreateRelationship.RunAsync(customer.Id, request.Body<RelationshipInput>(), http, db, clock, ct);
             case ChangeOperation.ChangeRelationship:
-                return ChangeRelationship.PatchAsync(Ids.Relationship.Format(request.SubjectId!.Value), request.Wanted, http, db, validation, clock, ct);
+                return await ChangeRelationship.PatchAsync(Ids.Relationship.Format(request.SubjectId!.Value), request.Wanted, http, db, validation, clock, ct);
             case ChangeOperation.DeleteRelationship:
-                return ChangeRelationship.DeleteAsync(Ids.Relationship.Format(request.SubjectId!.Value), http, db, clock, ct);
+                return await ChangeRelationship.DeleteAsync(Ids.Relationship.Format(request.SubjectId!.Value), http, db, clock, ct);
             case ChangeOperation.AssignAccountManager:
-                return AssignAccountManager.RunAsync(customer.Id, request.Body<AccountManagerInput>(), http, db, clock, ct);
+                return await AssignAccountManager.RunAsync(customer.Id, request.Body<AccountManagerInput>(), http, db, clock, ct);
             case ChangeOperation.MergeCustomers:
                 var (reason, actor) = ((string)request.Wanted["reason"]!, http.User.Subject());
-                return MergeCustomers.RunAsync(
+                await MergeCustomers.RunAsync(
                     Convert.FromBase64String((string)request.Before["preview"]!), reason, actor, db, impact, merges.Value, clock,
                     merge => (string?)request.Before["duplicate"] is { } pair ? duplicates.DecideAsync(Ids.Duplicate.Parse(pair), merge, reason, actor, ct) : Task.CompletedTask, ct);
+                return null;
             case ChangeOperation.UndoMerge:
-                return UndoMerge.RunAsync(request.SubjectId!.Value, new() { Reason = (string)request.Wanted["reason"]! }, http, db, merges.Value, clock, ct);
+                return await UndoMerge.RunAsync(request.SubjectId!.Value, new() { Reason = (string)request.Wanted["reason"]! }, http, db, merges.Value, clock, ct);
             default:
                 throw new InvalidOperationException($"{request.Operation} cannot be done.");
         }

@@ -116,7 +116,14 @@ internal static class MergeCustomers
             var pending = await db.ChangeRequests.AsNoTracking().Where(r => r.CustomerId == survivor.Id && r.Operation == ChangeOperation.MergeCustomers && r.Status == ChangeRequestStatus.Pending).ToListAsync(ct);
             if (pending.Find(r => wanted.All(w => JsonNode.DeepEquals(r.Wanted[w.Key], w.Value))) is { } same)
             {
-                return AskForChange.Accepted(same, survivor);
+                var kept = Convert.FromBase64String((string)same.Before["preview"]!);
+                if (await db.MergePreviews.AnyAsync(p => p.TokenHash == kept && p.ExpiresAt >= now, ct))
+                {
+                    return AskForChange.Accepted(same, survivor);
+                }
+
+                // It has waited so long that nobody can approve it any more.
+                db.Outdate((await db.ChangeRequests.ForUpdate($"id = {same.Id}").ToListAsync(ct)).Single(), now);
             }
 
             // The preview waits with the request.

@@ -1,13 +1,14 @@
 using System.Text.Json.Serialization;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.Tags;
 
-/// <summary>The tags that there are, newest first; and one by its name, with the number of customers who have it.</summary>
+/// <summary>The tags that there are, newest first; and one by its name, with the number of customers who have it for who sees their tags.</summary>
 internal static class ReadTags
 {
     public static async Task<Page<TagView>> List(HttpRequest request, ContactsDb db, CancellationToken ct)
@@ -21,7 +22,9 @@ internal static class ReadTags
     {
         var tag = await db.Tags.AsNoTracking().FirstOrDefaultAsync(t => t.Name == name, ct) ?? throw ProblemException.NotFound("tag");
         string[] names = [name];
-        var customers = await db.Customers.Living().LongCountAsync(c => c.Tags.Count > 0 && names.All(t => c.Tags.Contains(t)), ct);
+        long? customers = CallerRights.Current.Read(FieldGroups.CustomFields) == FieldAccess.Allow
+            ? await db.Customers.Living().LongCountAsync(c => c.Tags.Count > 0 && names.All(t => c.Tags.Contains(t)), ct)
+            : null;
         // Of what people say of it: who has it goes its own way, so there is no 304.
         http.Response.Headers.ETag = ETags.Of(tag.Version);
         return TypedResults.Ok(await db.ViewAsync(tag, ct) with { Customers = customers });
@@ -36,7 +39,7 @@ internal static class ReadTags
 /// <param name="Version">0 until somebody describes it.</param>
 public sealed record TagView(string Id, string Name, string? Colour, string? Description, string? RenamingFrom, long Version, DateTimeOffset CreatedAt, DateTimeOffset UpdatedAt)
 {
-    /// <summary>How many customers have it; not in lists.</summary>
+    /// <summary>How many customers have it; not in lists, nor for who does not see the custom fields of customers.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public long? Customers { get; init; }
 

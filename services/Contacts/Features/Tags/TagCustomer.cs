@@ -40,7 +40,7 @@ internal static class TagCustomer
 
             var key = await db.FindAtPathAsync(id, http, ct);
             var customer = await db.Whole().FirstAsync(c => c.Id == key, ct);
-            return await PatchCustomer.SaveAsync(customer, customer.ToInput() with { Tags = change(customer.Tags) }, http, db, validation, clock, ct);
+            return await PatchCustomer.SaveAsync(customer, customer.ToInput() with { Tags = change(customer.Tags) }, http, db, validation, clock, ct, await db.UnreachedAsync(customer, new() { ["tags"] = null }, ct));
         }, ct);
     }
 }
