@@ -44,7 +44,7 @@ public static class Telemetry
             t.AddSource("Microsoft.AspNetCore", "System.Net.Http", "Npgsql", "Grpc.Net.Client", "Yarp.ReverseProxy", Messaging.Name);
             if (Exports(configuration, "TRACES"))
             {
-                t.AddOtlpExporter();
+                t.AddProcessor<AddressRedaction>().AddOtlpExporter();
             }
         });
         if (Exports(configuration, "METRICS"))

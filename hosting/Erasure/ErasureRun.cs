@@ -99,7 +99,10 @@ public static class ErasureRun
     private static NpgsqlCommand Command(this CrmDbContext db, string sql, params IEnumerable<NpgsqlParameter> parameters)
     {
         var transaction = db.Database.CurrentTransaction ?? throw new InvalidOperationException("An erasure is one transaction.");
-        var command = new NpgsqlCommand(sql, (NpgsqlConnection)db.Database.GetDbConnection(), (NpgsqlTransaction)transaction.GetDbTransaction());
+        var command = new NpgsqlCommand(sql, (NpgsqlConnection)db.Database.GetDbConnection(), (NpgsqlTransaction)transaction.GetDbTransaction())
+        {
+            CommandTimeout = (int)LongStatements.Limit.TotalSeconds,
+        };
         command.Parameters.AddRange(parameters.ToArray());
         return command;
     }

@@ -94,6 +94,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     /// </summary>
     private async Task StoreMergesAsync(string rows, CancellationToken ct)
     {
+        using var unhurried = this.AllowLongStatements();
         await Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock(hashtextextended('customer merges', 0))", ct);
         var changed = await Database.SqlQueryRaw<Guid>("""
             SELECT i.id AS "Value" FROM jsonb_populate_recordset(NULL::customers, @rows) AS i LEFT JOIN customers c USING (id)

@@ -3,6 +3,7 @@
 using System.ComponentModel.DataAnnotations.Schema;
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.CustomerCopy;
@@ -18,6 +19,7 @@ internal static class MergeCounts
     /// <summary>Rows recorded under the absorbed customers, by table. With a survivor only of those who lead to it now.</summary>
     public static async Task<IReadOnlyDictionary<string, long>> CountMovedAsync(this CustomerCopyDb db, Guid[] absorbed, Guid? survivor, CancellationToken ct)
     {
+        using var unhurried = db.AllowLongStatements();
         var counts = new Dictionary<string, long>(StringComparer.Ordinal);
         foreach (var owned in db.OwnedRows)
         {
@@ -37,6 +39,7 @@ internal static class MergeCounts
     public static async Task<(IReadOnlyDictionary<string, long> Counts, IReadOnlyList<RowReference> First)> ListStayedAsync(
         this CustomerCopyDb db, IReadOnlyList<SurvivorSince> survivors, DateTimeOffset until, CancellationToken ct)
     {
+        using var unhurried = db.AllowLongStatements();
         var ids = survivors.Select(s => Ids.Customer.TryParse(s.CustomerId, out var id) ? id : throw new FormatException($"'{s.CustomerId}' is not a customer id.")).ToArray();
         var since = survivors.Select(s => s.Since.ToUniversalTime()).ToArray();
         var counts = new Dictionary<string, long>(StringComparer.Ordinal);

@@ -158,6 +158,35 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         Assert.Equal("erased", (await Api.PostAsync($"v1/customers/{ada}/legal-holds", """{"reason":"Too late"}""", Ct)).Code);
     }
 
+    [Fact]
+    public async Task A_preview_of_a_merge_that_an_erasure_overtakes_is_not_kept()
+    {
+        var (ada, other) = (await PersonAsync("Ada"), await PersonAsync("Augusta"));
+        await using var database = NpgsqlDataSource.Create(await Fixture.Platform.ConnectionStringAsync("contacts"));
+        await using var connection = await database.OpenConnectionAsync(Ct);
+        await using var transaction = await connection.BeginTransactionAsync(Ct);
+        await using (var hold = new NpgsqlCommand("SELECT pg_advisory_xact_lock(hashtextextended('customer ' || $1, 0))", connection, transaction))
+        {
+            hold.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Ids.Customer.Parse(ada) });
+            await hold.ExecuteNonQueryAsync(Ct);
+        }
+
+        var erasure = EraseAsync(ada, "*");
+        await WaitingAsync(1);
+        var preview = Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{ada}}"],"survivor_id":"{{other}}"}""", Ct);
+        await WaitingAsync(2);
+        await transaction.RollbackAsync(Ct);
+        Assert.Equal(HttpStatusCode.Accepted, (await erasure).Status);
+        var overtaken = await preview;
+        Assert.Equal((HttpStatusCode.Conflict, "preview_outdated"), (overtaken.Status, overtaken.Code));
+        Assert.Equal(0, await CountAsync("contacts", "SELECT count(*) FROM merge_previews WHERE strpos(members::text, $1::text) > 0", ada));
+
+        Task WaitingAsync(int requests) => Eventually.GetAsync(() => CountAsync("contacts", """
+            SELECT count(*) FROM pg_locks
+            WHERE locktype = 'advisory' AND NOT granted AND ((classid::bigint << 32) | objid::bigint) = hashtextextended('customer ' || $1, 0)
+            """, ada), n => n == requests, ct: Ct);
+    }
+
     /// <summary>A person whom every service knows, in every table that can have personal data, with the tag in each.</summary>
     private async Task<(string Survivor, string Absorbed, string Merge)> KnownEverywhereAsync(string tag, string phone, string living)
     {

@@ -101,6 +101,42 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
     }
 
     [Fact]
+    public async Task A_click_ends_a_consent_whose_time_lies_ahead()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client, consent: false);
+        await ConsentAsync(client, ada.Id, $$"""{"channel":"email","purpose":"marketing","state":"granted","source":"web_form","at":"{{Ahead()}}"}""");
+        await CopiedAsync(client, ada.Id, "granted");
+        var (_, mails) = await SendAsync(client, ada);
+        using (var done = await nobody.PostAsync(UnsubscribeLink(mails[ada.Email]), OneClick, Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, done.StatusCode);
+        }
+
+        Assert.Empty((await SendAsync(client, ada)).Mails);
+        await CopiedAsync(client, ada.Id, "withdrawn");
+    }
+
+    [Fact]
+    public async Task A_pause_chosen_by_link_holds_although_the_time_of_the_one_before_lies_ahead()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client);
+        var (_, mails) = await SendAsync(client, ada);
+        var until = DateTime.UtcNow.AddDays(30).ToString("yyyy-MM-dd", System.Globalization.CultureInfo.InvariantCulture);
+        await ConsentAsync(client, ada.Id, $$"""{"channel":"email","purpose":"marketing","state":"paused","paused_until":"2020-01-01T00:00:00Z","source":"call","at":"{{Ahead()}}"}""");
+        var page = $"/u/p/{UnsubscribeLink(mails[ada.Email]).Segments[^1]}";
+        using (var paused = await nobody.PostAsync(page, new FormUrlEncodedContent([new("end", "email:marketing"), new("do", "pause"), new("until", until)]), Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, paused.StatusCode);
+        }
+
+        await Eventually.GetAsync(() => client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), a => (string?)a["current"]![0]!["paused_until"] == $"{until}T00:00:00Z", ct: Ct);
+    }
+
+    [Fact]
     public async Task A_scanner_that_follows_every_link_of_every_mail_changes_nothing()
     {
         using var client = fixture.Platform.CreateClient();
@@ -238,6 +274,9 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
         Assert.Equal("email:granted phone:withdrawn sms:denied", string.Join(' ', consents["current"]!.AsArray().Select(c => $"{c!["channel"]}:{c["state"]}").Order()));
         Assert.Equal("preference_page", (string?)consents["history"]![0]!["source"]);
     }
+
+    /// <summary>As far as a partner's clock may be ahead.</summary>
+    private static string Ahead() => DateTime.UtcNow.AddMinutes(4).ToString("O", System.Globalization.CultureInfo.InvariantCulture);
 
     private sealed record Person(string Id, string Email, string Batch);
 

@@ -19,7 +19,7 @@ public sealed class TraceTests(TracedPlatform fixture)
         Assert.Equal(trace, response.Headers.GetValues("Crm-Trace-Id").Single());
 
         var copies = new[] { "interactions", "campaigns", "billing-sync", "support" };
-        var spans = await WaitForAsync(s => copies.All(c => s.Any(x => x.Service == $"crm-{c}" && x.Scope == "Npgsql" && IsUnder(x, s, p => p.Kind == ReceivedSpan.Consumer))), ct);
+        var spans = await WaitForAsync(trace, s => copies.All(c => s.Any(x => x.Service == $"crm-{c}" && x.Scope == "Npgsql" && IsUnder(x, s, p => p.Kind == ReceivedSpan.Consumer))), ct);
 
         var gateway = Assert.Single(spans, s => s.Service == "crm-gateway" && s.Kind == ReceivedSpan.Server && s.ParentId == caller);
         var contacts = Assert.Single(spans, s => s.Service == "crm-contacts" && s.Kind == ReceivedSpan.Server);
@@ -42,18 +42,37 @@ public sealed class TraceTests(TracedPlatform fixture)
         }
 
         Assert.All(spans, s => Assert.True(s.ParentId == caller || spans.Any(p => p.SpanId == s.ParentId), $"The parent of '{s.Name}' of {s.Service} is not in the trace."));
+    }
 
-        async Task<IReadOnlyList<ReceivedSpan>> WaitForAsync(Func<IReadOnlyList<ReceivedSpan>, bool> complete, CancellationToken token)
+    [Theory]
+    [InlineData("/u/", "crm-campaigns")]
+    [InlineData("/u/p/", "crm-campaigns")]
+    [InlineData("/u/c/", "crm-campaigns")]
+    [InlineData("/v1/customers/by-external-id/", "crm-contacts")]
+    public async Task No_span_has_the_token_of_a_link_or_the_id_that_a_partner_gave(string place, string service)
+    {
+        var ct = TestContext.Current.CancellationToken;
+        using var client = service == "crm-campaigns" ? fixture.Platform.CreateClient(null) : fixture.Platform.CreateClient();
+        var token = Guid.NewGuid().ToString("n")[..22];
+        using var response = await client.GetAsync($"{place}{(service == "crm-contacts" ? "shop/" : "")}{token}", ct);
+        Assert.Equal(404, (int)response.StatusCode);
+
+        var spans = await WaitForAsync(
+            response.Headers.GetValues("Crm-Trace-Id").Single(), s => s.Any(x => x.Service == service && x.Kind == ReceivedSpan.Server) && s.Any(x => x.Service == "crm-gateway" && x.Kind == ReceivedSpan.Client), ct);
+        Assert.Contains(spans, s => s.Service == "crm-gateway" && s.Kind == ReceivedSpan.Client && s.Attributes.Any(a => a.EndsWith($"{place}REDACTED", StringComparison.Ordinal)));
+        Assert.All(spans, s => Assert.DoesNotContain(token, $"{s.Name} {string.Join(' ', s.Attributes)}", StringComparison.OrdinalIgnoreCase));
+    }
+
+    private async Task<IReadOnlyList<ReceivedSpan>> WaitForAsync(string trace, Func<IReadOnlyList<ReceivedSpan>, bool> complete, CancellationToken ct)
+    {
+        for (var i = 0; i < 150 && !complete(fixture.SpansOf(trace)); i++)
         {
-            for (var i = 0; i < 150 && !complete(fixture.SpansOf(trace)); i++)
-            {
-                await Task.Delay(200, token);
-            }
-
-            // Parents end after their children: the last ones come with the next export.
-            await Task.Delay(1500, token);
-            return fixture.SpansOf(trace);
+            await Task.Delay(200, ct);
         }
+
+        // Parents end after their children: the last ones come with the next export.
+        await Task.Delay(1500, ct);
+        return fixture.SpansOf(trace);
     }
 
     private static bool IsUnder(ReceivedSpan span, IReadOnlyList<ReceivedSpan> all, Func<ReceivedSpan, bool> ancestor)

@@ -19,7 +19,8 @@ public sealed class TracedPlatform() : ObservedPlatform("traces"), ICollectionFi
     private readonly ConcurrentQueue<ReceivedSpan> _spans = new();
 
     /// <summary>A span as it came in, with the service that sent it.</summary>
-    public sealed record ReceivedSpan(string Service, string Scope, string TraceId, string SpanId, string ParentId, string Name, int Kind)
+    /// <param name="Attributes">Those that are text.</param>
+    public sealed record ReceivedSpan(string Service, string Scope, string TraceId, string SpanId, string ParentId, string Name, int Kind, IReadOnlyList<string> Attributes)
     {
         public const int Server = 2;
         public const int Client = 3;
@@ -38,7 +39,7 @@ public sealed class TracedPlatform() : ObservedPlatform("traces"), ICollectionFi
             {
                 foreach (var span in scope.Spans)
                 {
-                    _spans.Enqueue(new(service, scope.Scope?.Name ?? "", Hex(span.TraceId), Hex(span.SpanId), Hex(span.ParentSpanId), span.Name, span.Kind));
+                    _spans.Enqueue(new(service, scope.Scope?.Name ?? "", Hex(span.TraceId), Hex(span.SpanId), Hex(span.ParentSpanId), span.Name, span.Kind, [.. span.Attributes.Select(a => a.Value.StringValue)]));
                 }
             }
         }

@@ -141,9 +141,12 @@ internal sealed class Message : IAggregate
             return false;
         }
 
-        LinkUsedAt = now;
+        LinkUsedAt = EndOf(grantedAt, now);
         return true;
     }
+
+    /// <summary>When a click ends what was granted: later, although that may date itself ahead of this clock.</summary>
+    public static DateTimeOffset EndOf(DateTimeOffset? grantedAt, DateTimeOffset now) => grantedAt is { } at && at >= now ? at.AddMicroseconds(1) : now;
 
     /// <summary>False when it is confirmed already, or too late.</summary>
     public bool Confirm(DateTimeOffset now)
@@ -158,9 +161,9 @@ internal sealed class Message : IAggregate
     }
 
     /// <summary>What the holder of this message's link says.</summary>
-    public ConsentStated Stated(string channel, string purpose, string state, string source, string? ip, DateTimeOffset now, DateTimeOffset? pausedUntil = null) => new(
+    public ConsentStated Stated(string channel, string purpose, string state, string source, string? ip, DateTimeOffset at, DateTimeOffset? pausedUntil = null) => new(
         Ids.Message.Format(Id), Ids.Customer.Format(CustomerId), channel, purpose, state, source, Ids.Consent.Format(ConfirmsId),
-        Convert.ToHexStringLower(LinkHash!), ip, now, pausedUntil);
+        Convert.ToHexStringLower(LinkHash!), ip, at, pausedUntil);
 
     public MessageSent Sent(string campaignName, string subject) => new(
         Ids.Message.Format(Id), Ids.Campaign.Format(CampaignId!.Value), campaignName, Ids.Customer.Format(CustomerId), Channel.ToWord(), subject, SentAt!.Value,

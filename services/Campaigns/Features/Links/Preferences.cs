@@ -73,7 +73,8 @@ internal static class Preferences
                     message.Unsubscribe(consent.At, now);
                 }
 
-                db.Publish(message, message.Stated(consent.Channel, consent.Purpose, pausedUntil is null ? "withdrawn" : "paused", Source, MailLinks.AddressOf(request), now, pausedUntil));
+                var (state, at) = pausedUntil is null ? ("withdrawn", Message.EndOf(consent.At, now)) : ("paused", now);
+                db.Publish(message, message.Stated(consent.Channel, consent.Purpose, state, Source, MailLinks.AddressOf(request), at, pausedUntil));
             }
 
             await db.SaveChangesAsync(ct);

@@ -28,10 +28,9 @@ internal static class Unsubscribe
                 return false;
             }
 
-            var now = clock.GetUtcNow();
-            if (message.Unsubscribe(await db.MarketingGrantedAtAsync(message.CustomerId, ct), now))
+            if (message.Unsubscribe(await db.MarketingGrantedAtAsync(message.CustomerId, ct), clock.GetUtcNow()))
             {
-                db.Publish(message, message.Stated(MailLinks.Email, MailLinks.Marketing, "withdrawn", Source, MailLinks.AddressOf(request), now));
+                db.Publish(message, message.Stated(MailLinks.Email, MailLinks.Marketing, "withdrawn", Source, MailLinks.AddressOf(request), message.LinkUsedAt!.Value));
                 await db.SaveChangesAsync(ct);
             }
 

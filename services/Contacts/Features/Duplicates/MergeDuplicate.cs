@@ -67,11 +67,11 @@ internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validati
         }
 
         var reason = acceptance.Reason ?? "Accepted as a duplicate";
-        var preview = (await PreviewMerge.Handle(
-            new() { CustomerIds = customers.ConvertAll(id => Ids.Customer.Format(id)), SurvivorId = Ids.Customer.Format(survivor), Choices = acceptance.Choices },
-            db, impact, validation, options, clock, ct)).Value!;
         try
         {
+            var preview = (await PreviewMerge.Handle(
+                new() { CustomerIds = customers.ConvertAll(id => Ids.Customer.Format(id)), SurvivorId = Ids.Customer.Format(survivor), Choices = acceptance.Choices },
+                db, impact, validation, options, clock, ct)).Value!;
             var hash = PreviewMerge.HashOf(preview.Token);
             return await ask(hash, reason) is { } asked ? (default, asked)
                 : (await MergeCustomers.RunAsync(hash, reason, actor, db, impact, options.Value, clock, merge => DecideAsync(duplicate.Id, merge, reason, actor, ct), ct), null);

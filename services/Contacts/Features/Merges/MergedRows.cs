@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations.Schema;
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.Merges;
@@ -47,6 +48,7 @@ internal static class MergedRows
     /// <summary>Gives the rows of the absorbed to the survivor; how many, by table.</summary>
     public static async Task<Dictionary<string, long>> MoveAsync(ContactsDb db, Guid[] absorbed, Guid survivor, CancellationToken ct)
     {
+        using var unhurried = db.AllowLongStatements();
         var counts = new Dictionary<string, long>(StringComparer.Ordinal);
         foreach (var owned in All)
         {
@@ -59,6 +61,7 @@ internal static class MergedRows
     /// <summary>Gives rows recorded under the restored, and those whom they have absorbed, back; how many, by table.</summary>
     public static async Task<Dictionary<string, long>> GiveBackAsync(ContactsDb db, Guid[] restored, Guid present, CancellationToken ct)
     {
+        using var unhurried = db.AllowLongStatements();
         var counts = new Dictionary<string, long>(StringComparer.Ordinal);
         foreach (var owned in All)
         {
@@ -76,6 +79,7 @@ internal static class MergedRows
     public static async Task<(Dictionary<string, long> Counts, List<RowReference> First)> ListStayedAsync(
         ContactsDb db, Guid present, IReadOnlyList<Guid> survivors, IReadOnlyList<DateTimeOffset> since, int listed, CancellationToken ct)
     {
+        using var unhurried = db.AllowLongStatements();
         var counts = new Dictionary<string, long>(StringComparer.Ordinal);
         var first = new List<RowReference>();
         foreach (var owned in All.Where(c => c.Row is not null))

@@ -20,7 +20,7 @@ namespace Crm.Contacts.Features.Merges;
 /// <summary>
 /// Shows what a merge of these records would do and gives a token for it: per field the value that survives and why, per
 /// service the rows that will move, and what forbids it. Nothing is changed. Ids of merged customers stand for their
-/// survivors.
+/// survivors. 409 <c>preview_outdated</c> when a record changed meanwhile.
 /// </summary>
 internal static class PreviewMerge
 {
@@ -110,13 +110,27 @@ internal static class PreviewMerge
             Manifest = JsonSerializer.SerializeToDocument(manifest, JsonDefaults.Options),
             ExpiresAt = now + Lifetime,
         };
-        await db.Database.ExecuteSqlAsync($"DELETE FROM merge_previews WHERE expires_at < {now - Lifetime} AND merge_id IS NULL", ct);
-        db.MergePreviews.Add(preview);
-        await db.SaveChangesAsync(ct);
+        await db.InTransactionAsync(() => KeepAsync(db, preview, now, ct), ct);
         return TypedResults.Created((string?)null, new Response(token, preview.ExpiresAt, manifest with { Fields = manifest.Fields.Shown() }));
     }
 
     public static byte[] HashOf(string token) => SHA256.HashData(Encoding.UTF8.GetBytes(token));
+
+    /// <summary>Only of records that are still as they were read: an erasure takes the previews that are there, so none may come after it.</summary>
+    private static async Task<int> KeepAsync(ContactsDb db, MergePreview preview, DateTimeOffset now, CancellationToken ct)
+    {
+        var ids = preview.Members.Select(m => m.Id).ToArray();
+        await db.LockCustomersAsync(ids, ct);
+        var versions = await db.Customers.Where(c => ids.Contains(c.Id) && c.State == CustomerState.Active).Select(c => new { c.Id, c.Version }).ToDictionaryAsync(c => c.Id, c => c.Version, ct);
+        if (preview.Members.Find(m => versions.GetValueOrDefault(m.Id) != m.Version) is { } changed)
+        {
+            throw new ProblemException(ProblemCodes.PreviewOutdated, $"{Ids.Customer.Format(changed.Id)} changed at this moment; preview again.");
+        }
+
+        await db.Database.ExecuteSqlAsync($"DELETE FROM merge_previews WHERE expires_at < {now - Lifetime} AND merge_id IS NULL", ct);
+        db.MergePreviews.Add(preview);
+        return await db.SaveChangesAsync(ct);
+    }
 
     private static ProblemException IntoItself(string pointer) => new(
         ProblemCodes.MergeIntoItself, "The ids stand for the same customer.", new FieldError(pointer, "same_customer"));
