@@ -57,7 +57,8 @@ public static class Telemetry
 
         if (Exports(configuration, "LOGS"))
         {
-            otel.WithLogging(l => l.AddOtlpExporter(), o => o.IncludeScopes = true);
+            // No scopes: that of a request has its whole path, with what a link or a partner put there.
+            otel.WithLogging(l => l.AddOtlpExporter());
         }
     }
 
