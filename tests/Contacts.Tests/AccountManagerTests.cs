@@ -71,6 +71,59 @@ public sealed class AccountManagerTests(ContactsFixture fixture) : ContactsTest(
     }
 
     [Fact]
+    public async Task A_book_that_changes_hands_keeps_to_what_is_scheduled_and_to_what_was()
+    {
+        var (jane, joe, dora) = (Unique(), Unique(), Unique());
+        var (succeeded, awaited, past, cancelled) = (await NewAsync(), await NewAsync(), await NewAsync(), await NewAsync());
+        await AssignAsync(succeeded, $$"""{"manager":"{{jane}}","starts_at":"2020-01-01T00:00:00Z"}""");
+        await AssignAsync(succeeded, $$"""{"manager":"{{dora}}","starts_at":"2100-01-01T00:00:00Z"}""");
+        await AssignAsync(awaited, $$"""{"manager":"{{dora}}","starts_at":"2020-01-01T00:00:00Z"}""");
+        await AssignAsync(awaited, $$"""{"manager":"{{jane}}","starts_at":"2100-01-01T00:00:00Z"}""");
+        await AssignAsync(past, $$"""{"manager":"{{dora}}","starts_at":"2020-01-01T00:00:00Z"}""");
+        await AssignAsync(past, $$"""{"manager":"{{jane}}","starts_at":"2021-01-01T00:00:00Z"}""");
+        await AssignAsync(cancelled, $$"""{"manager":"{{jane}}","starts_at":"2100-01-01T00:00:00Z"}""");
+        await AssignAsync(cancelled, $$"""{"manager":"{{dora}}","starts_at":"2020-01-01T00:00:00Z"}""");
+
+        // Before she had some of them.
+        Assert.Equal(3, await ReassignAsync($$"""{"from":"{{jane}}","to":"{{joe}}","starts_at":"2020-06-01T00:00:00Z"}"""));
+        Assert.Equal(
+            [$"{joe} 2020-06-01T00:00:00Z 2100-01-01T00:00:00Z", $"{dora} 2100-01-01T00:00:00Z ", $"{jane} 2020-01-01T00:00:00Z 2020-06-01T00:00:00Z"], await OfCustomerAsync(succeeded));
+        Assert.Equal(
+            [$"{joe} 2100-01-01T00:00:00Z ", $"{jane} 2100-01-01T00:00:00Z 2100-01-01T00:00:00Z", $"{dora} 2020-01-01T00:00:00Z 2100-01-01T00:00:00Z"], await OfCustomerAsync(awaited));
+        Assert.Equal(
+            [$"{joe} 2021-01-01T00:00:00Z ", $"{jane} 2021-01-01T00:00:00Z 2021-01-01T00:00:00Z", $"{dora} 2020-01-01T00:00:00Z 2021-01-01T00:00:00Z"], await OfCustomerAsync(past));
+        Assert.DoesNotContain(await OfCustomerAsync(cancelled), a => a.StartsWith(joe, StringComparison.Ordinal));
+        foreach (var (at, joes, doras) in new (string, string[], string[])[]
+        {
+            ("2020-12-31T00:00:00Z", [succeeded], [awaited, past, cancelled]), ("2022-01-01T00:00:00Z", [succeeded, past], [awaited, cancelled]), ("2100-01-01T00:00:00Z", [awaited, past], [succeeded, cancelled]),
+        })
+        {
+            Assert.Empty(await BookAsync($"manager={jane}&at={at}"));
+            Assert.Equal(joes.Order(StringComparer.Ordinal), (await BookAsync($"manager={joe}&at={at}")).Order(StringComparer.Ordinal));
+            Assert.Equal(doras.Order(StringComparer.Ordinal), (await BookAsync($"manager={dora}&at={at}")).Order(StringComparer.Ordinal));
+        }
+    }
+
+    [Fact]
+    public async Task Of_assignments_while_a_book_changes_hands_one_manager_of_each_customer_holds_at_the_end()
+    {
+        var (jane, joe, dora) = (Unique(), Unique(), Unique());
+        var customers = new List<string>();
+        foreach (var _ in Enumerable.Range(0, 10))
+        {
+            customers.Add(await NewAsync());
+            await AssignAsync(customers[^1], $$"""{"manager":"{{jane}}","starts_at":"2020-01-01T00:00:00Z"}""");
+        }
+
+        await Task.WhenAll(customers.Select(c => AssignAsync(c, $$"""{"manager":"{{dora}}"}""")).Append(ReassignAsync($$"""{"from":"{{jane}}","to":"{{joe}}"}""")));
+        Assert.Empty(await BookAsync($"manager={jane}"));
+        foreach (var customer in customers)
+        {
+            Assert.Single(await OfCustomerAsync(customer), a => a.EndsWith(' '));
+        }
+    }
+
+    [Fact]
     public async Task Of_two_assignments_at_once_one_holds_at_the_end()
     {
         var (customer, managers) = (await NewAsync(), Enumerable.Range(0, 8).Select(_ => Unique()).ToList());

@@ -64,6 +64,56 @@ public sealed class CustomFieldTests(ContactsFixture fixture) : ContactsTest(fix
         }
     }
 
+    [Theory]
+    [InlineData("1e400000")]
+    [InlineData("1e131071")]
+    [InlineData("1e99999999999")]
+    [InlineData("1e-16000")]
+    [InlineData("-0.1e-99")]
+    public async Task A_number_that_cannot_be_stored_is_refused_though_nobody_has_defined_the_field(string number)
+    {
+        var (name, money, key) = ($"f{Unique()}", (string)(await DefineAsync("money"))["name"]!, Unique());
+        var (at, path) = ($"/attributes/{name}", $"/v1/customers/by-external-id/fields/{key}");
+        var (_, there) = await SendAsync(HttpMethod.Put, path, $$$"""{"kind":"person","given_name":"Ada","attributes":{"{{{name}}}":0,"{{{money}}}":{"amount_minor":1,"currency":"EUR"}},"source":{"type":"enquiry"}}""");
+        var change = $$$"""{"attributes":{"{{{name}}}":{{{number}}}}}""";
+        foreach (var (method, to, json) in new[]
+        {
+            (HttpMethod.Post, "/v1/customers", Person(name, number)), (HttpMethod.Put, $"{path}-2", Person(name, number)), (HttpMethod.Put, path, change), (HttpMethod.Patch, $"/v1/customers/{there["id"]}", change),
+        })
+        {
+            var (response, problem) = await SendAsync(method, to, json, ("If-Match", "*"));
+            AssertProblem(response, problem, 400, "validation_failed", at);
+            Assert.Equal("out_of_range", (string?)problem["errors"]![0]!["code"]);
+        }
+
+        Assert.Equal([$"{at} out_of_range"], await ImportErrorsAsync(Person(name, number)));
+        Assert.Equal([$"{at} out_of_range"], await ImportErrorsAsync($$$"""{"external_ids":[{"system":"fields","id":"{{{key}}}"}],"attributes":{"{{{name}}}":{{{number}}}}}"""));
+        var (patched, inside) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{there["id"]}", $$$$"""{"attributes":{"{{{{money}}}}":{"amount_minor":{{{{number}}}}}}}""", ("If-Match", "*"));
+        AssertProblem(patched, inside, 400, "validation_failed", $"/attributes/{money}");
+        Assert.Equal(1, (int)(await SendAsync(HttpMethod.Get, path)).Body["version"]!);
+    }
+
+    [Fact]
+    public async Task A_number_is_stored_in_one_way_however_it_is_written()
+    {
+        var (name, defined) = ($"f{Unique()}", (string)(await DefineAsync("number"))["name"]!);
+        foreach (var field in new[] { name, defined })
+        {
+            var customer = await CreateAsync(Person(field, "250.0e-2"));
+            var path = $"/v1/customers/{customer["id"]}";
+            Assert.Equal("2.5", customer["attributes"]![field]!.ToJsonString());
+            foreach (var (patch, version) in new[] { ($$$"""{"attributes":{"{{{field}}}":0.0250e2}}""", 1), ($$$"""{"tier":"gold","attributes":{"{{{field}}}":2.500}}""", 2), ($$$"""{"attributes":{"{{{field}}}":0e-7}}""", 3) })
+            {
+                var (_, changed) = await SendAsync(HttpMethod.Patch, path, patch, ("If-Match", "*"));
+                Assert.Equal((version, version < 3 ? "2.5" : "0"), ((int)changed["version"]!, changed["attributes"]![field]!.ToJsonString()));
+            }
+
+            await using var database = await Fixture.DatabaseAsync("contacts");
+            Assert.True(Ids.Customer.TryParse((string?)customer["id"], out var id));
+            Assert.Equal("0", await ReadAsync(database, $"SELECT attributes ->> '{field}' FROM customers WHERE id = '{id}'"));
+        }
+    }
+
     [Fact]
     public async Task Values_older_than_their_definition_stay_until_they_change_and_are_neither_restored_nor_merged_into_another()
     {

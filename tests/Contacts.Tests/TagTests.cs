@@ -236,6 +236,39 @@ public sealed class TagTests(ContactsFixture fixture) : ContactsTest(fixture)
         }
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_name_that_customers_are_losing_is_given_to_no_other_tag_until_none_has_it(bool renamed)
+    {
+        var (old, lost, other) = ($"a-{Unique()}", $"b-{Unique()}", $"c-{Unique()}");
+        await CreateAsync(Person(old));
+        var loser = await CreateAsync(Person(lost));
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using (var connection = await database.OpenConnectionAsync(Ct))
+        await using (var transaction = await connection.BeginTransactionAsync(Ct))
+        {
+            // As if another replica were at it.
+            await using var sweep = new NpgsqlCommand("SELECT pg_advisory_xact_lock(hashtextextended('tag changes', 0))", connection, transaction);
+            await sweep.ExecuteNonQueryAsync(Ct);
+            var (changed, body) = renamed
+                ? await SendAsync(HttpMethod.Patch, $"/v1/tags/{lost}", $$"""{"name":"{{other}}"}""", ("If-Match", "*"))
+                : await SendAsync(HttpMethod.Delete, $"/v1/tags/{lost}", null, ("If-Match", "*"));
+            Assert.True(changed.IsSuccessStatusCode, body.ToJsonString());
+            var (early, busy) = await SendAsync(HttpMethod.Patch, $"/v1/tags/{old}", $$"""{"name":"{{lost}}"}""", ("If-Match", "*"));
+            AssertProblem(early, busy, 409, "conflict", "/name");
+            Assert.Equal("in_use", (string?)busy["errors"]![0]!["code"]);
+        }
+
+        await Eventually.GetAsync(() => ReadAsync(database, "SELECT count(*)::text FROM tag_changes"), left => left == "0", TimeSpan.FromMinutes(1), Ct);
+        var (free, tag) = await SendAsync(HttpMethod.Patch, $"/v1/tags/{old}", $$"""{"name":"{{lost}}"}""", ("If-Match", "*"));
+        Assert.True(free.IsSuccessStatusCode, tag.ToJsonString());
+        await SendAsync(HttpMethod.Put, $"/v1/customers/{loser["id"]}/tags/{lost}");
+        await Eventually.GetAsync(() => ReadAsync(database, "SELECT count(*)::text FROM tag_changes"), left => left == "0", TimeSpan.FromMinutes(1), Ct);
+        List<string?> expected = renamed ? [lost, other] : [lost];
+        Assert.Equal(expected, Tags((await SendAsync(HttpMethod.Get, $"/v1/customers/{loser["id"]}")).Body));
+    }
+
     [Fact]
     public async Task An_import_adds_tags_to_those_that_there_are_and_its_undo_takes_them_away()
     {

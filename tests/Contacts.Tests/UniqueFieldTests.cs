@@ -46,6 +46,21 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
     }
 
     [Fact]
+    public async Task A_whole_number_that_another_customer_has_is_taken_however_it_is_written()
+    {
+        var name = await ReadyAsync("integer");
+        await CreateAsync(Person(name, "5"));
+        foreach (var five in new[] { "5.0", "0.5e1", $"5.{new string('0', 90)}" })
+        {
+            var (response, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", Person(name, five));
+            AssertProblem(response, problem, 409, "value_taken", $"/attributes/{name}");
+        }
+
+        var (refused, unfit) = await SendAsync(HttpMethod.Post, "/v1/customers", Person(name, $"5.{new string('0', 100)}"));
+        AssertProblem(refused, unfit, 400, "validation_failed", $"/attributes/{name}");
+    }
+
+    [Fact]
     public async Task A_field_whose_values_several_customers_share_is_not_made_unique_and_is_once_they_differ()
     {
         var name = $"f{Unique()}";

@@ -187,6 +187,34 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
             """, ada), n => n == requests, ct: Ct);
     }
 
+    [Fact]
+    public async Task A_change_asked_for_while_the_erased_were_merged_into_somebody_is_forgotten_and_one_asked_for_afterwards_stays()
+    {
+        var address = $"zq{Guid.NewGuid():n}@example.com";
+        var living = await PersonAsync("Living", ""","department":"sales" """);
+        var ada = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"Ada","department":"sales","emails":[{"address":"{{{address}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        using var asker = await OfSupportAsync();
+        var merge = await MergeAsync(living, ada);
+        var asked = await AskAsync($$"""{"emails":[{"address":"{{address}}","type":"work"}]}""");
+        Assert.Contains(address, asked.ToJsonString(), StringComparison.Ordinal);
+        await OkAsync(Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Two persons"}""", Ct));
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge}", Ct), m => (string?)m["status"] == "undone", ct: Ct);
+        var later = await AskAsync("""{"locale":"en-GB"}""");
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        Assert.Equal(HttpStatusCode.NotFound, (await asker.CallAsync($"v1/change-requests/{asked["id"]}", Ct)).Status);
+        Assert.Equal("pending", (string?)(await OkAsync(asker.CallAsync($"v1/change-requests/{later["id"]}", Ct)))["status"]);
+        await NowhereAsync([address]);
+
+        async Task<JsonNode> AskAsync(string patch)
+        {
+            var answer = await asker.PatchAsync($"v1/customers/{living}", patch, "*", Ct);
+            Assert.True(answer.Status == HttpStatusCode.Accepted, answer.ToString());
+            return answer.Body!;
+        }
+    }
+
     /// <summary>A person whom every service knows, in every table that can have personal data, with the tag in each.</summary>
     private async Task<(string Survivor, string Absorbed, string Merge)> KnownEverywhereAsync(string tag, string phone, string living)
     {
@@ -358,8 +386,18 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
 
     private Task<JsonAnswer> PostOnceAsync(string path, string json) => Api.CallAsync(HttpMethod.Post, path, json, [("Idempotency-Key", Guid.NewGuid().ToString("n"))], Ct);
 
-    private async Task<string> PersonAsync(string name) => (string)(await OkAsync(Api.PostAsync(
-        "v1/customers", $$$"""{"kind":"person","given_name":"{{{name}}}","emails":[{"address":"{{{Guid.NewGuid().ToString("n")}}}@example.com"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+    private async Task<string> PersonAsync(string name, string more = "") => (string)(await OkAsync(Api.PostAsync(
+        "v1/customers", $$$"""{"kind":"person","given_name":"{{{name}}}","emails":[{"address":"{{{Guid.NewGuid().ToString("n")}}}@example.com"}],"source":{"type":"enquiry"}{{{more}}}}""", Ct)))["id"]!;
+
+    /// <summary>Who has to ask for changes of other departments' customers.</summary>
+    private async Task<HttpClient> OfSupportAsync()
+    {
+        using var admin = Fixture.Platform.CreateClient("admin");
+        var key = await OkAsync(admin.PostAsync("v1/keys", """{"name":"support","scopes":["customers:read","customers:write"],"departments":["support"]}""", Ct));
+        var client = Fixture.Platform.CreateClient(null);
+        client.DefaultRequestHeaders.Authorization = new("Bearer", (string?)key["key"]);
+        return client;
+    }
 
     private async Task<string> MergeAsync(string survivor, string absorbed)
     {

@@ -75,7 +75,7 @@ public sealed record CustomerInput : IValidatableObject
     [AtMost(50)]
     public List<ExternalIdInput>? ExternalIds { get; init; }
 
-    /// <summary>Custom fields by name: text, numbers, booleans and amounts of money, of the types that <c>/v1/custom-fields</c> defines.</summary>
+    /// <summary>Custom fields by name: text, numbers of at most 28 digits, booleans and amounts of money, of the types that <c>/v1/custom-fields</c> defines.</summary>
     [AtMost(MostAttributes)]
     [FieldGroup(FieldGroups.CustomFields)]
     public Dictionary<string, JsonElement>? Attributes { get; init; }

@@ -19,10 +19,11 @@ internal static class ReadConsents
         var now = clock.GetUtcNow();
         var page = PageRequest.Read(request, Ids.Consent);
         var customerId = await db.FindAtPathAsync(id, request.HttpContext, ct);
+        // First: what is on the page holds, or something later does.
+        var history = await db.Consents.AsNoTracking().Where(c => c.CustomerId == customerId).ToPageAsync(page, c => c.Id, Ids.Consent, ConsentView.Of, ct);
         var current = await db.CurrentConsents.Where(c => c.CustomerId == customerId && c.State != null)
             .OrderBy(c => c.Channel).ThenBy(c => c.Purpose)
             .Select(c => new Current(c.Channel, c.Purpose, c.State!.Value, c.At, c.PausedUntil > now ? c.PausedUntil : null)).ToListAsync(ct);
-        var history = await db.Consents.AsNoTracking().Where(c => c.CustomerId == customerId).ToPageAsync(page, c => c.Id, Ids.Consent, ConsentView.Of, ct);
         return new(current, history.Data, history.HasMore, history.NextCursor);
     }
 }

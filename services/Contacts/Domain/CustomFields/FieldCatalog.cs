@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.Hosting.Web;
 
@@ -33,9 +34,17 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
         RequireWritable(had, has);
         var stored = new Dictionary<string, JsonElement>(has, StringComparer.Ordinal);
         var errors = new List<FieldError>();
-        foreach (var (name, value) in has.Where(a => isNew || !IsSame(had, a.Key, a.Value)))
+        foreach (var (name, value) in has)
         {
-            if (Error(name, value, after.Kind!.Value, IsSame(had, name, value), out var canonical) is { } error)
+            var isOld = IsSame(had, name, value);
+            if (isOld && !isNew)
+            {
+                // A number may be written in another way now.
+                stored[name] = had[name];
+                continue;
+            }
+
+            if (Error(name, value, after.Kind!.Value, isOld, out var canonical) is { } error)
             {
                 errors.Add(error);
             }
@@ -61,6 +70,26 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
         }
     }
 
+    /// <summary>Whether the two have the same attributes, whichever way their numbers are written.</summary>
+    public static bool IsSame(CustomerInput before, CustomerInput after)
+    {
+        var (had, has) = (before.Attributes ?? [], after.Attributes ?? []);
+        return had.Count == has.Count && has.All(a => IsSame(had, a.Key, a.Value));
+    }
+
+    /// <summary>Of a customer as it came, before anything is compared with it.</summary>
+    /// <exception cref="ProblemException">400 naming the attributes with numbers that cannot be stored.</exception>
+    public void RequireNumbers(JsonObject members)
+    {
+        var errors = (members["attributes"] as JsonObject ?? [])
+            .Where(a => a.Value?.GetValueKind() is JsonValueKind.Number or JsonValueKind.Object && !FieldValue.Fits(JsonSerializer.SerializeToElement(a.Value)))
+            .Select(a => Find(a.Key) is { } field ? WrongValue(field) : WrongNumber(a.Key)).ToList();
+        if (errors.Count > 0)
+        {
+            throw ProblemException.Invalid(errors);
+        }
+    }
+
     /// <summary>A value that a file has as text; text as it is when no field of the name is defined.</summary>
     /// <exception cref="ProblemException">400 naming <c>/attributes/…</c>.</exception>
     public JsonElement Parse(string name, string text, string? dateFormat) => Find(name) is not { } field
@@ -73,8 +102,12 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
         canonical = value;
         if (Find(name) is not { } field)
         {
-            return strict && !isOld ? new(Pointer(name), "unknown_field", "This installation has no such field.")
-                : !isOld && value.ValueKind == JsonValueKind.Object ? new(Pointer(name), "wrong_type", "Only a field that is defined as money is an object.")
+            var plain = FieldValue.Plain(value);
+            canonical = plain ?? value;
+            return isOld ? null
+                : strict ? new(Pointer(name), "unknown_field", "This installation has no such field.")
+                : value.ValueKind == JsonValueKind.Object ? new(Pointer(name), "wrong_type", "Only a field that is defined as money is an object.")
+                : plain is null ? WrongNumber(name)
                 : null;
         }
 
@@ -118,7 +151,11 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
     private static FieldError WrongValue(CustomField field) =>
         new(Pointer(field.Name), field.Type == CustomFieldType.Choice ? "unknown_value" : "wrong_type", field.Expected());
 
+    private static FieldError WrongNumber(string name) => new(Pointer(name), "out_of_range", FieldValue.ExpectedNumber);
+
     public static string Pointer(string name) => $"/attributes/{name}";
 
-    private static bool IsSame(Dictionary<string, JsonElement> had, string name, JsonElement value) => had.TryGetValue(name, out var was) && JsonElement.DeepEquals(was, value);
+    /// <summary>What cannot be stored is not compared as a number: there are exponents of which that throws.</summary>
+    private static bool IsSame(Dictionary<string, JsonElement> had, string name, JsonElement value) =>
+        had.TryGetValue(name, out var was) && (FieldValue.Fits(value) ? JsonElement.DeepEquals(was, value) : was.GetRawText() == value.GetRawText());
 }

@@ -18,18 +18,27 @@ internal static class FieldValue
     /// <summary>Characters of a text that no other customer has.</summary>
     public const int LongestUnique = 500;
 
+    /// <summary>For people, what a number is.</summary>
+    public const string ExpectedNumber = "A number of at most 28 digits.";
+
+    /// <summary>Characters of a number, however it is written.</summary>
+    private const int LongestNumber = 100;
+
+    /// <summary>Characters of its exponent, with the <c>e</c>.</summary>
+    private const int LongestExponent = 5;
+
     /// <summary>The members of an amount of money.</summary>
     public const string AmountMinor = "amount_minor";
     public const string Currency = "currency";
 
-    /// <summary>As it is stored; instants in UTC to the microsecond, so that their order is the order of their texts.</summary>
+    /// <summary>As it is stored; numbers are written in one way, instants in UTC to the microsecond, so that their order is the order of their texts.</summary>
     /// <returns>Null when the value is none of the field.</returns>
     public static JsonElement? Canonical(this CustomField field, JsonElement value)
     {
         switch (field.Type)
         {
             case CustomFieldType.Number or CustomFieldType.Integer:
-                return value.ValueKind == JsonValueKind.Number && value.TryGetDecimal(out var number) && IsOf(field.Type, number) ? value : null;
+                return value.ValueKind == JsonValueKind.Number && NumberOf(value.GetRawText()) is { } number && IsOf(field.Type, number) ? JsonSerializer.SerializeToElement(number) : null;
             case CustomFieldType.Boolean:
                 return value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value : null;
             case CustomFieldType.Money:
@@ -39,6 +48,26 @@ internal static class FieldValue
         }
     }
 
+    /// <summary>The same of a value that no field is defined for; null of a number that cannot be stored.</summary>
+    public static JsonElement? Plain(JsonElement value)
+    {
+        if (value.ValueKind != JsonValueKind.Number)
+        {
+            return value;
+        }
+
+        return NumberOf(value.GetRawText()) is { } number ? JsonSerializer.SerializeToElement(number) : null;
+    }
+
+    /// <summary>Whether all numbers in it can be stored.</summary>
+    public static bool Fits(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.Number => NumberOf(value.GetRawText()) is not null,
+        JsonValueKind.Object => value.EnumerateObject().All(m => Fits(m.Value)),
+        JsonValueKind.Array => value.EnumerateArray().All(Fits),
+        _ => true,
+    };
+
     /// <summary>From text; null when it says no value of the field. A choice is found by its label, too.</summary>
     /// <param name="dateFormat">Of dates that are not ISO 8601.</param>
     public static JsonElement? Parse(this CustomField field, string text, string? dateFormat = null)
@@ -46,9 +75,7 @@ internal static class FieldValue
         switch (field.Type)
         {
             case CustomFieldType.Number or CustomFieldType.Integer:
-                return decimal.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture, out var number) && IsOf(field.Type, number)
-                    ? JsonSerializer.SerializeToElement(number)
-                    : null;
+                return NumberOf(text) is { } number && IsOf(field.Type, number) ? JsonSerializer.SerializeToElement(number) : null;
             case CustomFieldType.Boolean:
                 return text.ToLowerInvariant() switch
                 {
@@ -76,7 +103,7 @@ internal static class FieldValue
     /// <summary>For people, what a value of the field is.</summary>
     public static string Expected(this CustomField field) => field.Type switch
     {
-        CustomFieldType.Number => "A number of at most 28 digits.",
+        CustomFieldType.Number => ExpectedNumber,
         CustomFieldType.Integer => "A whole number of at most 15 digits.",
         CustomFieldType.Boolean => "true or false.",
         CustomFieldType.Date => "A date, such as 2026-01-31.",
@@ -103,6 +130,23 @@ internal static class FieldValue
     private static bool IsMoney(long minor, string currency) => minor is >= -LargestAmount and <= LargestAmount && currency.Length == 3 && currency.All(char.IsAsciiLetterUpper);
 
     private static JsonElement Write(Money money) => JsonSerializer.SerializeToElement(money, JsonDefaults.Options);
+
+    /// <summary>Rounded to the digits that a decimal has, without zeros at its end.</summary>
+    /// <returns>Null of what is none, is too large, or would be rounded to 0; of some exponents nobody can say.</returns>
+    private static decimal? NumberOf(string text)
+    {
+        var exponent = text.AsSpan().IndexOfAny('e', 'E');
+        var digits = exponent < 0 ? text : text[..exponent];
+        if (text.Length > LongestNumber || text.Length - digits.Length > LongestExponent
+            || !decimal.TryParse(text, NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent, CultureInfo.InvariantCulture, out var number)
+            || (number == 0 && digits.Any(c => c is >= '1' and <= '9')))
+        {
+            return null;
+        }
+
+        // A quotient has no more decimals than it needs.
+        return number / 1.0000000000000000000000000000m;
+    }
 
     private static bool IsOf(CustomFieldType type, decimal number) =>
         type == CustomFieldType.Number || (decimal.Truncate(number) == number && Math.Abs(number) <= LargestInteger);

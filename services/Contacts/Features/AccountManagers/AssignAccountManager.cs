@@ -33,6 +33,8 @@ internal static class AssignAccountManager
             var customer = living.Id;
             // Of two at once, the second sees what the first said.
             await db.LockAsync([$"account manager {customer}"], ct);
+            // And what a book that changed hands made of it.
+            await db.Database.ExecuteSqlAsync($"SELECT FROM account_managers WHERE customer_id = {customer} ORDER BY id FOR UPDATE", ct);
             var present = await db.AccountManagers.AsNoTracking().Where(a => a.CustomerId == customer && (a.EndsAt == null || a.EndsAt > from)).ToListAsync(ct);
             if (present is [{ EndsAt: null } only] && only.Manager == body.Manager && only.StartsAt <= from)
             {

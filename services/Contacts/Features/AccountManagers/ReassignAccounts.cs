@@ -11,8 +11,9 @@ namespace Crm.Contacts.Features.AccountManagers;
 
 /// <summary>
 /// Hands the customers of one account manager over to another, from now on or from <c>starts_at</c> on: all of them, or
-/// those of a department or a tier. In one step: nobody is left between the two. Of other departments' customers, those
-/// that the caller does not change stay with whom they have, and are counted in <c>left</c>.
+/// those of a department or a tier. In one step: nobody is left between the two. What is scheduled stays so: the other one
+/// begins and ends when the first one would have. Of other departments' customers, those that the caller does not change
+/// stay with whom they have, and are counted in <c>left</c>.
 /// </summary>
 internal static class ReassignAccounts
 {
@@ -31,21 +32,25 @@ internal static class ReassignAccounts
         {
             var actor = db.Actor();
             var (reached, others) = await SplitAsync(body, from, db, ct);
-            var customers = await db.Database.SqlQuery<Guid>($"""
-                WITH ended AS (
-                    UPDATE account_managers a SET ends_at = greatest(a.starts_at, {from})
-                    FROM customers c
-                    WHERE a.manager = {body.From} AND (a.ends_at IS NULL OR a.ends_at > {from}) AND c.id = a.customer_id AND c.state = 'active'
+            // Locked in the order in which an assignment takes them, and as that has left them.
+            var begun = await db.Database.SqlQuery<Begun>($"""
+                WITH held AS (
+                    SELECT a.id, a.customer_id, a.origin_customer_id, a.starts_at, a.ends_at
+                    FROM account_managers a JOIN customers c ON c.id = a.customer_id
+                    WHERE a.manager = {body.From} AND (a.ends_at IS NULL OR a.ends_at > greatest(a.starts_at, {from})) AND c.state = 'active'
                       AND ({body.Department}::text IS NULL OR c.department = {body.Department}) AND ({body.Tier}::text IS NULL OR c.tier = {body.Tier})
                       AND ({reached}::uuid[] IS NULL OR c.id = ANY ({reached}))
-                    RETURNING a.customer_id, a.origin_customer_id)
-                INSERT INTO account_managers (id, customer_id, origin_customer_id, manager, starts_at, actor, created_at)
-                SELECT DISTINCT ON (customer_id) uuid_at({now}), customer_id, origin_customer_id, {body.To}, {from}, {actor}, {now}
-                FROM ended ORDER BY customer_id
-                RETURNING customer_id AS "Value"
+                    ORDER BY a.id FOR UPDATE OF a),
+                ended AS (
+                    UPDATE account_managers a SET ends_at = greatest(held.starts_at, {from}) FROM held WHERE a.id = held.id)
+                INSERT INTO account_managers (id, customer_id, origin_customer_id, manager, starts_at, ends_at, actor, created_at)
+                SELECT uuid_at({now}), customer_id, origin_customer_id, {body.To}, greatest(starts_at, {from}), ends_at, {actor}, {now}
+                FROM held
+                RETURNING customer_id AS "Customer", starts_at AS "StartsAt"
                 """).ToListAsync(ct);
-            await db.AuditAsync(actor, customers.Select(c => ("assigned", AccountManager.RecordType, c, (Guid?)c, AssignAccountManager.Changes(body.From, body.To, from))), ct);
-            await db.OvertakeAsync([], [], [.. customers], ct);
+            var customers = begun.GroupBy(b => b.Customer).ToDictionary(g => g.Key, g => g.Min(b => b.StartsAt));
+            await db.AuditAsync(actor, customers.Select(c => ("assigned", AccountManager.RecordType, c.Key, (Guid?)c.Key, AssignAccountManager.Changes(body.From, body.To, c.Value))), ct);
+            await db.OvertakeAsync([], [], [.. customers.Keys], ct);
             await db.SaveChangesAsync(ct);
             return (customers.Count, others);
         }, ct);
@@ -63,7 +68,7 @@ internal static class ReassignAccounts
 
         var own = rights.Departments.ToArray();
         var grants = db.PresentGrants();
-        var managed = db.AccountManagers.Where(a => a.Manager == body.From && (a.EndsAt == null || a.EndsAt > from));
+        var managed = db.AccountManagers.Where(a => a.Manager == body.From && (a.EndsAt == null || (a.EndsAt > from && a.EndsAt > a.StartsAt)));
         var customers = await db.Customers.Living()
             .Where(c => managed.Any(a => a.CustomerId == c.Id) && (body.Department == null || c.Department == body.Department) && (body.Tier == null || c.Tier == body.Tier))
             .Select(c => new
@@ -75,4 +80,6 @@ internal static class ReassignAccounts
         Guid[] reached = [.. customers.Where(c => c.Department is null || c.Granted || rights.MayWriteOf(c.Department)).Select(c => c.Id)];
         return (reached, customers.Count - reached.Length);
     }
+
+    private sealed record Begun(Guid Customer, DateTimeOffset StartsAt);
 }

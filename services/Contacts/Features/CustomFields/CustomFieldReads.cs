@@ -30,14 +30,11 @@ internal static class CustomFieldReads
     /// <param name="before">Null of a new customer.</param>
     /// <exception cref="ProblemException">400, or 403 <c>field_forbidden</c>, naming <c>/attributes/…</c>.</exception>
     public static async Task<CustomerInput> CheckAttributesAsync(this ContactsDb db, CustomerInput? before, CustomerInput after, CancellationToken ct) =>
-        before?.Kind == after.Kind && SameAttributes(before!, after) ? after : (await db.HoldFieldsAsync(ct)).Check(before, after.InRows());
+        before?.Kind == after.Kind && FieldCatalog.IsSame(before!, after) ? after with { Attributes = before!.Attributes } : (await db.HoldFieldsAsync(ct)).Check(before, after.InRows());
 
     /// <exception cref="ProblemException">404.</exception>
     public static async Task<CustomField> FindFieldAsync(this ContactsDb db, string id, CancellationToken ct) =>
         Ids.CustomField.TryParse(id, out var key) && await db.CustomFields.FirstOrDefaultAsync(f => f.Id == key, ct) is { } field
             ? field
             : throw ProblemException.NotFound("custom field");
-
-    private static bool SameAttributes(CustomerInput before, CustomerInput after) => !CustomerInput.Differences(
-        new() { Attributes = before.Attributes ?? [] }, new() { Attributes = after.Attributes ?? [] }).Any();
 }

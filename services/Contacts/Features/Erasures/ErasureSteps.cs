@@ -42,6 +42,13 @@ internal static class ErasureSteps
         new("placed_orders", "DELETE FROM placed_orders WHERE origin_customer_id = ANY (@ids)"),
         new("relationships", "DELETE FROM relationships WHERE origin_from_id = ANY (@ids) OR origin_to_id = ANY (@ids)"),
         new("change_requests", "DELETE FROM change_requests WHERE origin_customer_id = ANY (@ids) OR concerned && @ids RETURNING id", Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
+        // Asked for while a customer was merged with one of them, it has the other's values, as the history of that while has.
+        new("change_requests", """
+            DELETE FROM change_requests r USING merges m
+            WHERE (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
+                AND r.concerned && (m.absorbed_ids || m.survivor_id) AND r.requested_at BETWEEN m.merged_at AND coalesce(m.undone_at, now())
+            RETURNING r.id
+            """, Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         new("grants", "DELETE FROM grants WHERE customer_id = ANY (@ids) RETURNING id", Ids.Grant, Domain.Grant.RecordType),
         new("account_managers", "DELETE FROM account_managers WHERE origin_customer_id = ANY (@ids)"),
         new("recycle_bin", "DELETE FROM recycle_bin WHERE customer_id = ANY (@ids)"),

@@ -53,7 +53,9 @@ internal sealed class ImportReader(Import import, FieldCatalog fields, Validatio
         var row = new ImportRow(number, body);
         try
         {
-            row.Fields = _mapping.Read(import.Format, body);
+            var members = _mapping.Read(import.Format, body);
+            fields.RequireNumbers(members);
+            row.Fields = members;
             row.Keys = [.. KeysOf(row.Fields), .. UniqueValuesOf(row.Fields)];
         }
         catch (ProblemException problem)

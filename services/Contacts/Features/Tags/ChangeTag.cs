@@ -13,7 +13,7 @@ namespace Crm.Contacts.Features.Tags;
 /// <summary>
 /// Changes what is said of a tag, by merge patch, or removes it; both need <c>If-Match</c>. Another name, and none, come to
 /// all customers little by little afterwards (<see cref="RetagCustomers"/>). 409 <c>conflict</c> when there is a tag of the
-/// new name.
+/// new name, or while customers still have it from before it was renamed or removed.
 /// </summary>
 internal static class ChangeTag
 {
@@ -73,6 +73,12 @@ internal static class ChangeTag
         if (await db.Tags.AnyAsync(t => t.Name == name, ct))
         {
             throw Taken();
+        }
+
+        // The change under way would take it away from those who get it now.
+        if (await db.TagChanges.AnyAsync(c => c.From == name, ct))
+        {
+            throw DescribeTag.InUse();
         }
     }
 

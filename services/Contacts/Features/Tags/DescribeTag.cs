@@ -25,7 +25,7 @@ internal static class DescribeTag
                 ON CONFLICT (name) DO NOTHING
                 """, ct);
             var tag = (await db.Tags.ForUpdate($"name = {body.Name}").ToListAsync(ct)).SingleOrDefault()
-                ?? throw new ProblemException(ProblemCodes.Conflict, "The tag of this name was renamed or removed, and some customers have it still.", new FieldError("/name", "in_use"));
+                ?? throw InUse();
             if (tag.IsDescribed)
             {
                 throw new ProblemException(ProblemCodes.Conflict, "The tag is described already; change it.", new FieldError("/name", "already_exists"))
@@ -43,4 +43,7 @@ internal static class DescribeTag
         var view = await db.ViewAsync(tag, ct);
         return isNew ? TypedResults.Created($"/v1/tags/{tag.Name}", view) : TypedResults.Ok(view);
     }
+
+    public static ProblemException InUse() =>
+        new(ProblemCodes.Conflict, "The tag of this name was renamed or removed, and some customers have it still.", new FieldError("/name", "in_use"));
 }
