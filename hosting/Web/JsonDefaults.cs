@@ -22,6 +22,7 @@ public static class JsonDefaults
         options.TypeInfoResolver ??= new DefaultJsonTypeInfoResolver();
         options.Converters.Add(new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false));
         options.Converters.Add(new StorableText());
+        options.Converters.Add(new StorableElement());
         options.Converters.Add(new UtcInstants());
         return options;
     }
@@ -50,6 +51,51 @@ public static class JsonDefaults
         }
 
         public override void Write(Utf8JsonWriter writer, string value, JsonSerializerOptions options) => writer.WriteStringValue(value);
+    }
+
+    /// <summary>The texts in what is read as it comes, such as attributes, have no lone surrogates: who looks at them later would fail.</summary>
+    private sealed class StorableElement : JsonConverter<JsonElement>
+    {
+        public override JsonElement Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        {
+            var element = JsonMetadataServices.JsonElementConverter.Read(ref reader, typeToConvert, options);
+            try
+            {
+                Decode(element);
+                return element;
+            }
+            catch (InvalidOperationException exception)
+            {
+                throw new JsonException(BadText, exception);
+            }
+        }
+
+        public override void Write(Utf8JsonWriter writer, JsonElement value, JsonSerializerOptions options) => value.WriteTo(writer);
+
+        private static void Decode(JsonElement element)
+        {
+            switch (element.ValueKind)
+            {
+                case JsonValueKind.String:
+                    _ = element.GetString();
+                    break;
+                case JsonValueKind.Array:
+                    foreach (var item in element.EnumerateArray())
+                    {
+                        Decode(item);
+                    }
+
+                    break;
+                case JsonValueKind.Object:
+                    foreach (var member in element.EnumerateObject())
+                    {
+                        _ = member.Name;
+                        Decode(member.Value);
+                    }
+
+                    break;
+            }
+        }
     }
 
     /// <summary>Instants are RFC 3339 with a zone or offset, and are kept and written in UTC.</summary>

@@ -90,6 +90,7 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
         { """{"kind":"person","given_name":"A","emails":[{"address":"a@example.com\r\nBcc: b@example.com"}]}""", 400, "validation_failed", "/emails/0/address" },
         { """{"kind":"person","given_name":"A\r\nSet-Cookie: x=1"}""", 400, "validation_failed", "/given_name" },
         { """{"kind":"person","given_name":"A\u0000"}""", 400, "validation_failed", "/given_name" },
+        { """{"kind":"person","given_name":"A","attributes":{"a":"\ud800"},"source":{"type":"enquiry"}}""", 400, "validation_failed", "/attributes/a" },
         { """{"kind":"person","given_name":"A","phones":[{"number":"12345"}]}""", 400, "validation_failed", "/phones/0/number" },
         { """{"kind":"person","given_name":"A","addresses":[{"country":"ZZ"}]}""", 400, "validation_failed", "/addresses/0/country" },
         { """{"kind":"person","given_name":"A","birth_date":"1999-02-30"}""", 400, "validation_failed", "/birth_date" },
