@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Crm.Runner;
 using Crm.Testing;
+using Npgsql;
 using RabbitMQ.Client;
 using RabbitMQ.Client.Exceptions;
 
@@ -110,6 +111,7 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
             await UseAsync(name => $"amqp://{name}:{File.ReadAllText(Path.Combine(folder, $"rabbitmq-{name}"))}@{own.Authority}/crm");
             var smoke = await fixture.Platform["gateway"].RunModeAsync(["--smoke-test", fixture.Platform.GatewayAddress.ToString()], Ct);
             Assert.True(smoke.ExitCode == 0, smoke.Output);
+            await ReplayAsync("interactions", "crm.interactions.timeline");
 
             var factory = new ConnectionFactory
             {
@@ -134,6 +136,34 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
             }
 
             await Task.WhenAll(services.Select(name => fixture.Platform[name].StartAsync(ct: Ct)));
+        }
+
+        // What nobody can read comes onto the list; put back it leaves it, and refused again it is on it anew.
+        async Task ReplayAsync(string service, string queue)
+        {
+            var unreadable = Guid.CreateVersion7();
+            await using (var connection = await new ConnectionFactory { Uri = own }.CreateConnectionAsync(Ct))
+            await using (var channel = await connection.CreateChannelAsync(cancellationToken: Ct))
+            {
+                await channel.BasicPublishAsync("", queue, mandatory: true,
+                    new BasicProperties { MessageId = unreadable.ToString(), ContentType = "application/vnd.masstransit+json" }, "not JSON"u8.ToArray(), Ct);
+            }
+
+            await using var database = NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync(service));
+            var listed = await ListedAsync(id => id is not null);
+            var replay = await fixture.Platform[service].RunModeAsync(["--dead-letters", "replay", listed!], Ct);
+            Assert.Contains("replay asked for 1", replay.Output, StringComparison.Ordinal);
+            await ListedAsync(id => id is not null && id != listed);
+
+            Task<string?> ListedAsync(Func<string?, bool> expected) => Eventually.GetAsync(
+                async () =>
+                {
+                    await using var command = database.CreateCommand($"SELECT id::text FROM dead_letter WHERE message_id = '{unreadable}'");
+                    return (string?)await command.ExecuteScalarAsync(Ct);
+                },
+                expected,
+                TimeSpan.FromSeconds(40),
+                Ct);
         }
     }
 }
