@@ -100,6 +100,49 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     }
 
     [Fact]
+    public async Task A_service_whose_connections_are_all_taken_is_ready_all_the_same()
+    {
+        const int Pool = 5;
+        var support = fixture.Platform["support"];
+        var whole = await fixture.Platform.ConnectionStringAsync("support");
+        await UseAsync($"{whole};Maximum Pool Size={Pool}");
+        try
+        {
+            using var partner = fixture.Platform.CreateClient();
+            await using var database = NpgsqlDataSource.Create(whole);
+            await using var connection = await database.OpenConnectionAsync(Ct);
+            List<Task<HttpResponseMessage>> reads;
+            await using (var transaction = await connection.BeginTransactionAsync(Ct))
+            {
+                await using var hold = new NpgsqlCommand("LOCK TABLE cases", connection);
+                await hold.ExecuteNonQueryAsync(Ct);
+                reads = [.. Enumerable.Range(0, 2 * Pool).Select(_ => partner.GetAsync("v1/cases?limit=1", Ct))];
+                await using var waiting = new NpgsqlCommand("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", connection);
+                await Eventually.GetAsync(async () => (long)(await waiting.ExecuteScalarAsync(Ct))!, count => count == Pool, ct: Ct);
+                using var kubelet = new HttpClient { BaseAddress = support.HttpAddress, Timeout = TimeSpan.FromSeconds(3) };
+                using var ready = await kubelet.GetAsync("health/ready", Ct);
+                Assert.Equal(HttpStatusCode.OK, ready.StatusCode);
+            }
+
+            foreach (var answer in await Task.WhenAll(reads))
+            {
+                answer.Dispose();
+            }
+        }
+        finally
+        {
+            await UseAsync(whole);
+        }
+
+        async Task UseAsync(string connectionString)
+        {
+            await fixture.Platform.Secrets.WriteAsync("support", "ConnectionStrings__Database", connectionString);
+            await support.StopAsync();
+            await support.StartAsync(ct: Ct);
+        }
+    }
+
+    [Fact]
     public async Task With_the_rights_that_the_script_gives_them_the_broker_users_do_all_their_work_and_read_no_other_queue()
     {
         var (_, folder) = await SettingsTests.MakeSecretsAsync("trial");
