@@ -104,21 +104,7 @@ public static class CrmService
         builder.Services.AddSetting(new("ConnectionStrings__Database"));
         builder.Services.AddSettings<DatabaseOptions>("Database")
             .Configure<IConfiguration>((options, configuration) => options.ConnectionString = configuration.GetConnectionString("Database"));
-        builder.Services.AddSingleton(provider =>
-        {
-            var options = provider.GetRequiredService<IOptions<DatabaseOptions>>().Value;
-            var source = new NpgsqlDataSourceBuilder(options.Build());
-            if (!source.ConnectionStringBuilder.ShouldSerialize("Max Auto Prepare"))
-            {
-                source.ConnectionStringBuilder.MaxAutoPrepare = options.MaxAutoPrepare;
-            }
-
-            source.ConnectionStringBuilder.ApplicationName ??= builder.Environment.ApplicationName;
-            source.ConnectionStringBuilder.Timeout = 5;
-            source.ConnectionStringBuilder.CommandTimeout = 15;
-            source.UseLoggerFactory(null);
-            return source.Build();
-        });
+        builder.Services.AddSingleton(provider => DataSource(provider).Build());
         builder.Services.AddSingleton<OutboxSignal>();
         builder.Services.AddDbContextPool<TDb>((provider, db) => db
             .UseNpgsql(provider.GetRequiredService<NpgsqlDataSource>())
@@ -136,6 +122,23 @@ public static class CrmService
         builder.Services.AddSingleton<AuditChain>();
         builder.Services.AddHostedService(p => p.GetRequiredService<AuditChain>());
         builder.Services.AddCrmHealth();
+    }
+
+    /// <summary>The service's own database, as its settings name it.</summary>
+    internal static NpgsqlDataSourceBuilder DataSource(IServiceProvider provider)
+    {
+        var options = provider.GetRequiredService<IOptions<DatabaseOptions>>().Value;
+        var source = new NpgsqlDataSourceBuilder(options.Build());
+        if (!source.ConnectionStringBuilder.ShouldSerialize("Max Auto Prepare"))
+        {
+            source.ConnectionStringBuilder.MaxAutoPrepare = options.MaxAutoPrepare;
+        }
+
+        source.ConnectionStringBuilder.ApplicationName ??= provider.GetRequiredService<IHostEnvironment>().ApplicationName;
+        source.ConnectionStringBuilder.Timeout = 5;
+        source.ConnectionStringBuilder.CommandTimeout = 15;
+        source.UseLoggerFactory(null);
+        return source;
     }
 
     /// <summary>The order of what happens to a request before an endpoint sees it.</summary>

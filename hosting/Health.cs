@@ -16,9 +16,28 @@ namespace Crm.Hosting;
 /// </summary>
 public static class Health
 {
-    internal static void AddCrmHealth(this IServiceCollection services) => services.AddHealthChecks()
-        .AddCheck<MigrationsApplied>("migrations", tags: ["startup"])
-        .AddCheck<DatabaseAnswers>("database", tags: ["ready"]);
+    /// <summary>
+    /// The connection that readiness asks over, and nobody else: with those of requests it would wait behind them, and a load
+    /// that takes them all would take all replicas out at once.
+    /// </summary>
+    private const string Readiness = "readiness";
+
+    internal static void AddCrmHealth(this IServiceCollection services)
+    {
+        services.AddKeyedSingleton(Readiness, (provider, _) =>
+        {
+            var source = CrmService.DataSource(provider);
+            source.Name = Readiness;
+            (source.ConnectionStringBuilder.MinPoolSize, source.ConnectionStringBuilder.MaxPoolSize) = (0, 1);
+            return source.Build();
+        });
+        // Registered, since a check that is not is made anew for each probe and remembers nothing.
+        services.AddSingleton<MigrationsApplied>();
+        services.AddSingleton<DatabaseAnswers>();
+        services.AddHealthChecks()
+            .AddCheck<MigrationsApplied>("migrations", tags: ["startup"])
+            .AddCheck<DatabaseAnswers>("database", tags: ["ready"]);
+    }
 
     public static void MapCrmHealth(this IEndpointRouteBuilder endpoints)
     {
@@ -48,7 +67,7 @@ public static class Health
         }
     }
 
-    private sealed class DatabaseAnswers(NpgsqlDataSource dataSource, IHostApplicationLifetime lifetime, Migrator migrator) : IHealthCheck
+    private sealed class DatabaseAnswers([FromKeyedServices(Readiness)] NpgsqlDataSource dataSource, IHostApplicationLifetime lifetime, Migrator migrator) : IHealthCheck
     {
         private bool _current;
 

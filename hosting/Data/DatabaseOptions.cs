@@ -24,7 +24,7 @@ public sealed class DatabaseOptions : IValidatableObject
     /// <summary>Certificates (PEM) that the server's must come from; its name is checked too. None: TLS only if the server wants it.</summary>
     public string? RootCertificate { get; init; }
 
-    /// <summary>Connections of one replica.</summary>
+    /// <summary>Connections of one replica, without that of its readiness (<see cref="Health"/>).</summary>
     [Range(5, 1000)]
     public int MaxPoolSize { get; init; } = 50;
 

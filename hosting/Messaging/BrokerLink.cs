@@ -52,7 +52,6 @@ internal sealed class BrokerLink : IAsyncDisposable
     }
 
     /// <summary>Publishes persistent, and returns when the broker has confirmed.</summary>
-    /// <param name="exchange">Empty for a queue by its name, which is then <paramref name="routingKey"/>.</param>
     /// <param name="mandatory">It must reach a queue.</param>
     /// <exception cref="RabbitMQ.Client.Exceptions.PublishException">The broker returned or refused the message.</exception>
     /// <exception cref="TimeoutException">No confirm in time: the message may have arrived. The link is of no more use.</exception>

@@ -142,7 +142,11 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
         await transaction.CommitAsync(ct);
     }
 
-    /// <summary>The body is a whole envelope: it goes back as it came, to this queue only.</summary>
+    /// <summary>
+    /// The body is a whole envelope: it goes back as it came, to this queue only. The way there is the exchange of the queue's
+    /// name, which MassTransit declares and binds for each receive endpoint: the right to write crm.… does not cover the
+    /// default exchange, over which everybody would reach every queue.
+    /// </summary>
     private static Task SendToQueueAsync(BrokerLink link, string queue, Guid messageId, string body, string headers, CancellationToken ct)
     {
         var properties = new RabbitMQ.Client.BasicProperties
@@ -151,7 +155,7 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
             ContentType = Envelope.ContentType,
             Headers = JsonSerializer.Deserialize<Dictionary<string, string>>(headers)!.ToDictionary(h => h.Key, h => (object?)h.Value, StringComparer.Ordinal),
         };
-        return link.PublishAsync("", queue, properties, System.Text.Encoding.UTF8.GetBytes(body), mandatory: true, ct);
+        return link.PublishAsync(queue, "", properties, System.Text.Encoding.UTF8.GetBytes(body), mandatory: true, ct);
     }
 
     /// <summary>The command: <c>--dead-letters list | replay &lt;id&gt; | replay all</c>.</summary>

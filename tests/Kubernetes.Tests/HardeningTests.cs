@@ -106,6 +106,22 @@ public sealed partial class HardeningTests
     }
 
     [Theory, MemberData(nameof(Overlays))]
+    public async Task An_upgrade_waits_for_no_node_that_is_free_of_the_program(string overlay)
+    {
+        var manifests = await Manifests.OfAsync(overlay);
+        foreach (var workload in manifests.Workloads.Where(w => w.Kind == "Deployment"))
+        {
+            var pod = workload.Pod;
+            Assert.True(pod["affinity"]?["podAntiAffinity"]?["requiredDuringSchedulingIgnoredDuringExecution"] is null, $"{workload}: every two pods are kept apart");
+            var strict = (pod["topologySpreadConstraints"]?.AsArray() ?? []).Where(c => (string?)c!["whenUnsatisfiable"] == "DoNotSchedule").ToList();
+            Assert.Equal(overlay == "overlays/production" ? 1 : 0, strict.Count);
+            Assert.All(strict, c => Assert.Equal(
+                ("kubernetes.io/hostname", "Honor", "pod-template-hash"),
+                ((string?)c!["topologyKey"], (string?)c["nodeTaintsPolicy"], (string?)c["matchLabelKeys"]?[0])));
+        }
+    }
+
+    [Theory, MemberData(nameof(Overlays))]
     public async Task Nothing_is_reached_but_what_a_policy_names(string overlay)
     {
         var manifests = await Manifests.OfAsync(overlay);

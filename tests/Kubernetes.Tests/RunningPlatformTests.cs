@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Crm.Runner;
 using Crm.Testing;
+using Npgsql;
 using RabbitMQ.Client;
 using RabbitMQ.Client.Exceptions;
 
@@ -99,6 +100,49 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     }
 
     [Fact]
+    public async Task A_service_whose_connections_are_all_taken_is_ready_all_the_same()
+    {
+        const int Pool = 5;
+        var support = fixture.Platform["support"];
+        var whole = await fixture.Platform.ConnectionStringAsync("support");
+        await UseAsync($"{whole};Maximum Pool Size={Pool}");
+        try
+        {
+            using var partner = fixture.Platform.CreateClient();
+            await using var database = NpgsqlDataSource.Create(whole);
+            await using var connection = await database.OpenConnectionAsync(Ct);
+            List<Task<HttpResponseMessage>> reads;
+            await using (var transaction = await connection.BeginTransactionAsync(Ct))
+            {
+                await using var hold = new NpgsqlCommand("LOCK TABLE cases", connection);
+                await hold.ExecuteNonQueryAsync(Ct);
+                reads = [.. Enumerable.Range(0, 2 * Pool).Select(_ => partner.GetAsync("v1/cases?limit=1", Ct))];
+                await using var waiting = new NpgsqlCommand("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", connection);
+                await Eventually.GetAsync(async () => (long)(await waiting.ExecuteScalarAsync(Ct))!, count => count == Pool, ct: Ct);
+                using var kubelet = new HttpClient { BaseAddress = support.HttpAddress, Timeout = TimeSpan.FromSeconds(3) };
+                using var ready = await kubelet.GetAsync("health/ready", Ct);
+                Assert.Equal(HttpStatusCode.OK, ready.StatusCode);
+            }
+
+            foreach (var answer in await Task.WhenAll(reads))
+            {
+                answer.Dispose();
+            }
+        }
+        finally
+        {
+            await UseAsync(whole);
+        }
+
+        async Task UseAsync(string connectionString)
+        {
+            await fixture.Platform.Secrets.WriteAsync("support", "ConnectionStrings__Database", connectionString);
+            await support.StopAsync();
+            await support.StartAsync(ct: Ct);
+        }
+    }
+
+    [Fact]
     public async Task With_the_rights_that_the_script_gives_them_the_broker_users_do_all_their_work_and_read_no_other_queue()
     {
         var (_, folder) = await SettingsTests.MakeSecretsAsync("trial");
@@ -110,6 +154,7 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
             await UseAsync(name => $"amqp://{name}:{File.ReadAllText(Path.Combine(folder, $"rabbitmq-{name}"))}@{own.Authority}/crm");
             var smoke = await fixture.Platform["gateway"].RunModeAsync(["--smoke-test", fixture.Platform.GatewayAddress.ToString()], Ct);
             Assert.True(smoke.ExitCode == 0, smoke.Output);
+            await ReplayAsync("interactions", "crm.interactions.timeline");
 
             var factory = new ConnectionFactory
             {
@@ -134,6 +179,34 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
             }
 
             await Task.WhenAll(services.Select(name => fixture.Platform[name].StartAsync(ct: Ct)));
+        }
+
+        // What nobody can read comes onto the list; put back it leaves it, and refused again it is on it anew.
+        async Task ReplayAsync(string service, string queue)
+        {
+            var unreadable = Guid.CreateVersion7();
+            await using (var connection = await new ConnectionFactory { Uri = own }.CreateConnectionAsync(Ct))
+            await using (var channel = await connection.CreateChannelAsync(cancellationToken: Ct))
+            {
+                await channel.BasicPublishAsync("", queue, mandatory: true,
+                    new BasicProperties { MessageId = unreadable.ToString(), ContentType = "application/vnd.masstransit+json" }, "not JSON"u8.ToArray(), Ct);
+            }
+
+            await using var database = NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync(service));
+            var listed = await ListedAsync(id => id is not null);
+            var replay = await fixture.Platform[service].RunModeAsync(["--dead-letters", "replay", listed!], Ct);
+            Assert.Contains("replay asked for 1", replay.Output, StringComparison.Ordinal);
+            await ListedAsync(id => id is not null && id != listed);
+
+            Task<string?> ListedAsync(Func<string?, bool> expected) => Eventually.GetAsync(
+                async () =>
+                {
+                    await using var command = database.CreateCommand($"SELECT id::text FROM dead_letter WHERE message_id = '{unreadable}'");
+                    return (string?)await command.ExecuteScalarAsync(Ct);
+                },
+                expected,
+                TimeSpan.FromSeconds(40),
+                Ct);
         }
     }
 }
