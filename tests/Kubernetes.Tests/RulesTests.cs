@@ -34,6 +34,23 @@ public sealed class RulesTests
         Assert.Empty(Alerts.Select(a => a.Name).Except(fired, StringComparer.Ordinal));
     }
 
+    /// <summary>Without a label that tells them apart, one healthy database would speak for all.</summary>
+    [Fact]
+    public async Task Each_database_is_scraped_under_its_own_name()
+    {
+        var production = await Manifests.OfAsync("overlays/production");
+        var settings = Manifests.Parse(await File.ReadAllTextAsync(Path.Combine(Manifests.Folder, "observability", "prometheus-settings.yaml"), TestContext.Current.CancellationToken))[0];
+        var job = settings["scrape_configs"]!.AsArray().Single(j => (string?)j!["job_name"] == "postgres")!;
+        var label = job["relabel_configs"]!.AsArray().Single()!;
+        Assert.Equal(("__meta_dns_name", "cluster"), ((string?)label["source_labels"]![0], (string?)label["target_label"]));
+        var name = new Regex($"^(?:{(string?)label["regex"]})$", RegexOptions.None, TimeSpan.FromSeconds(1));
+        var scraped = job["dns_sd_configs"]!.AsArray().SelectMany(d => d!["names"]!.AsArray()).Select(n => (string)n!).ToList();
+        var clusters = production.Of("Cluster").Select(Manifests.Name).ToList();
+        var services = clusters.Select(c => Manifests.Name(production.Of("Service").Single(s => (string?)s["spec"]!["selector"]!["cnpg.io/cluster"] == c)));
+        Assert.Equal(services.Select(s => $"{s}.crm.svc"), scraped);
+        Assert.Equal(clusters, scraped.Select(s => name.Replace(s, "$1")));
+    }
+
     [Fact]
     public void Each_alert_says_what_is_wrong_how_urgent_it_is_and_where_to_read_on()
     {
