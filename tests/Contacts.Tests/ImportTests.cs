@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
+using Crm.Contracts;
 using Crm.Testing;
 
 namespace Contacts.Tests;
@@ -109,6 +110,18 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         await using var reader = await rows.ExecuteReaderAsync(Ct);
         await reader.ReadAsync(Ct);
         Assert.Equal((20_000, 20_000, 0), (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2)));
+    }
+
+    [Fact]
+    public async Task Large_rows_come_in_several_batches()
+    {
+        // Not quite ten megabytes.
+        var import = await ImportAsync(Lines(12, i => $$"""{"kind":"person",{{new string(' ', 800_000)}}"given_name":"Large{{i}}"}"""));
+        Assert.Equal((12, 12, 0), Counts(import, "total", "created", "failed"));
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var transactions = database.CreateCommand("SELECT count(DISTINCT xmin::text) FROM import_results WHERE import_id = $1");
+        transactions.Parameters.AddWithValue(Ids.Import.Parse((string)import["id"]!));
+        Assert.Equal(2L, await transactions.ExecuteScalarAsync(Ct));
     }
 
     [Fact]

@@ -78,10 +78,10 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         Import.Start(now);
         var most = !Import.DryRun && (MatchesOn(MatchKey.Email) || MatchesOn(MatchKey.Phone)) ? MostLockedRows : MostRows;
         var size = SizeOf(most);
-        var to = Math.Min(Import.Total, Import.NextRow + size - 1);
         _fields = await db.HoldFieldsAsync(ct);
         var reader = new ImportReader(Import, _fields, validation, clock);
-        var rows = await ReadAsync(reader, to, ct);
+        var rows = await ReadAsync(reader, Math.Min(Import.Total, Import.NextRow + size - 1), ct);
+        var to = rows[^1].Number;
         if (size == 1 && Import.Attempts >= MostAttempts)
         {
             rows = [new ImportRow(Import.NextRow, rows[0].Body)];
@@ -118,15 +118,12 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     private async Task<List<ImportRow>> ReadAsync(ImportReader reader, int to, CancellationToken ct)
     {
         var rows = await ahead.TakeAsync(Import, _fields);
-        var numbers = Enumerable.Range(Import.NextRow, to - Import.NextRow + 1).ToList();
-        if (!numbers.TrueForAll(rows.ContainsKey))
-        {
-            rows = (await db.Database.SqlQuery<Stored>(
-                    $"SELECT row_no AS \"Number\", body AS \"Body\" FROM import_rows WHERE import_id = {Import.Id} AND row_no BETWEEN {Import.NextRow} AND {to}").ToListAsync(ct))
-                .ToDictionary(r => r.Number, r => reader.Read(r.Number, r.Body));
-        }
-
-        return numbers.ConvertAll(n => rows.GetValueOrDefault(n) ?? throw new InvalidOperationException($"Row {n} of the import is not there."));
+        rows = rows is [var first, ..] && first.Number == Import.NextRow
+            ? rows.FindAll(r => r.Number <= to)
+            : (await db.Database.SqlQueryRaw<Stored>(ImportAhead.NextRows, [.. ImportAhead.Parameters(Import.Id, Import.NextRow, to)]).ToListAsync(ct)).ConvertAll(r => reader.Read(r.Number, r.Body));
+        return rows.Count > 0 && rows.Index().All(r => r.Item.Number == Import.NextRow + r.Index)
+            ? rows
+            : throw new InvalidOperationException($"A row of the import is not there; it is at {Import.NextRow}.");
     }
 
     /// <summary>At the end: an erasure, which empties rows that name the erased, locks their customers first as well.</summary>
