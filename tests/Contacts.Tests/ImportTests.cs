@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.Testing;
+using Npgsql;
 
 namespace Contacts.Tests;
 
@@ -122,6 +123,38 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         await using var transactions = database.CreateCommand("SELECT count(DISTINCT xmin::text) FROM import_results WHERE import_id = $1");
         transactions.Parameters.AddWithValue(Ids.Import.Parse((string)import["id"]!));
         Assert.Equal(2L, await transactions.ExecuteScalarAsync(Ct));
+    }
+
+    [Fact]
+    public async Task A_batch_whose_process_was_killed_is_tried_again_smaller()
+    {
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        string path;
+        Guid id;
+        await using (var connection = await database.OpenConnectionAsync(Ct))
+        await using (await connection.BeginTransactionAsync(Ct))
+        {
+            // The batch waits for it.
+            await using var hold = new NpgsqlCommand("LOCK TABLE external_ids", connection);
+            await hold.ExecuteNonQueryAsync(Ct);
+            var (accepted, import) = await PostAsync("/v1/imports", Lines(60, i => $$"""{"kind":"person","given_name":"Small{{i}}"}"""));
+            path = accepted.Headers.Location!.ToString();
+            id = Ids.Import.Parse((string)import["id"]!);
+            await Eventually.GetAsync(() => ReadAsync("SELECT attempts::bigint FROM imports WHERE id = $1"), n => n == 1, TimeSpan.FromSeconds(10), Ct);
+            await Fixture.Platform["contacts"].KillAsync();
+        }
+
+        Fixture.Platform["contacts"].Start();
+        await Fixture.Platform["contacts"].WaitUntilReadyAsync(ct: Ct);
+        Assert.Equal((60, 60, 0), Counts(await UntilAsync(path, "completed"), "total", "created", "failed"));
+        Assert.Equal(50, await ReadAsync("SELECT max(n) FROM (SELECT count(*) AS n FROM import_results WHERE import_id = $1 GROUP BY xmin::text) AS batches"));
+
+        async Task<long> ReadAsync(string sql)
+        {
+            await using var command = database.CreateCommand(sql);
+            command.Parameters.AddWithValue(id);
+            return (long)(await command.ExecuteScalarAsync(Ct))!;
+        }
     }
 
     [Fact]

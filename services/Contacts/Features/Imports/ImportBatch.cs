@@ -25,7 +25,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     /// <summary>With an advisory lock for each address, of which the server has room for some thousands.</summary>
     private const int MostLockedRows = 1000;
 
-    /// <summary>After so many failures of a batch of one row the row has failed.</summary>
+    /// <summary>After so many attempts at a batch, the last ones at one row, the row has failed.</summary>
     public const int MostAttempts = 5;
 
     private static readonly (string, string)[] ResultColumns =
@@ -43,7 +43,28 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     public Import Import { get; private set; } = null!;
 
     /// <summary>False when no import has anything to do that is not done by another replica.</summary>
-    public async Task<bool> BeginAsync(CancellationToken ct)
+    /// <param name="last">The import of the batch that this process has just done: it counted the attempt at the next one.</param>
+    public async Task<bool> BeginAsync(Guid? last, CancellationToken ct)
+    {
+        if (!await TakeAsync(ct))
+        {
+            return false;
+        }
+
+        if (Import.Id == last)
+        {
+            return true;
+        }
+
+        // In a commit of its own: whoever was at this batch before may have been killed by it, and so may this process.
+        Import.Attempt();
+        await db.SaveChangesAsync(ct);
+        await _transaction!.CommitAsync(ct);
+        db.ChangeTracker.Clear();
+        return await TakeAsync(ct);
+    }
+
+    private async Task<bool> TakeAsync(CancellationToken ct)
     {
         _transaction = await db.Database.BeginTransactionAsync(ct);
         var found = await db.Imports
@@ -69,8 +90,8 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         return counts;
     }
 
-    /// <summary>Smaller after each failure, so that a row that cannot be written stops no other.</summary>
-    private int SizeOf(int most) => Import.Attempts switch { 0 => most, 1 => 50, _ => 1 };
+    /// <summary>Smaller at each attempt, so that a row that cannot be written stops no other.</summary>
+    private int SizeOf(int most) => Import.Attempts switch { <= 1 => most, 2 => 50, _ => 1 };
 
     private async Task<IReadOnlyDictionary<string, int>> ImportAsync(CancellationToken ct)
     {
@@ -82,7 +103,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         var reader = new ImportReader(Import, _fields, validation, clock);
         var rows = await ReadAsync(reader, Math.Min(Import.Total, Import.NextRow + size - 1), ct);
         var to = rows[^1].Number;
-        if (size == 1 && Import.Attempts >= MostAttempts)
+        if (Import.Attempts > MostAttempts)
         {
             rows = [new ImportRow(Import.NextRow, rows[0].Body)];
             rows[0].Fail("internal_error");

@@ -44,7 +44,7 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
         foreach (var one in touched)
         {
             var customer = customers[one.CustomerId];
-            var reason = size == 1 && import.Attempts >= ImportBatch.MostAttempts ? "internal_error"
+            var reason = import.Attempts > ImportBatch.MostAttempts ? "internal_error"
                 : customer.State == CustomerState.Merged ? "merged"
                 : customer.State == CustomerState.Erased ? "erased"
                 : customer.State == CustomerState.Deleted ? "deleted"
