@@ -2,6 +2,7 @@ using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.Testing;
 using Npgsql;
 
@@ -64,16 +65,41 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     public async Task What_a_created_customer_got_since_keeps_it_from_being_removed()
     {
         var system = $"u{Unique()}";
-        var import = await ImportAsync(Lines(3, i => $$"""{"kind":"person","given_name":"Dee","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
-        var (read, edited) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/0");
-        await SendAsync(HttpMethod.Patch, $"/v1/customers/{edited["id"]}", """{"department":"sales"}""", ("If-Match", read.Headers.ETag!.Tag));
-        var (_, consenting) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1");
-        await SendAsync(HttpMethod.Post, $"/v1/customers/{consenting["id"]}/consents", """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
-        await SendAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        var import = await ImportAsync(Lines(9, i => $$"""{"kind":"person","given_name":"Dee","department":"sales","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
+        var ids = new List<string>();
+        for (var i = 0; i < 9; i++)
+        {
+            ids.Add((string)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/{i}")).Body["id"]!);
+        }
+
+        await OkAsync(HttpMethod.Patch, $"/v1/customers/{ids[0]}", """{"locale":"en-GB"}""", ("If-Match", "*"));
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[1]}/consents", """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[2]}/legal-holds", """{"reason":"A lawsuit"}""");
+        var firm = await CreateAsync($$$"""{"kind":"organization","name":"Firm {{{system}}}","source":{"type":"enquiry"}}""");
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[3]}/relationships", $$"""{"type":"role","to_id":"{{firm["id"]}}","role":"buyer"}""");
+        await OkAsync(HttpMethod.Put, $"/v1/customers/{ids[4]}/account-manager", """{"manager":"usr_dee"}""");
+        await OkAsync(HttpMethod.Post, "/v1/grants", $$"""{"owner_department":"sales","grantee_department":"{{system}}","scope":"customer","customer_id":"{{ids[5]}}","access":"read","reason":"Shared"}""");
+        await using (var bus = await TestBus.StartAsync(Fixture.Platform.BusUri, Ct))
+        {
+            // Cancelled: it moves no lifecycle.
+            await bus.PublishAsync(new OrderRecorded(Ids.Order.Format(Guid.CreateVersion7()), 1, ids[6], DateTimeOffset.UtcNow, 1, new(1000, "EUR"), "cancelled", ids[6]), ct: Ct);
+        }
+
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var orders = database.CreateCommand("SELECT count(*) FROM placed_orders WHERE customer_id = $1");
+        orders.Parameters.AddWithValue(Ids.Customer.Parse(ids[6]));
+        await Eventually.GetAsync(async () => (long)(await orders.ExecuteScalarAsync(Ct))!, n => n == 1, TimeSpan.FromSeconds(30), Ct);
+        // A hold that was lifted holds nothing.
+        var hold = await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[7]}/legal-holds", """{"reason":"A mistake"}""");
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[7]}/legal-holds/{hold["id"]}/lift", """{"reason":"It was one"}""");
+
+        await OkAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
         var undone = await UntilAsync($"/v1/imports/{import["id"]}", "undone");
-        Assert.Equal((1, 0, 2), Counts(undone["undo"]!, "removed", "restored", "refused"));
+        Assert.Equal((2, 0, 7), Counts(undone["undo"]!, "removed", "restored", "refused"));
         var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
-        Assert.Equal("refused edited,refused has_consents,removed ", string.Join(',', results["data"]!.AsArray().Select(r => $"{r!["undo"]} {r["undo_reason"]}")));
+        Assert.Equal(
+            ["edited", "has_consents", "legal_hold", "has_relationships", "has_account_manager", "has_grants", "has_orders", null, null],
+            results["data"]!.AsArray().Select(r => (string?)r!["undo_reason"]));
     }
 
     [Fact]
@@ -351,6 +377,13 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var (response, answer) = await PostAsync($"/v1/imports?{query}", body, type);
         Assert.True(response.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
         return await UntilAsync($"/v1/imports/{answer["id"]}", "completed");
+    }
+
+    private async Task<JsonNode> OkAsync(HttpMethod method, string path, string json, params (string Name, string Value)[] headers)
+    {
+        var (response, body) = await SendAsync(method, path, json, headers);
+        Assert.True(response.IsSuccessStatusCode, body.ToJsonString());
+        return body;
     }
 
     private Task<JsonNode> UntilAsync(string path, string status) => Eventually.GetAsync(

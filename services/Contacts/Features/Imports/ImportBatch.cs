@@ -22,7 +22,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
 {
     private const int MostRows = 2000;
 
-    /// <summary>With an advisory lock for each address, of which the server has room for some thousands.</summary>
+    /// <summary>With an advisory lock for each address or customer, of which the server has room for some thousands.</summary>
     private const int MostLockedRows = 1000;
 
     /// <summary>After so many attempts at a batch, the last ones at one row, the row has failed.</summary>
@@ -83,7 +83,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     public async Task<IReadOnlyDictionary<string, int>> RunAsync(CancellationToken ct)
     {
         var counts = Import.Status == ImportStatus.Undoing
-            ? await new ImportUndo(db, Import).RunAsync(SizeOf(MostRows), clock.GetUtcNow(), ct)
+            ? await new ImportUndo(db, Import).RunAsync(SizeOf(MostLockedRows), clock.GetUtcNow(), ct)
             : await ImportAsync(ct);
         await db.SaveChangesAsync(ct);
         await _transaction!.CommitAsync(ct);
