@@ -62,6 +62,20 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task Of_a_customer_whose_import_was_undone_no_value_is_left()
+    {
+        var (system, name) = ($"g{Unique()}", $"Zq{Unique()}");
+        var import = await ImportAsync(Lines(2, i => $$"""{"kind":"person","given_name":"{{name}}{{i}}","external_ids":[{"system":"{{system}}","id":"1"}]}"""));
+        Assert.Equal((1, 1, 0), Counts(import, "created", "updated", "failed"));
+        Assert.Equal((2, 1), (await CountAsync("audit_value", name), await CountAsync("import_results", name)));
+        await OkAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        Assert.Equal(1, (int)(await UntilAsync($"/v1/imports/{import["id"]}", "undone"))["undo"]!["removed"]!);
+        Assert.Equal((0, 0), (await CountAsync("audit_value", name), await CountAsync("import_results", name)));
+        var audit = await Fixture.Platform["contacts"].RunModeAsync(["--audit", "verify"], Ct);
+        Assert.True(audit.ExitCode == 0 && audit.Output.StartsWith("whole:", StringComparison.Ordinal), audit.Output);
+    }
+
+    [Fact]
     public async Task What_a_created_customer_got_since_keeps_it_from_being_removed()
     {
         var system = $"u{Unique()}";
@@ -377,6 +391,15 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var (response, answer) = await PostAsync($"/v1/imports?{query}", body, type);
         Assert.True(response.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
         return await UntilAsync($"/v1/imports/{answer["id"]}", "completed");
+    }
+
+    /// <summary>Rows that have the text in any column.</summary>
+    private async Task<long> CountAsync(string table, string text)
+    {
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var command = database.CreateCommand($"SELECT count(*) FROM {table} AS r WHERE strpos(lower(to_jsonb(r)::text), lower($1)) > 0");
+        command.Parameters.AddWithValue(text);
+        return (long)(await command.ExecuteScalarAsync(Ct))!;
     }
 
     private async Task<JsonNode> OkAsync(HttpMethod method, string path, string json, params (string Name, string Value)[] headers)

@@ -63,21 +63,21 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
             if (outcome == UndoOutcome.Removed)
             {
                 customer.Remove(now);
-                Changed("removed");
+                Changed("removed", []);
             }
             else if (outcome == UndoOutcome.Restored
                 && customer.Change(JsonSerializer.Deserialize<CustomerInput>(one.Before!, JsonDefaults.Options)!, import.UndoAskedBy!, now).Count > 0)
             {
-                Changed("restored");
+                Changed("restored", AuditChanges.Between(was, customer.ToInput()));
             }
 
             import.Count(outcome);
             results.Add((one.CustomerId, outcome, reason));
 
-            void Changed(string action)
+            void Changed(string action, JsonObject values)
             {
                 changed.Add(customer);
-                audit.Add((action, Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(was, customer.ToInput())));
+                audit.Add((action, Customer.RecordType, customer.Id, customer.Id, values));
             }
         }
 
@@ -89,14 +89,20 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
 
         var (keys, words, reasons) = (results.Select(r => r.Id).ToArray(), results.Select(r => r.Outcome.ToWord()).ToArray(), results.Select(r => r.Reason).ToArray());
         await db.Database.ExecuteSqlAsync($"""
-            UPDATE import_results r SET undo = u.outcome, undo_reason = u.reason
+            UPDATE import_results r SET undo = u.outcome, undo_reason = u.reason, before = CASE WHEN u.outcome <> 'removed' THEN r.before END
             FROM unnest({keys}, {words}, {reasons}) AS u (customer_id, outcome, reason)
             WHERE r.import_id = {import.Id} AND r.customer_id = u.customer_id AND r.outcome IN ('created', 'updated')
             """, ct);
+        await ForgetAsync([.. results.Where(r => r.Outcome == UndoOutcome.Removed).Select(r => r.Id)], ct);
         await db.AuditAsync(import.UndoAskedBy!, audit, ct);
         import.Undid();
         return results.GroupBy(r => r.Outcome).ToDictionary(g => g.Key.ToWord(), g => g.Count(), StringComparer.Ordinal);
     }
+
+    /// <summary>As an erasure does, which finds nobody who was removed: the digests stay, so that the chain of the audit log is whole.</summary>
+    private Task ForgetAsync(Guid[] removed, CancellationToken ct) => db.Database.ExecuteSqlAsync($"""
+        DELETE FROM audit_value WHERE entry_id IN (SELECT id FROM audit_entry WHERE customer_id = ANY ({removed}))
+        """, ct);
 
     /// <summary>By customer what it got since that changes no version of it; asked when nobody else writes of them any more.</summary>
     private async Task<Dictionary<Guid, string>> FindGotAsync(Guid[] created, CancellationToken ct) => (await db.Database.SqlQuery<Got>($"""
