@@ -198,6 +198,58 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task Rows_that_wait_for_an_erased_customer_fail_however_they_name_it_and_no_others()
+    {
+        var (system, word, number) = ($"w{Unique()}", Unique(), $"{Random.Shared.Next(10_000_000, 99_999_999)}");
+        var mapping = await SaveMappingAsync($$$"""{"fields":{"Name":"given_name","Mail":"email","Tel":"phone","Nr":"external_id.{{{system}}}"},"defaults":{"kind":"person"},"calling_code":"+44"}""");
+        var ada = await CreateAsync($$$"""
+            {"kind":"person","given_name":"Ada","emails":[{"address":"ada+{{{word}}}@example.com"}],"phones":[{"number":"+4420{{{number}}}"}],"external_ids":[{"system":"{{{system}}}","id":"A {{{word}}}"}],"source":{"type":"enquiry"}}
+            """);
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        string[] paths;
+        await using (var connection = await database.OpenConnectionAsync(Ct))
+        await using (await connection.BeginTransactionAsync(Ct))
+        {
+            // Both imports wait for it.
+            await using var hold = new NpgsqlCommand("SELECT pg_advisory_xact_lock(hashtextextended('custom fields', 0))", connection);
+            await hold.ExecuteNonQueryAsync(Ct);
+            paths =
+            [
+                await SendFileAsync($"""
+                    Name,Mail,Tel,Nr
+                    Zoë,ADA+{word}@example.com,,
+                    Zoë,,020 {number[..4]}-{number[4..]},
+                    Zoë,,,A {word}
+                    Other,,+4420{number}9,
+                    Other,,,A {word}2
+                    """, "text/csv", $"?mapping={mapping}"),
+                await SendFileAsync($$"""
+                    {"kind":"person","given_name":"Zoë","emails":[{"address":"\u0061da\u002B{{word}}@example.com"}]}
+                    {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (20) {{number}}"}]}
+                    {"kind":"person","given_name":"Zoë","external_ids":[{"id":"A {{word}}", "system":"{{system}}"}]}
+                    {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{number}}8"}]}
+                    {"kind":"person","given_name":"Other","external_ids":[{"system":"{{system}}","id":"A {{word}}3"}]}
+                    """, "application/x-ndjson", ""),
+            ];
+            await OkAsync(HttpMethod.Post, $"/v1/customers/{ada["id"]}/erasures", """{"reason":"Asked for"}""", ("If-Match", "*"));
+        }
+
+        foreach (var path in paths)
+        {
+            await UntilAsync(path, "completed");
+            var (_, results) = await SendAsync(HttpMethod.Get, $"{path}/results");
+            Assert.Equal(["failed", "failed", "failed", "created", "created"], results["data"]!.AsArray().Select(r => (string?)r!["outcome"]));
+        }
+
+        async Task<string> SendFileAsync(string body, string type, string query)
+        {
+            var (accepted, answer) = await PostAsync($"/v1/imports{query}", body, type);
+            Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
+            return accepted.Headers.Location!.ToString();
+        }
+    }
+
+    [Fact]
     public async Task A_dry_run_says_what_would_happen_and_changes_nothing()
     {
         var system = $"d{Unique()}";
