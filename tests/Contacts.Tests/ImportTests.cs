@@ -154,6 +154,30 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task A_file_that_is_sent_again_under_its_key_is_one_import()
+    {
+        var (system, key) = ($"i{Unique()}", Unique());
+        // More than is read at once.
+        var file = Lines(5000, i => $$"""{"kind":"person","given_name":"Once{{i}}","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}""");
+        var (first, import) = await SendFileAsync(file);
+        Assert.True(first.StatusCode == HttpStatusCode.Accepted, import.ToJsonString());
+        var (second, again) = await SendFileAsync(file);
+        Assert.Equal((HttpStatusCode.Accepted, "true"), (second.StatusCode, Assert.Single(second.Headers.GetValues("Idempotent-Replayed"))));
+        Assert.True(JsonNode.DeepEquals(import, again));
+        var (other, problem) = await SendFileAsync(file[..^1] + " }");
+        AssertProblem(other, problem, 422, "idempotency_mismatch");
+        Assert.Equal((5000, 5000, 0), Counts(await UntilAsync($"/v1/imports/{import["id"]}", "completed"), "total", "created", "failed"));
+
+        async Task<(HttpResponseMessage Response, JsonNode Body)> SendFileAsync(string body)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/imports") { Content = new StringContent(body, Encoding.UTF8, "application/x-ndjson") };
+            request.Headers.Add("Idempotency-Key", key);
+            var response = await Client.SendAsync(request, Ct);
+            return (response, JsonNode.Parse(await response.Content.ReadAsStringAsync(Ct))!);
+        }
+    }
+
+    [Fact]
     public async Task Large_rows_come_in_several_batches()
     {
         // Not quite ten megabytes.
