@@ -5,6 +5,7 @@ using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.Extensions.DependencyInjection;
@@ -43,9 +44,9 @@ internal static class Idempotency
         var db = http.RequestServices.GetRequiredService<CrmDbContext>();
         var owner = http.User.Subject();
         var operation = $"{http.Request.Method} {http.Request.Path}{http.Request.QueryString}";
-        http.Request.EnableBuffering();
-        var hash = await SHA256.HashDataAsync(http.Request.Body, ct);
-        http.Request.Body.Position = 0;
+        // What an endpoint takes that is larger than any other body is hashed as it is read: there is no room to keep it.
+        using var large = http.GetEndpoint()?.Metadata.GetMetadata<IRequestSizeLimitMetadata>() is null ? null : new HashedBody(http.Request.Body);
+        var hash = large is null ? await HashAsync(http.Request, ct) : null;
 
         await using var transaction = await db.Database.BeginTransactionAsync(ct);
         try
@@ -63,10 +64,13 @@ internal static class Idempotency
 
         if (await FindAsync((NpgsqlTransaction)transaction.GetDbTransaction(), owner, operation, key, ct) is { } stored)
         {
-            await ReplayAsync(http, stored, hash);
+            // The database waits for no upload.
+            await transaction.DisposeAsync();
+            await ReplayAsync(http, stored, hash ?? await large!.FinishAsync(ct));
             return;
         }
 
+        http.Request.Body = large ?? http.Request.Body;
         var original = http.Response.Body;
         using var buffer = new MemoryStream();
         http.Response.Body = buffer;
@@ -81,6 +85,7 @@ internal static class Idempotency
 
         if (http.Response.StatusCode is >= 200 and < 300)
         {
+            hash ??= await large!.FinishAsync(ct);
             var headers = JsonSerializer.Serialize(KeptHeaders.Where(http.Response.Headers.ContainsKey)
                 .ToDictionary(h => h, h => http.Response.Headers[h].ToString(), StringComparer.Ordinal));
             await db.Database.ExecuteSqlAsync($"""
@@ -92,6 +97,15 @@ internal static class Idempotency
 
         buffer.Position = 0;
         await buffer.CopyToAsync(original, ct);
+    }
+
+    /// <summary>Leaves the body to be read once more.</summary>
+    private static async Task<byte[]> HashAsync(HttpRequest request, CancellationToken ct)
+    {
+        request.EnableBuffering();
+        var hash = await SHA256.HashDataAsync(request.Body, ct);
+        request.Body.Position = 0;
+        return hash;
     }
 
     private static async Task<StoredAnswer?> FindAsync(NpgsqlTransaction transaction, string owner, string operation, string key, CancellationToken ct)

@@ -1,7 +1,10 @@
 using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
+using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.Testing;
+using Npgsql;
 
 namespace Contacts.Tests;
 
@@ -59,19 +62,58 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task Of_a_customer_whose_import_was_undone_no_value_is_left()
+    {
+        var (system, name) = ($"g{Unique()}", $"Zq{Unique()}");
+        var import = await ImportAsync(Lines(2, i => $$"""{"kind":"person","given_name":"{{name}}{{i}}","external_ids":[{"system":"{{system}}","id":"1"}]}"""));
+        Assert.Equal((1, 1, 0), Counts(import, "created", "updated", "failed"));
+        Assert.Equal((2, 1), (await CountAsync("audit_value", name), await CountAsync("import_results", name)));
+        await OkAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        Assert.Equal(1, (int)(await UntilAsync($"/v1/imports/{import["id"]}", "undone"))["undo"]!["removed"]!);
+        Assert.Equal((0, 0), (await CountAsync("audit_value", name), await CountAsync("import_results", name)));
+        var audit = await Fixture.Platform["contacts"].RunModeAsync(["--audit", "verify"], Ct);
+        Assert.True(audit.ExitCode == 0 && audit.Output.StartsWith("whole:", StringComparison.Ordinal), audit.Output);
+    }
+
+    [Fact]
     public async Task What_a_created_customer_got_since_keeps_it_from_being_removed()
     {
         var system = $"u{Unique()}";
-        var import = await ImportAsync(Lines(3, i => $$"""{"kind":"person","given_name":"Dee","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
-        var (read, edited) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/0");
-        await SendAsync(HttpMethod.Patch, $"/v1/customers/{edited["id"]}", """{"department":"sales"}""", ("If-Match", read.Headers.ETag!.Tag));
-        var (_, consenting) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1");
-        await SendAsync(HttpMethod.Post, $"/v1/customers/{consenting["id"]}/consents", """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
-        await SendAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        var import = await ImportAsync(Lines(9, i => $$"""{"kind":"person","given_name":"Dee","department":"sales","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
+        var ids = new List<string>();
+        for (var i = 0; i < 9; i++)
+        {
+            ids.Add((string)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/{i}")).Body["id"]!);
+        }
+
+        await OkAsync(HttpMethod.Patch, $"/v1/customers/{ids[0]}", """{"locale":"en-GB"}""", ("If-Match", "*"));
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[1]}/consents", """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[2]}/legal-holds", """{"reason":"A lawsuit"}""");
+        var firm = await CreateAsync($$$"""{"kind":"organization","name":"Firm {{{system}}}","source":{"type":"enquiry"}}""");
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[3]}/relationships", $$"""{"type":"role","to_id":"{{firm["id"]}}","role":"buyer"}""");
+        await OkAsync(HttpMethod.Put, $"/v1/customers/{ids[4]}/account-manager", """{"manager":"usr_dee"}""");
+        await OkAsync(HttpMethod.Post, "/v1/grants", $$"""{"owner_department":"sales","grantee_department":"{{system}}","scope":"customer","customer_id":"{{ids[5]}}","access":"read","reason":"Shared"}""");
+        await using (var bus = await TestBus.StartAsync(Fixture.Platform.BusUri, Ct))
+        {
+            // Cancelled: it moves no lifecycle.
+            await bus.PublishAsync(new OrderRecorded(Ids.Order.Format(Guid.CreateVersion7()), 1, ids[6], DateTimeOffset.UtcNow, 1, new(1000, "EUR"), "cancelled", ids[6]), ct: Ct);
+        }
+
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var orders = database.CreateCommand("SELECT count(*) FROM placed_orders WHERE customer_id = $1");
+        orders.Parameters.AddWithValue(Ids.Customer.Parse(ids[6]));
+        await Eventually.GetAsync(async () => (long)(await orders.ExecuteScalarAsync(Ct))!, n => n == 1, TimeSpan.FromSeconds(30), Ct);
+        // A hold that was lifted holds nothing.
+        var hold = await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[7]}/legal-holds", """{"reason":"A mistake"}""");
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{ids[7]}/legal-holds/{hold["id"]}/lift", """{"reason":"It was one"}""");
+
+        await OkAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
         var undone = await UntilAsync($"/v1/imports/{import["id"]}", "undone");
-        Assert.Equal((1, 0, 2), Counts(undone["undo"]!, "removed", "restored", "refused"));
+        Assert.Equal((2, 0, 7), Counts(undone["undo"]!, "removed", "restored", "refused"));
         var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
-        Assert.Equal("refused edited,refused has_consents,removed ", string.Join(',', results["data"]!.AsArray().Select(r => $"{r!["undo"]} {r["undo_reason"]}")));
+        Assert.Equal(
+            ["edited", "has_consents", "legal_hold", "has_relationships", "has_account_manager", "has_grants", "has_orders", null, null],
+            results["data"]!.AsArray().Select(r => (string?)r!["undo_reason"]));
     }
 
     [Fact]
@@ -109,6 +151,126 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         await using var reader = await rows.ExecuteReaderAsync(Ct);
         await reader.ReadAsync(Ct);
         Assert.Equal((20_000, 20_000, 0), (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2)));
+    }
+
+    [Fact]
+    public async Task A_file_that_is_sent_again_under_its_key_is_one_import()
+    {
+        var (system, key) = ($"i{Unique()}", Unique());
+        // More than is read at once.
+        var file = Lines(5000, i => $$"""{"kind":"person","given_name":"Once{{i}}","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}""");
+        var (first, import) = await SendFileAsync(file);
+        Assert.True(first.StatusCode == HttpStatusCode.Accepted, import.ToJsonString());
+        var (second, again) = await SendFileAsync(file);
+        Assert.Equal((HttpStatusCode.Accepted, "true"), (second.StatusCode, Assert.Single(second.Headers.GetValues("Idempotent-Replayed"))));
+        Assert.True(JsonNode.DeepEquals(import, again));
+        var (other, problem) = await SendFileAsync(file[..^1] + " }");
+        AssertProblem(other, problem, 422, "idempotency_mismatch");
+        Assert.Equal((5000, 5000, 0), Counts(await UntilAsync($"/v1/imports/{import["id"]}", "completed"), "total", "created", "failed"));
+
+        async Task<(HttpResponseMessage Response, JsonNode Body)> SendFileAsync(string body)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/imports") { Content = new StringContent(body, Encoding.UTF8, "application/x-ndjson") };
+            request.Headers.Add("Idempotency-Key", key);
+            var response = await Client.SendAsync(request, Ct);
+            return (response, JsonNode.Parse(await response.Content.ReadAsStringAsync(Ct))!);
+        }
+    }
+
+    [Fact]
+    public async Task Large_rows_come_in_several_batches()
+    {
+        // Not quite ten megabytes.
+        var import = await ImportAsync(Lines(12, i => $$"""{"kind":"person",{{new string(' ', 800_000)}}"given_name":"Large{{i}}"}"""));
+        Assert.Equal((12, 12, 0), Counts(import, "total", "created", "failed"));
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var transactions = database.CreateCommand("SELECT count(DISTINCT xmin::text) FROM import_results WHERE import_id = $1");
+        transactions.Parameters.AddWithValue(Ids.Import.Parse((string)import["id"]!));
+        Assert.Equal(2L, await transactions.ExecuteScalarAsync(Ct));
+    }
+
+    [Fact]
+    public async Task A_batch_whose_process_was_killed_is_tried_again_smaller()
+    {
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        string path;
+        Guid id;
+        await using (var connection = await database.OpenConnectionAsync(Ct))
+        await using (await connection.BeginTransactionAsync(Ct))
+        {
+            // The batch waits for it.
+            await using var hold = new NpgsqlCommand("LOCK TABLE external_ids", connection);
+            await hold.ExecuteNonQueryAsync(Ct);
+            var (accepted, import) = await PostAsync("/v1/imports", Lines(60, i => $$"""{"kind":"person","given_name":"Small{{i}}"}"""));
+            path = accepted.Headers.Location!.ToString();
+            id = Ids.Import.Parse((string)import["id"]!);
+            await Eventually.GetAsync(() => ReadAsync("SELECT attempts::bigint FROM imports WHERE id = $1"), n => n == 1, TimeSpan.FromSeconds(10), Ct);
+            await Fixture.Platform["contacts"].KillAsync();
+        }
+
+        Fixture.Platform["contacts"].Start();
+        await Fixture.Platform["contacts"].WaitUntilReadyAsync(ct: Ct);
+        Assert.Equal((60, 60, 0), Counts(await UntilAsync(path, "completed"), "total", "created", "failed"));
+        Assert.Equal(50, await ReadAsync("SELECT max(n) FROM (SELECT count(*) AS n FROM import_results WHERE import_id = $1 GROUP BY xmin::text) AS batches"));
+
+        async Task<long> ReadAsync(string sql)
+        {
+            await using var command = database.CreateCommand(sql);
+            command.Parameters.AddWithValue(id);
+            return (long)(await command.ExecuteScalarAsync(Ct))!;
+        }
+    }
+
+    [Fact]
+    public async Task Rows_that_wait_for_an_erased_customer_fail_however_they_name_it_and_no_others()
+    {
+        var (system, word, number) = ($"w{Unique()}", Unique(), $"{Random.Shared.Next(10_000_000, 99_999_999)}");
+        var mapping = await SaveMappingAsync($$$"""{"fields":{"Name":"given_name","Mail":"email","Tel":"phone","Nr":"external_id.{{{system}}}"},"defaults":{"kind":"person"},"calling_code":"+44"}""");
+        var ada = await CreateAsync($$$"""
+            {"kind":"person","given_name":"Ada","emails":[{"address":"ada+{{{word}}}@example.com"}],"phones":[{"number":"+4420{{{number}}}"}],"external_ids":[{"system":"{{{system}}}","id":"A {{{word}}}"}],"source":{"type":"enquiry"}}
+            """);
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        string[] paths;
+        await using (var connection = await database.OpenConnectionAsync(Ct))
+        await using (await connection.BeginTransactionAsync(Ct))
+        {
+            // Both imports wait for it.
+            await using var hold = new NpgsqlCommand("SELECT pg_advisory_xact_lock(hashtextextended('custom fields', 0))", connection);
+            await hold.ExecuteNonQueryAsync(Ct);
+            paths =
+            [
+                await SendFileAsync($"""
+                    Name,Mail,Tel,Nr
+                    Zoë,ADA+{word}@example.com,,
+                    Zoë,,020 {number[..4]}-{number[4..]},
+                    Zoë,,,A {word}
+                    Other,,+4420{number}9,
+                    Other,,,A {word}2
+                    """, "text/csv", $"?mapping={mapping}"),
+                await SendFileAsync($$"""
+                    {"kind":"person","given_name":"Zoë","emails":[{"address":"\u0061da\u002B{{word}}@example.com"}]}
+                    {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (20) {{number}}"}]}
+                    {"kind":"person","given_name":"Zoë","external_ids":[{"id":"A {{word}}", "system":"{{system}}"}]}
+                    {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{number}}8"}]}
+                    {"kind":"person","given_name":"Other","external_ids":[{"system":"{{system}}","id":"A {{word}}3"}]}
+                    """, "application/x-ndjson", ""),
+            ];
+            await OkAsync(HttpMethod.Post, $"/v1/customers/{ada["id"]}/erasures", """{"reason":"Asked for"}""", ("If-Match", "*"));
+        }
+
+        foreach (var path in paths)
+        {
+            await UntilAsync(path, "completed");
+            var (_, results) = await SendAsync(HttpMethod.Get, $"{path}/results");
+            Assert.Equal(["failed", "failed", "failed", "created", "created"], results["data"]!.AsArray().Select(r => (string?)r!["outcome"]));
+        }
+
+        async Task<string> SendFileAsync(string body, string type, string query)
+        {
+            var (accepted, answer) = await PostAsync($"/v1/imports{query}", body, type);
+            Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
+            return accepted.Headers.Location!.ToString();
+        }
     }
 
     [Fact]
@@ -305,6 +467,22 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var (response, answer) = await PostAsync($"/v1/imports?{query}", body, type);
         Assert.True(response.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
         return await UntilAsync($"/v1/imports/{answer["id"]}", "completed");
+    }
+
+    /// <summary>Rows that have the text in any column.</summary>
+    private async Task<long> CountAsync(string table, string text)
+    {
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var command = database.CreateCommand($"SELECT count(*) FROM {table} AS r WHERE strpos(lower(to_jsonb(r)::text), lower($1)) > 0");
+        command.Parameters.AddWithValue(text);
+        return (long)(await command.ExecuteScalarAsync(Ct))!;
+    }
+
+    private async Task<JsonNode> OkAsync(HttpMethod method, string path, string json, params (string Name, string Value)[] headers)
+    {
+        var (response, body) = await SendAsync(method, path, json, headers);
+        Assert.True(response.IsSuccessStatusCode, body.ToJsonString());
+        return body;
     }
 
     private Task<JsonNode> UntilAsync(string path, string status) => Eventually.GetAsync(

@@ -85,7 +85,10 @@ internal sealed class Import
     public string Actor { get; private set; } = "";
     public int Total { get; private set; }
     public int NextRow { get; private set; }
+
+    /// <summary>How often the batch at hand was begun, as far as that is known; 0 before the first one.</summary>
     public int Attempts { get; private set; }
+
     public int Created { get; private set; }
     public int Updated { get; private set; }
     public int Unchanged { get; private set; }
@@ -121,6 +124,9 @@ internal sealed class Import
         Total = total;
     }
 
+    /// <summary>Somebody begins the batch at hand who may not be the first one.</summary>
+    public void Attempt() => Attempts++;
+
     public void Start(DateTimeOffset now)
     {
         Status = ImportStatus.Running;
@@ -146,11 +152,11 @@ internal sealed class Import
         }
     }
 
-    /// <summary>Everything before this row is done.</summary>
+    /// <summary>Everything before this row is done, and the first attempt at it begins.</summary>
     public void Advance(int nextRow, DateTimeOffset now)
     {
         NextRow = nextRow;
-        Attempts = 0;
+        Attempts = 1;
         if (NextRow > Total)
         {
             Status = ImportStatus.Completed;
@@ -178,6 +184,7 @@ internal sealed class Import
         }
 
         Status = ImportStatus.Undoing;
+        Attempts = 0;
         UndoAskedAt = now;
         UndoAskedBy = actor;
     }
@@ -198,8 +205,8 @@ internal sealed class Import
         }
     }
 
-    /// <summary>A batch of the undo is done.</summary>
-    public void Undid() => Attempts = 0;
+    /// <summary>A batch of the undo is done, and the first attempt at the next one begins.</summary>
+    public void Undid() => Attempts = 1;
 
     public void Undone(DateTimeOffset now)
     {

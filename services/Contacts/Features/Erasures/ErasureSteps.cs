@@ -13,11 +13,38 @@ internal static class ErasureSteps
     public static readonly IReadOnlyList<ErasureStep> All =
     [
         new(null, "SELECT set_config('crm.erasing', 'on', true)"),
-        // Rows of an import that has not come to them yet fail, each with its line.
+        // Rows of an import that has not come to them yet fail, each with its line. E-mail addresses are found anywhere in a row;
+        // a phone number, which may be written with blanks and without its calling code, between other characters than
+        // digits; an external id in the column or member that it fills.
         new("import_rows", """
             UPDATE import_rows r SET body = CASE i.format WHEN 'csv' THEN '[]' ELSE 'null' END
-            FROM imports i WHERE i.id = r.import_id AND EXISTS (
-                SELECT 1 FROM customer_identifiers c WHERE c.customer_id = ANY (@ids) AND c.kind = 'email' AND strpos(lower(r.body), c.value) > 0)
+            FROM imports i CROSS JOIN LATERAL (SELECT CASE jsonb_typeof(i.mapping -> 'fields') WHEN 'object' THEN i.mapping -> 'fields' END AS fields) AS m
+            WHERE i.id = r.import_id AND (
+                EXISTS (
+                    SELECT FROM customer_identifiers c
+                    WHERE c.customer_id = ANY (@ids) AND CASE
+                        WHEN c.kind = 'email' THEN strpos(lower(r.body), c.value) > 0
+                        WHEN strpos(translate(r.body, E' -.()/\u00a0', ''), right(c.value, 4)) = 0 THEN false
+                        ELSE translate(r.body, E' -.()/\u00a0', '') ~ (
+                            '(^|[^0-9])0*(' || ltrim(c.value, '+')
+                            || CASE WHEN starts_with(c.value, i.mapping ->> 'calling_code') THEN '|' || substr(c.value, length(i.mapping ->> 'calling_code') + 1) ELSE '' END
+                            || ')([^0-9]|$)') END)
+                OR EXISTS (
+                    SELECT FROM external_ids e
+                    CROSS JOIN LATERAL (SELECT translate(r.body, E' \t"', '') AS body, translate(to_json(e.external_id)::text, E' \t"', '') AS id) AS bare
+                    WHERE e.customer_id = ANY (@ids) AND CASE
+                        WHEN strpos(bare.body, bare.id) = 0 THEN false
+                        WHEN i.format = 'csv' THEN EXISTS (
+                            SELECT FROM unnest(i.columns) WITH ORDINALITY AS cell (name, n)
+                            WHERE 'external_id.' || e.system = coalesce((SELECT f.value FROM jsonb_each_text(m.fields) AS f WHERE lower(btrim(f.key)) = lower(btrim(cell.name)) LIMIT 1), btrim(cell.name))
+                                AND btrim(r.body::jsonb ->> (cell.n - 1)::integer) = e.external_id)
+                        WHEN coalesce(m.fields, '{}') = '{}' THEN
+                            strpos(bare.body, '{system:' || e.system || ',id:' || bare.id || '}') > 0 OR strpos(bare.body, '{id:' || bare.id || ',system:' || e.system || '}') > 0
+                        ELSE EXISTS (
+                            SELECT FROM jsonb_each_text(m.fields) AS f
+                            CROSS JOIN LATERAL (SELECT lower(translate(f.key, E' \t"', '') || ':' || bare.id) AS start) AS member
+                            WHERE f.value = 'external_id.' || e.system
+                                AND (strpos(lower(bare.body), member.start || ',') > 0 OR strpos(lower(bare.body), member.start || '}') > 0)) END))
             """),
         new("import_drafts", """
             DELETE FROM import_drafts d WHERE draft_id = ANY (@ids) OR EXISTS (

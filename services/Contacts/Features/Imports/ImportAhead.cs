@@ -10,17 +10,37 @@ namespace Crm.Contacts.Features.Imports;
 /// </summary>
 internal sealed class ImportAhead(NpgsqlDataSource dataSource)
 {
-    private (Guid Import, FieldCatalog Fields, Task<Dictionary<int, ImportRow>> Rows)? _next;
+    /// <summary>Of the texts of one batch, which are in memory at once; a row may have a million characters.</summary>
+    private const long MostBytes = 8_000_000;
+
+    /// <summary>Rows by number from <c>@from</c> to <c>@to</c>, no more than have <c>@bytes</c> together, and one at least.</summary>
+    public const string NextRows = """
+        SELECT row_no AS "Number", body AS "Body" FROM (
+            SELECT row_no, body, sum(octet_length(body)) OVER (ORDER BY row_no) AS bytes
+            FROM import_rows WHERE import_id = @id AND row_no BETWEEN @from AND @to) AS next
+        WHERE bytes <= @bytes OR row_no = @from ORDER BY row_no
+        """;
+
+    private (Guid Import, FieldCatalog Fields, Task<List<ImportRow>> Rows)? _next;
+
+    /// <summary>Of <see cref="NextRows"/>.</summary>
+    public static NpgsqlParameter[] Parameters(Guid import, int from, int to) =>
+    [
+        new NpgsqlParameter<Guid>("id", import),
+        new NpgsqlParameter<int>("from", from),
+        new NpgsqlParameter<int>("to", to),
+        new NpgsqlParameter<long>("bytes", MostBytes),
+    ];
 
     /// <param name="fields">What the reader reads by.</param>
     /// <param name="drafts">Most rows will find nobody.</param>
     public void Begin(Import import, FieldCatalog fields, ImportReader reader, int from, int to, bool drafts, CancellationToken ct) =>
         _next = from > to ? null : (import.Id, fields, Task.Run(() => ReadAsync(import.Id, reader, from, to, drafts, ct), ct));
 
-    /// <summary>By number what was begun for this import; nothing after a failure, or when fields were defined otherwise meanwhile.</summary>
-    public async Task<IReadOnlyDictionary<int, ImportRow>> TakeAsync(Import import, FieldCatalog fields)
+    /// <summary>In their order the rows that were begun for this import; nothing after a failure, or when fields were defined otherwise meanwhile.</summary>
+    public async Task<List<ImportRow>> TakeAsync(Import import, FieldCatalog fields)
     {
-        var (next, nothing) = (_next, new Dictionary<int, ImportRow>());
+        var (next, nothing) = (_next, new List<ImportRow>());
         _next = null;
         if (next?.Import != import.Id || !next.Value.Fields.IsSameAs(fields))
         {
@@ -31,13 +51,11 @@ internal sealed class ImportAhead(NpgsqlDataSource dataSource)
         return next.Value.Rows.IsCompletedSuccessfully ? await next.Value.Rows : nothing;
     }
 
-    private async Task<Dictionary<int, ImportRow>> ReadAsync(Guid import, ImportReader reader, int from, int to, bool drafts, CancellationToken ct)
+    private async Task<List<ImportRow>> ReadAsync(Guid import, ImportReader reader, int from, int to, bool drafts, CancellationToken ct)
     {
-        var rows = new Dictionary<int, ImportRow>(to - from + 1);
-        await using var command = dataSource.CreateCommand("SELECT row_no, body FROM import_rows WHERE import_id = @id AND row_no BETWEEN @from AND @to");
-        command.Parameters.Add(new NpgsqlParameter<Guid>("id", import));
-        command.Parameters.Add(new NpgsqlParameter<int>("from", from));
-        command.Parameters.Add(new NpgsqlParameter<int>("to", to));
+        var rows = new List<ImportRow>(to - from + 1);
+        await using var command = dataSource.CreateCommand(NextRows);
+        command.Parameters.AddRange(Parameters(import, from, to));
         await using var found = await command.ExecuteReaderAsync(ct);
         while (await found.ReadAsync(ct))
         {
@@ -47,7 +65,7 @@ internal sealed class ImportAhead(NpgsqlDataSource dataSource)
                 await reader.DraftAsync(row, ct);
             }
 
-            rows.Add(row.Number, row);
+            rows.Add(row);
         }
 
         return rows;

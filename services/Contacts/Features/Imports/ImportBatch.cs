@@ -22,10 +22,10 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
 {
     private const int MostRows = 2000;
 
-    /// <summary>With an advisory lock for each address, of which the server has room for some thousands.</summary>
+    /// <summary>With an advisory lock for each address or customer, of which the server has room for some thousands.</summary>
     private const int MostLockedRows = 1000;
 
-    /// <summary>After so many failures of a batch of one row the row has failed.</summary>
+    /// <summary>After so many attempts at a batch, the last ones at one row, the row has failed.</summary>
     public const int MostAttempts = 5;
 
     private static readonly (string, string)[] ResultColumns =
@@ -43,7 +43,28 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     public Import Import { get; private set; } = null!;
 
     /// <summary>False when no import has anything to do that is not done by another replica.</summary>
-    public async Task<bool> BeginAsync(CancellationToken ct)
+    /// <param name="last">The import of the batch that this process has just done: it counted the attempt at the next one.</param>
+    public async Task<bool> BeginAsync(Guid? last, CancellationToken ct)
+    {
+        if (!await TakeAsync(ct))
+        {
+            return false;
+        }
+
+        if (Import.Id == last)
+        {
+            return true;
+        }
+
+        // In a commit of its own: whoever was at this batch before may have been killed by it, and so may this process.
+        Import.Attempt();
+        await db.SaveChangesAsync(ct);
+        await _transaction!.CommitAsync(ct);
+        db.ChangeTracker.Clear();
+        return await TakeAsync(ct);
+    }
+
+    private async Task<bool> TakeAsync(CancellationToken ct)
     {
         _transaction = await db.Database.BeginTransactionAsync(ct);
         var found = await db.Imports
@@ -62,15 +83,15 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     public async Task<IReadOnlyDictionary<string, int>> RunAsync(CancellationToken ct)
     {
         var counts = Import.Status == ImportStatus.Undoing
-            ? await new ImportUndo(db, Import).RunAsync(SizeOf(MostRows), clock.GetUtcNow(), ct)
+            ? await new ImportUndo(db, Import).RunAsync(SizeOf(MostLockedRows), clock.GetUtcNow(), ct)
             : await ImportAsync(ct);
         await db.SaveChangesAsync(ct);
         await _transaction!.CommitAsync(ct);
         return counts;
     }
 
-    /// <summary>Smaller after each failure, so that a row that cannot be written stops no other.</summary>
-    private int SizeOf(int most) => Import.Attempts switch { 0 => most, 1 => 50, _ => 1 };
+    /// <summary>Smaller at each attempt, so that a row that cannot be written stops no other.</summary>
+    private int SizeOf(int most) => Import.Attempts switch { <= 1 => most, 2 => 50, _ => 1 };
 
     private async Task<IReadOnlyDictionary<string, int>> ImportAsync(CancellationToken ct)
     {
@@ -78,11 +99,11 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         Import.Start(now);
         var most = !Import.DryRun && (MatchesOn(MatchKey.Email) || MatchesOn(MatchKey.Phone)) ? MostLockedRows : MostRows;
         var size = SizeOf(most);
-        var to = Math.Min(Import.Total, Import.NextRow + size - 1);
         _fields = await db.HoldFieldsAsync(ct);
         var reader = new ImportReader(Import, _fields, validation, clock);
-        var rows = await ReadAsync(reader, to, ct);
-        if (size == 1 && Import.Attempts >= MostAttempts)
+        var rows = await ReadAsync(reader, Math.Min(Import.Total, Import.NextRow + size - 1), ct);
+        var to = rows[^1].Number;
+        if (Import.Attempts > MostAttempts)
         {
             rows = [new ImportRow(Import.NextRow, rows[0].Body)];
             rows[0].Fail("internal_error");
@@ -118,15 +139,12 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     private async Task<List<ImportRow>> ReadAsync(ImportReader reader, int to, CancellationToken ct)
     {
         var rows = await ahead.TakeAsync(Import, _fields);
-        var numbers = Enumerable.Range(Import.NextRow, to - Import.NextRow + 1).ToList();
-        if (!numbers.TrueForAll(rows.ContainsKey))
-        {
-            rows = (await db.Database.SqlQuery<Stored>(
-                    $"SELECT row_no AS \"Number\", body AS \"Body\" FROM import_rows WHERE import_id = {Import.Id} AND row_no BETWEEN {Import.NextRow} AND {to}").ToListAsync(ct))
-                .ToDictionary(r => r.Number, r => reader.Read(r.Number, r.Body));
-        }
-
-        return numbers.ConvertAll(n => rows.GetValueOrDefault(n) ?? throw new InvalidOperationException($"Row {n} of the import is not there."));
+        rows = rows is [var first, ..] && first.Number == Import.NextRow
+            ? rows.FindAll(r => r.Number <= to)
+            : (await db.Database.SqlQueryRaw<Stored>(ImportAhead.NextRows, [.. ImportAhead.Parameters(Import.Id, Import.NextRow, to)]).ToListAsync(ct)).ConvertAll(r => reader.Read(r.Number, r.Body));
+        return rows.Count > 0 && rows.Index().All(r => r.Item.Number == Import.NextRow + r.Index)
+            ? rows
+            : throw new InvalidOperationException($"A row of the import is not there; it is at {Import.NextRow}.");
     }
 
     /// <summary>At the end: an erasure, which empties rows that name the erased, locks their customers first as well.</summary>

@@ -11,7 +11,11 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.Imports;
 
-/// <summary>The customers of the next rows that are not undone yet, each with all its rows of this import.</summary>
+/// <summary>
+/// The customers of the next rows that are not undone yet, each with all its rows of this import. One that it created is
+/// removed only when nothing in Contacts is about it; what the other services have of it (interactions, cases, invoices) is
+/// not asked for, and stays with a customer who is gone.
+/// </summary>
 internal sealed class ImportUndo(ContactsDb db, Import import)
 {
     /// <returns>How many customers ended how; none when all are done.</returns>
@@ -23,8 +27,7 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
                     SELECT customer_id FROM import_results
                     WHERE import_id = {import.Id} AND undo IS NULL AND outcome IN ('created', 'updated') ORDER BY row_no LIMIT {size}) AS first)
             SELECT r.customer_id AS "CustomerId", bool_or(r.outcome = 'created') AS "Created", max(r.version) AS "Version",
-                   (array_agg(r.before::text ORDER BY r.row_no) FILTER (WHERE r.before IS NOT NULL))[1] AS "Before",
-                   EXISTS (SELECT 1 FROM consents c WHERE c.customer_id = r.customer_id) AS "HasConsents"
+                   (array_agg(r.before::text ORDER BY r.row_no) FILTER (WHERE r.before IS NOT NULL))[1] AS "Before"
             FROM import_results r JOIN next USING (customer_id)
             WHERE r.import_id = {import.Id} AND r.outcome IN ('created', 'updated')
             GROUP BY r.customer_id
@@ -35,8 +38,11 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
             return new Dictionary<string, int>();
         }
 
+        Guid[] ids = [.. touched.Select(t => t.CustomerId)];
+        await db.LockCustomersAsync(ids, ct);
         var set = new CustomerSet(db, hold: true);
-        var customers = await set.ReadAsync(touched.Select(t => t.CustomerId), ct);
+        var customers = await set.ReadAsync(ids, ct);
+        var got = await FindGotAsync([.. touched.Where(t => t.Created).Select(t => t.CustomerId)], ct);
         var taken = await FindTakenAsync(touched, customers, ct);
         var results = new List<(Guid Id, UndoOutcome Outcome, string? Reason)>(touched.Count);
         var changed = new List<Customer>(touched.Count);
@@ -44,12 +50,12 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
         foreach (var one in touched)
         {
             var customer = customers[one.CustomerId];
-            var reason = size == 1 && import.Attempts >= ImportBatch.MostAttempts ? "internal_error"
+            var reason = import.Attempts > ImportBatch.MostAttempts ? "internal_error"
                 : customer.State == CustomerState.Merged ? "merged"
                 : customer.State == CustomerState.Erased ? "erased"
                 : customer.State == CustomerState.Deleted ? "deleted"
                 : customer.State != CustomerState.Active || customer.Version != one.Version ? "edited"
-                : one.Created && one.HasConsents ? "has_consents"
+                : got.TryGetValue(one.CustomerId, out var since) ? since
                 : taken.Contains(one.CustomerId) ? "value_taken"
                 : null;
             var outcome = reason is not null ? UndoOutcome.Refused : one.Created ? UndoOutcome.Removed : UndoOutcome.Restored;
@@ -57,21 +63,21 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
             if (outcome == UndoOutcome.Removed)
             {
                 customer.Remove(now);
-                Changed("removed");
+                Changed("removed", []);
             }
             else if (outcome == UndoOutcome.Restored
                 && customer.Change(JsonSerializer.Deserialize<CustomerInput>(one.Before!, JsonDefaults.Options)!, import.UndoAskedBy!, now).Count > 0)
             {
-                Changed("restored");
+                Changed("restored", AuditChanges.Between(was, customer.ToInput()));
             }
 
             import.Count(outcome);
             results.Add((one.CustomerId, outcome, reason));
 
-            void Changed(string action)
+            void Changed(string action, JsonObject values)
             {
                 changed.Add(customer);
-                audit.Add((action, Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(was, customer.ToInput())));
+                audit.Add((action, Customer.RecordType, customer.Id, customer.Id, values));
             }
         }
 
@@ -83,14 +89,32 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
 
         var (keys, words, reasons) = (results.Select(r => r.Id).ToArray(), results.Select(r => r.Outcome.ToWord()).ToArray(), results.Select(r => r.Reason).ToArray());
         await db.Database.ExecuteSqlAsync($"""
-            UPDATE import_results r SET undo = u.outcome, undo_reason = u.reason
+            UPDATE import_results r SET undo = u.outcome, undo_reason = u.reason, before = CASE WHEN u.outcome <> 'removed' THEN r.before END
             FROM unnest({keys}, {words}, {reasons}) AS u (customer_id, outcome, reason)
             WHERE r.import_id = {import.Id} AND r.customer_id = u.customer_id AND r.outcome IN ('created', 'updated')
             """, ct);
+        await ForgetAsync([.. results.Where(r => r.Outcome == UndoOutcome.Removed).Select(r => r.Id)], ct);
         await db.AuditAsync(import.UndoAskedBy!, audit, ct);
         import.Undid();
         return results.GroupBy(r => r.Outcome).ToDictionary(g => g.Key.ToWord(), g => g.Count(), StringComparer.Ordinal);
     }
+
+    /// <summary>As an erasure does, which finds nobody who was removed: the digests stay, so that the chain of the audit log is whole.</summary>
+    private Task ForgetAsync(Guid[] removed, CancellationToken ct) => db.Database.ExecuteSqlAsync($"""
+        DELETE FROM audit_value WHERE entry_id IN (SELECT id FROM audit_entry WHERE customer_id = ANY ({removed}))
+        """, ct);
+
+    /// <summary>By customer what it got since that changes no version of it; asked when nobody else writes of them any more.</summary>
+    private async Task<Dictionary<Guid, string>> FindGotAsync(Guid[] created, CancellationToken ct) => (await db.Database.SqlQuery<Got>($"""
+        SELECT n.id AS "CustomerId", CASE
+            WHEN EXISTS (SELECT FROM legal_holds h WHERE h.customer_id = n.id AND h.lifted_at IS NULL) THEN 'legal_hold'
+            WHEN EXISTS (SELECT FROM consents c WHERE c.customer_id = n.id) THEN 'has_consents'
+            WHEN EXISTS (SELECT FROM placed_orders o WHERE o.customer_id = n.id) THEN 'has_orders'
+            WHEN EXISTS (SELECT FROM relationships r WHERE r.from_id = n.id OR r.to_id = n.id) THEN 'has_relationships'
+            WHEN EXISTS (SELECT FROM account_managers a WHERE a.customer_id = n.id) THEN 'has_account_manager'
+            WHEN EXISTS (SELECT FROM grants g WHERE g.customer_id = n.id AND g.ended_at IS NULL) THEN 'has_grants' END AS "Reason"
+        FROM unnest({created}) AS n (id)
+        """).ToListAsync(ct)).Where(g => g.Reason is not null).ToDictionary(g => g.CustomerId, g => g.Reason!);
 
     /// <summary>Customers who had a value of a unique field before that somebody else has now.</summary>
     private async Task<HashSet<Guid>> FindTakenAsync(List<Touched> touched, IReadOnlyDictionary<Guid, Customer> customers, CancellationToken ct)
@@ -114,6 +138,11 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
         public bool Created { get; init; }
         public long Version { get; init; }
         public string? Before { get; init; }
-        public bool HasConsents { get; init; }
+    }
+
+    private sealed class Got
+    {
+        public Guid CustomerId { get; init; }
+        public string? Reason { get; init; }
     }
 }

@@ -34,6 +34,9 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
     private static readonly System.Diagnostics.Metrics.Counter<long> Rows =
         Telemetry.Meter.CreateCounter<long>("crm.contacts.import_rows", description: "Rows of imports by what became of them");
 
+    /// <summary>Whose batch was done just now.</summary>
+    private Guid? _last;
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         while (!stoppingToken.IsCancellationRequested)
@@ -66,12 +69,14 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
     private async Task<bool> StepAsync(CancellationToken ct)
     {
         Guid? id = null;
+        var last = _last;
+        _last = null;
         try
         {
             await using var scope = scopes.CreateAsyncScope();
             var batch = scope.ServiceProvider.GetRequiredService<ImportBatch>();
             using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-            if (!await batch.BeginAsync(ct))
+            if (!await batch.BeginAsync(last, ct))
             {
                 return false;
             }
@@ -87,15 +92,13 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
                 LogFinished(Contracts.Ids.Import.Format(batch.Import.Id), Hosting.Data.EnumColumns.ToWord(batch.Import.Status));
             }
 
+            _last = id;
             return true;
         }
         catch (Exception exception) when (id is not null && !ct.IsCancellationRequested)
         {
             // The next try has a smaller batch, in the end of one row: a row that cannot be written must not stop the others.
             LogFailed(exception, Contracts.Ids.Import.Format(id.Value));
-            await using var command = dataSource.CreateCommand("UPDATE imports SET attempts = attempts + 1 WHERE id = @id");
-            command.Parameters.AddWithValue("id", id.Value);
-            await command.ExecuteNonQueryAsync(ct);
             await Task.Delay(Pause, ct);
             return true;
         }

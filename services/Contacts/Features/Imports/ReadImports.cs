@@ -17,7 +17,8 @@ internal static class ReadImports
 
     /// <param name="Row">Counted from 1, without the header.</param>
     /// <param name="Code">Of the problem, when the row failed; <paramref name="Errors"/> says where.</param>
-    /// <param name="Undo">What an undo did with the row's customer; refused has a reason: <c>edited</c>, <c>merged</c>, <c>erased</c> or <c>has_consents</c>.</param>
+    /// <param name="Undo">What an undo did with the row's customer; refused has a reason: <c>edited merged erased deleted legal_hold has_consents has_orders
+    /// has_relationships has_account_manager has_grants value_taken</c>.</param>
     public sealed record ResultView(int Row, ImportOutcome Outcome, string? CustomerId, string? Code, IReadOnlyList<FieldError>? Errors, UndoOutcome? Undo, string? UndoReason);
 
     public static Task<Page<ImportView>> List(HttpRequest request, ContactsDb db, CancellationToken ct) =>

@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
@@ -27,6 +28,9 @@ internal static class ReceiveImport
 
     private const int MostRows = 10_000_000;
     private const int MostColumns = 500;
+
+    /// <summary>Nothing is escaped that need not be: an erasure looks for values in rows that wait.</summary>
+    private static readonly JsonSerializerOptions Plain = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     public static async Task<Accepted<ImportView>> Handle(HttpRequest request, ContactsDb db, ImportSignal signal, TimeProvider clock, CancellationToken ct)
     {
@@ -104,8 +108,27 @@ internal static class ReceiveImport
         return rows;
 
         async ValueTask<string?> NextAsync() => import.Format == ImportFormat.Csv
-            ? await records.ReadRowAsync(ct) is { } cells ? JsonSerializer.Serialize(cells) : null
-            : await records.ReadLineAsync(ct);
+            ? await records.ReadRowAsync(ct) is { } cells ? JsonSerializer.Serialize(cells, Plain) : null
+            : await records.ReadLineAsync(ct) is { } line ? WithoutEscapes(line) : null;
+    }
+
+    /// <summary>What is no JSON stays as it is: it fails when it is read.</summary>
+    private static string WithoutEscapes(string line)
+    {
+        if (!line.Contains('\\', StringComparison.Ordinal))
+        {
+            return line;
+        }
+
+        try
+        {
+            using var document = JsonDocument.Parse(line);
+            return JsonSerializer.Serialize(document.RootElement, Plain);
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            return line;
+        }
     }
 
     private static void RequireColumns(IReadOnlyList<string> columns)
