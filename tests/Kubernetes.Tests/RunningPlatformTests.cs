@@ -117,7 +117,8 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
                 await using var hold = new NpgsqlCommand("LOCK TABLE cases", connection);
                 await hold.ExecuteNonQueryAsync(Ct);
                 reads = [.. Enumerable.Range(0, 2 * Pool).Select(_ => partner.GetAsync("v1/cases?limit=1", Ct))];
-                await using var waiting = new NpgsqlCommand("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'", connection);
+                // Not in the transaction, which sees the activity of its beginning.
+                await using var waiting = database.CreateCommand("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'");
                 await Eventually.GetAsync(async () => (long)(await waiting.ExecuteScalarAsync(Ct))!, count => count == Pool, ct: Ct);
                 using var kubelet = new HttpClient { BaseAddress = support.HttpAddress, Timeout = TimeSpan.FromSeconds(3) };
                 using var ready = await kubelet.GetAsync("health/ready", Ct);

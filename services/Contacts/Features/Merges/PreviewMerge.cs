@@ -116,15 +116,18 @@ internal static class PreviewMerge
 
     public static byte[] HashOf(string token) => SHA256.HashData(Encoding.UTF8.GetBytes(token));
 
-    /// <summary>Only of records that are still as they were read: an erasure takes the previews that are there, so none may come after it.</summary>
+    /// <summary>
+    /// Only of customers who are there still: an erasure takes the previews that are there, so none may come after it. Of records
+    /// that changed meanwhile the merge says so.
+    /// </summary>
     private static async Task<int> KeepAsync(ContactsDb db, MergePreview preview, DateTimeOffset now, CancellationToken ct)
     {
         var ids = preview.Members.Select(m => m.Id).ToArray();
         await db.LockCustomersAsync(ids, ct);
-        var versions = await db.Customers.Where(c => ids.Contains(c.Id) && c.State == CustomerState.Active).Select(c => new { c.Id, c.Version }).ToDictionaryAsync(c => c.Id, c => c.Version, ct);
-        if (preview.Members.Find(m => versions.GetValueOrDefault(m.Id) != m.Version) is { } changed)
+        var present = await db.Customers.Where(c => ids.Contains(c.Id) && c.State == CustomerState.Active).Select(c => c.Id).ToListAsync(ct);
+        if (preview.Members.Find(m => !present.Contains(m.Id)) is { } gone)
         {
-            throw new ProblemException(ProblemCodes.PreviewOutdated, $"{Ids.Customer.Format(changed.Id)} changed at this moment; preview again.");
+            throw new ProblemException(ProblemCodes.PreviewOutdated, $"{Ids.Customer.Format(gone.Id)} went at this moment; preview again.");
         }
 
         await db.Database.ExecuteSqlAsync($"DELETE FROM merge_previews WHERE expires_at < {now - Lifetime} AND merge_id IS NULL", ct);
