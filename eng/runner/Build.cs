@@ -46,10 +46,7 @@ public sealed class Build
         progress("build", File.Exists(_stamp) ? "sources changed, building" : $"building {_what}, the first time takes a minute or two");
         Directory.CreateDirectory(Path.Combine(Installation.FolderOf(_root), "logs"));
         var start = DateTime.UtcNow;
-        var building = Shell.RunAsync(["dotnet", "build", await SolutionAsync(ct), "-c", "Release", "-v", "q", "-nologo"], folder: _root, ct: ct);
-        while (await Task.WhenAny(building, Task.Delay(TimeSpan.FromSeconds(20), ct)) != building)
-            progress("build", "still building");
-        var result = await building;
+        var result = await CompileAsync(progress, ct);
 
         var log = Path.Combine(Installation.FolderOf(_root), "logs", "build.log");
         await File.WriteAllTextAsync(log, result.Output, ct);
@@ -68,6 +65,15 @@ public sealed class Build
         if (changed)
             File.SetLastWriteTimeUtc(_stamp, start);
         progress("build", "done");
+    }
+
+    private async Task<ShellResult> CompileAsync(Action<string, string> progress, CancellationToken ct)
+    {
+        using var compiler = new CompilerServer();
+        var building = Shell.RunAsync(["dotnet", "build", await SolutionAsync(ct), "-c", "Release", "-v", "q", "-nologo", .. compiler.Arguments], CompilerServer.Environment, _root, ct);
+        while (await Task.WhenAny(building, Task.Delay(TimeSpan.FromSeconds(20), ct)) != building)
+            progress("build", "still building");
+        return await building;
     }
 
     /// <summary>The solution, or a filter on it.</summary>
