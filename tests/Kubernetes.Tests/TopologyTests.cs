@@ -58,7 +58,7 @@ public sealed partial class TopologyTests
             var volumes = (workload.Pod["volumes"]?.AsArray() ?? []).Select(v => (string)v!["name"]!)
                 .Concat((workload.Object["spec"]!["volumeClaimTemplates"]?.AsArray() ?? []).Select(v => Manifests.Name(v!.AsObject()))).ToList();
             Assert.Equal(volumes.Order(StringComparer.Ordinal), workload.All.SelectMany(c => c["volumeMounts"]?.AsArray() ?? []).Select(m => (string)m!["name"]!).Distinct().Order(StringComparer.Ordinal));
-            foreach (var map in Names(workload.Object, "configMap").Concat(Names(workload.Object, "configMapRef")).Where(m => m != "crm-trusted-keys"))
+            foreach (var map in Names(workload.Object, "configMap").Concat(Names(workload.Object, "configMapRef")).Where(m => m is not ("crm-trusted-keys" or "kube-root-ca.crt")))
             {
                 Assert.True(manifests.Find("ConfigMap", map) is not null, $"{workload}: there is no ConfigMap {map}");
             }
