@@ -99,6 +99,39 @@ public sealed partial class TopologyTests
         Assert.Empty(problems);
     }
 
+    /// <summary>In a first install there is nothing yet.</summary>
+    [Theory]
+    [InlineData("contacts 5 gateway 2 support 0 ", 5L)]
+    [InlineData("", 2L)]
+    public async Task Applied_by_the_script_a_program_keeps_the_pods_that_its_autoscaler_has_given_it(string live, long expected)
+    {
+        Tools.Require("kubectl", "kubernetes-client");
+        var ct = TestContext.Current.CancellationToken;
+        var folder = Reaper.TemporaryFolder("applied");
+        var applied = Path.Combine(folder, "applied.yaml");
+        var real = (await Shell.RunAsync(["sh", "-c", "command -v kubectl"], ct: ct)).Output.Trim();
+        // Stands for the cluster: what it has, and what it is sent.
+        await File.WriteAllTextAsync(Path.Combine(folder, "kubectl"), $"""
+            #!/bin/sh
+            case $1 in
+              get) printf '{live}' ;;
+              apply) cat >'{applied}' ;;
+              *) exec '{real}' "$@" ;;
+            esac
+
+            """, ct);
+        Assert.Equal(0, (await Shell.RunAsync(["chmod", "+x", Path.Combine(folder, "kubectl")], ct: ct)).ExitCode);
+        var environment = new Dictionary<string, string?> { ["PATH"] = $"{folder}:{Environment.GetEnvironmentVariable("PATH")}" };
+        var result = await Shell.RunAsync(["bash", Path.Combine(Manifests.Folder, "apply.sh"), Path.Combine(Manifests.Folder, "overlays", "production")], environment, ct: ct);
+        Assert.True(result.ExitCode == 0, result.Output);
+
+        var sent = Manifests.Parse(await File.ReadAllTextAsync(applied, ct));
+        Assert.Equal((await Manifests.OfAsync("overlays/production")).Objects.Count, sent.Count);
+        var replicas = sent.Where(o => Manifests.Kind(o) == "Deployment").ToDictionary(Manifests.Name, o => (long)o["spec"]!["replicas"]!, StringComparer.Ordinal);
+        Assert.Equal(Topology.Services.Count(), replicas.Count);
+        Assert.All(replicas, r => Assert.Equal(r.Key == "contacts" ? expected : 2, r.Value));
+    }
+
     [Theory, MemberData(nameof(Installations))]
     public async Task Only_the_gateway_is_reached_from_outside(string overlay)
     {
