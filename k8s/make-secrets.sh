@@ -75,9 +75,10 @@ kept admin-key admin_key >/dev/null
 
 if [ "$overlay" = trial ]; then
   kept postgres word >/dev/null
+  # Six programs of three pods at most, one more of each in an upgrade, and a connection a pod for its readiness: 384 of 400.
   for name in $services gateway; do
     kept "postgres-$name" word >/dev/null
-    printf 'Host=postgres;Database=%s;Username=%s;Password=%s;Maximum Pool Size=20' \
+    printf 'Host=postgres;Database=%s;Username=%s;Password=%s;Maximum Pool Size=15' \
       "${name//-/_}" "${name//-/_}" "$(cat "$folder/postgres-$name")" >"$folder/database-$name"
   done
   for name in $services; do

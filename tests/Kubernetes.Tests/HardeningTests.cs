@@ -20,7 +20,7 @@ public sealed partial class HardeningTests
 
     private static readonly string[] Registries = ["localhost:5000/", "registry.example.com/crm/", "docker.io/library/", "docker.io/otel/", "docker.io/prom/", "docker.io/grafana/", "docker.io/jaegertracing/"];
 
-    private static readonly string[] ClusterWide = ["Namespace", "PriorityClass"];
+    private static readonly string[] ClusterWide = ["Namespace", "PriorityClass", "ClusterRole", "ClusterRoleBinding"];
 
     public static TheoryData<string> Overlays => [.. Manifests.Overlays];
 

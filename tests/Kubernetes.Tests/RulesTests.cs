@@ -39,8 +39,7 @@ public sealed class RulesTests
     public async Task Each_database_is_scraped_under_its_own_name()
     {
         var production = await Manifests.OfAsync("overlays/production");
-        var settings = Manifests.Parse(await File.ReadAllTextAsync(Path.Combine(Manifests.Folder, "observability", "prometheus-settings.yaml"), TestContext.Current.CancellationToken))[0];
-        var job = settings["scrape_configs"]!.AsArray().Single(j => (string?)j!["job_name"] == "postgres")!;
+        var job = await JobAsync("postgres");
         var label = job["relabel_configs"]!.AsArray().Single()!;
         Assert.Equal(("__meta_dns_name", "cluster"), ((string?)label["source_labels"]![0], (string?)label["target_label"]));
         var name = new Regex($"^(?:{(string?)label["regex"]})$", RegexOptions.None, TimeSpan.FromSeconds(1));
@@ -49,6 +48,28 @@ public sealed class RulesTests
         var services = clusters.Select(c => Manifests.Name(production.Of("Service").Single(s => (string?)s["spec"]!["selector"]!["cnpg.io/cluster"] == c)));
         Assert.Equal(services.Select(s => $"{s}.crm.svc"), scraped);
         Assert.Equal(clusters, scraped.Select(s => name.Replace(s, "$1")));
+    }
+
+    /// <summary>A kubelet tells thousands of series to whoever has the right, and runs commands for whoever has a little more.</summary>
+    [Fact]
+    public async Task The_kubelets_are_asked_for_what_the_rules_read_with_no_right_beyond_it()
+    {
+        var job = await JobAsync("kubelet");
+        var kept = (string)job["metric_relabel_configs"]!.AsArray().Single()!["regex"]!;
+        var read = PromQl.UsedMetrics().Select(u => u.Metric).Where(m => m.StartsWith("kubelet_", StringComparison.Ordinal)).Distinct().ToList();
+        Assert.NotEmpty(read);
+        Assert.All(read, metric => Assert.Matches($"^(?:{kept})$", $"{metric};crm"));
+
+        var manifests = await Manifests.OfAsync("observability");
+        var prometheus = manifests.Workloads.Single(w => w.Name == "prometheus");
+        var folder = Path.GetDirectoryName((string)job["authorization"]!["credentials_file"]!);
+        Assert.Contains(prometheus.Main.Single()["volumeMounts"]!.AsArray(), m => (string?)m!["mountPath"] == folder);
+        var binding = Assert.Single(manifests.Of("ClusterRoleBinding"));
+        var subject = binding["subjects"]!.AsArray().Single()!;
+        Assert.Equal(((string?)prometheus.Pod["serviceAccountName"], prometheus.Namespace), ((string?)subject["name"], (string?)subject["namespace"]));
+        var rights = manifests.Find("ClusterRole", (string)binding["roleRef"]!["name"]!)!["rules"]!.AsArray();
+        Assert.Equal(["nodes", "nodes/metrics"], rights.SelectMany(r => r!["resources"]!.AsArray()).Select(r => (string)r!).Order(StringComparer.Ordinal));
+        Assert.All(rights.SelectMany(r => r!["verbs"]!.AsArray()), v => Assert.Contains((string)v!, new[] { "get", "list", "watch" }));
     }
 
     [Fact]
@@ -80,6 +101,12 @@ public sealed class RulesTests
             Assert.All(dashboard["panels"]!.AsArray(), p => Assert.True(p!["title"] is not null && p["gridPos"] is not null && (p["type"]!.ToString() == "row" || p["targets"]!.AsArray().Count > 0)));
             Assert.Equal(dashboard["panels"]!.AsArray().Count, dashboard["panels"]!.AsArray().Select(p => (int)p!["id"]!).Distinct().Count());
         }
+    }
+
+    private static async Task<JsonNode> JobAsync(string name)
+    {
+        var settings = Manifests.Parse(await File.ReadAllTextAsync(Path.Combine(Manifests.Folder, "observability", "prometheus-settings.yaml"), TestContext.Current.CancellationToken))[0];
+        return settings["scrape_configs"]!.AsArray().Single(j => (string?)j!["job_name"] == name)!;
     }
 }
 

@@ -1,6 +1,9 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Crm.Hosting.Data;
 using Crm.Runner;
+using Npgsql;
 
 namespace Kubernetes.Tests;
 
@@ -58,7 +61,7 @@ public sealed partial class TopologyTests
             var volumes = (workload.Pod["volumes"]?.AsArray() ?? []).Select(v => (string)v!["name"]!)
                 .Concat((workload.Object["spec"]!["volumeClaimTemplates"]?.AsArray() ?? []).Select(v => Manifests.Name(v!.AsObject()))).ToList();
             Assert.Equal(volumes.Order(StringComparer.Ordinal), workload.All.SelectMany(c => c["volumeMounts"]?.AsArray() ?? []).Select(m => (string)m!["name"]!).Distinct().Order(StringComparer.Ordinal));
-            foreach (var map in Names(workload.Object, "configMap").Concat(Names(workload.Object, "configMapRef")).Where(m => m != "crm-trusted-keys"))
+            foreach (var map in Names(workload.Object, "configMap").Concat(Names(workload.Object, "configMapRef")).Where(m => m is not ("crm-trusted-keys" or "kube-root-ca.crt")))
             {
                 Assert.True(manifests.Find("ConfigMap", map) is not null, $"{workload}: there is no ConfigMap {map}");
             }
@@ -82,7 +85,7 @@ public sealed partial class TopologyTests
             {
                 if (!name.StartsWith("OTEL_", StringComparison.Ordinal) && Address().Match(value) is { Success: true } match && !value.Contains(".example", StringComparison.Ordinal) && name != "Links__BaseUrl")
                 {
-                    var (host, port) = (match.Groups["host"].Value, long.Parse(match.Groups["port"].Value, System.Globalization.CultureInfo.InvariantCulture));
+                    var (host, port) = (match.Groups["host"].Value, long.Parse(match.Groups["port"].Value, CultureInfo.InvariantCulture));
                     var target = manifests.Find("Service", host);
                     if (target?["spec"]!["ports"]!.AsArray().Any(p => (long)p!["port"]! == port) is not true)
                     {
@@ -97,6 +100,73 @@ public sealed partial class TopologyTests
         }
 
         Assert.Empty(problems);
+    }
+
+    /// <summary>The pools of all pods and of those that an upgrade starts before others go, and each one's readiness; ten are left for operators.</summary>
+    [Theory, MemberData(nameof(Installations))]
+    public async Task No_number_of_pods_takes_more_connections_than_its_database_has(string overlay)
+    {
+        const int Left = 10;
+        var manifests = await Manifests.OfAsync(overlay);
+        var folder = Path.Combine(Manifests.Folder, overlay);
+        // queue-scaling.yaml is applied by those who want it.
+        var scalers = manifests.Of("HorizontalPodAutoscaler").Concat(Directory.EnumerateFiles(folder, "*-scaling.yaml").SelectMany(f => Manifests.Parse(File.ReadAllText(f))));
+        var pods = scalers.Where(s => s["spec"]!["maxReplicas"] is not null).GroupBy(Manifests.Name, StringComparer.Ordinal)
+            .ToDictionary(g => g.Key, g => g.Max(s => (long)s["spec"]!["maxReplicas"]!) + Surge(g.Key), StringComparer.Ordinal);
+        Assert.Equal(Topology.Services.Count(), pods.Count);
+        if (overlay == "overlays/trial")
+        {
+            var (_, secrets) = await SettingsTests.MakeSecretsAsync("trial");
+            var start = await File.ReadAllTextAsync(Path.Combine(folder, "postgres", "start.sh"), TestContext.Current.CancellationToken);
+            var taken = pods.Sum(p => p.Value * (1 + new NpgsqlConnectionStringBuilder(File.ReadAllText(Path.Combine(secrets, $"database-{p.Key}"))).MaxPoolSize));
+            Assert.InRange(taken, 1, Number(Connections().Match(start).Groups["number"].Value) - Left);
+            return;
+        }
+
+        foreach (var (name, most) in pods)
+        {
+            var set = Variables(manifests.Workloads.Single(w => w.Name == name).Main.Single(), manifests).Where(v => v.Name == "Database__MaxPoolSize").Select(v => Number(v.Value));
+            var pool = set.SingleOrDefault(new DatabaseOptions().MaxPoolSize);
+            var there = Number((string)manifests.Find("Cluster", $"{name}-db")!["spec"]!["postgresql"]!["parameters"]!["max_connections"]!);
+            Assert.InRange(most * (1 + pool), 1, there - Left);
+        }
+
+        long Surge(string name) => (long)manifests.Find("Deployment", name)!["spec"]!["strategy"]!["rollingUpdate"]!["maxSurge"]!;
+
+        static long Number(string text) => long.Parse(text, CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>In a first install there is nothing yet.</summary>
+    [Theory]
+    [InlineData("contacts 5 gateway 2 support 0 ", 5L)]
+    [InlineData("", 2L)]
+    public async Task Applied_by_the_script_a_program_keeps_the_pods_that_its_autoscaler_has_given_it(string live, long expected)
+    {
+        Tools.Require("kubectl", "kubernetes-client");
+        var ct = TestContext.Current.CancellationToken;
+        var folder = Reaper.TemporaryFolder("applied");
+        var applied = Path.Combine(folder, "applied.yaml");
+        var real = (await Shell.RunAsync(["sh", "-c", "command -v kubectl"], ct: ct)).Output.Trim();
+        // Stands for the cluster: what it has, and what it is sent.
+        await File.WriteAllTextAsync(Path.Combine(folder, "kubectl"), $"""
+            #!/bin/sh
+            case $1 in
+              get) printf '{live}' ;;
+              apply) cat >'{applied}' ;;
+              *) exec '{real}' "$@" ;;
+            esac
+
+            """, ct);
+        Assert.Equal(0, (await Shell.RunAsync(["chmod", "+x", Path.Combine(folder, "kubectl")], ct: ct)).ExitCode);
+        var environment = new Dictionary<string, string?> { ["PATH"] = $"{folder}:{Environment.GetEnvironmentVariable("PATH")}" };
+        var result = await Shell.RunAsync(["bash", Path.Combine(Manifests.Folder, "apply.sh"), Path.Combine(Manifests.Folder, "overlays", "production")], environment, ct: ct);
+        Assert.True(result.ExitCode == 0, result.Output);
+
+        var sent = Manifests.Parse(await File.ReadAllTextAsync(applied, ct));
+        Assert.Equal((await Manifests.OfAsync("overlays/production")).Objects.Count, sent.Count);
+        var replicas = sent.Where(o => Manifests.Kind(o) == "Deployment").ToDictionary(Manifests.Name, o => (long)o["spec"]!["replicas"]!, StringComparer.Ordinal);
+        Assert.Equal(Topology.Services.Count(), replicas.Count);
+        Assert.All(replicas, r => Assert.Equal(r.Key == "contacts" ? expected : 2, r.Value));
     }
 
     [Theory, MemberData(nameof(Installations))]
@@ -161,4 +231,7 @@ public sealed partial class TopologyTests
 
     [GeneratedRegex("^https?://(?<host>[a-z-]+)(\\.crm)?:(?<port>[0-9]+)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Address();
+
+    [GeneratedRegex("max_connections=(?<number>[0-9]+)", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex Connections();
 }
