@@ -67,6 +67,13 @@ public sealed class ServiceProcess
         }
     }
 
+    /// <summary>What the log says of the first request that failed as none should, with its exception; empty when there is none.</summary>
+    public string FirstFailure()
+    {
+        var log = Process?.LogTail(int.MaxValue) ?? "";
+        return log.IndexOf("failed with internal_error", StringComparison.Ordinal) is >= 0 and var at ? $"{Name}: {log[at..Math.Min(log.Length, at + 4000)]}" : "";
+    }
+
     public async Task<(bool Ready, string Answer)> ProbeAsync(CancellationToken ct = default)
     {
         try

@@ -124,11 +124,16 @@ internal static class Transient
         NpgsqlException { InnerException: System.IO.IOException or System.Net.Sockets.SocketException or TimeoutException } => true,
         Grpc.Core.RpcException { StatusCode: Grpc.Core.StatusCode.Unavailable or Grpc.Core.StatusCode.DeadlineExceeded } => true,
         TimeoutException => true,
-        // A connection that broke between two commands: Npgsql has disposed what the second one wants to reset.
+        // A connection that broke between two commands: Npgsql has disposed what the second one wants to reset, or ended the
+        // transaction that it is given.
         ObjectDisposedException { StackTrace: { } trace } when trace.Contains("Npgsql.Internal.NpgsqlConnector", StringComparison.Ordinal) => true,
+        InvalidOperationException { Source: "Npgsql", StackTrace: { } trace } when IsOfEndedTransaction(trace) => true,
         Microsoft.EntityFrameworkCore.DbUpdateException { InnerException: { } inner } => Is(inner),
         // So EF says of a failure after which it would be worth trying again, whatever it was doing.
         InvalidOperationException { InnerException: (NpgsqlException or Microsoft.EntityFrameworkCore.DbUpdateException) and var inner } => Is(inner),
         _ => false,
     };
+
+    private static bool IsOfEndedTransaction(string trace) =>
+        trace.Contains("Npgsql.NpgsqlCommand.set_DbTransaction", StringComparison.Ordinal) || trace.Contains("Npgsql.NpgsqlTransaction.", StringComparison.Ordinal);
 }

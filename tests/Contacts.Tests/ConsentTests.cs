@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text.Json.Nodes;
 
 namespace Contacts.Tests;
@@ -15,6 +16,18 @@ public sealed class ConsentTests(ContactsFixture fixture) : ContactsTest(fixture
         var current = Assert.Single(consents["current"]!.AsArray());
         Assert.Equal("withdrawn", (string?)current!["state"]);
         Assert.Equal(3, consents["history"]!.AsArray().Count);
+    }
+
+    [Fact]
+    public async Task A_withdrawal_of_now_ends_a_consent_that_dates_itself_ahead()
+    {
+        var path = $"/v1/customers/{(await CreatePersonAsync())["id"]}/consents";
+        var ahead = DateTimeOffset.UtcNow.AddMinutes(4).ToString("O");
+        await SendAsync(HttpMethod.Post, path, $$"""{"channel":"email","purpose":"marketing","state":"granted","source":"web_form","at":"{{ahead}}"}""");
+        var (said, _) = await SendAsync(HttpMethod.Post, path, """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
+        Assert.Equal(HttpStatusCode.Created, said.StatusCode);
+        var (_, consents) = await SendAsync(HttpMethod.Get, path);
+        Assert.Equal("withdrawn", (string?)Assert.Single(consents["current"]!.AsArray())!["state"]);
     }
 
     [Theory]

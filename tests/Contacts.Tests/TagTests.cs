@@ -236,6 +236,32 @@ public sealed class TagTests(ContactsFixture fixture) : ContactsTest(fixture)
         }
     }
 
+    [Fact]
+    public async Task A_tag_is_removed_into_another_which_everybody_who_had_it_has_then_once()
+    {
+        var (gone, kept) = ($"g-{Unique()}", $"k-{Unique()}");
+        var (one, both, neither) = (await CreateAsync(Person(gone)), await CreateAsync(Person(gone, kept)), await CreateAsync(Person($"n-{Unique()}")));
+        var path = $"/v1/tags/{gone}";
+        var (self, itself) = await SendAsync(HttpMethod.Delete, $"{path}?into={gone}", null, ("If-Match", "*"));
+        AssertProblem(self, itself, 400, "invalid_parameter", "into");
+        var (nobody, unknown) = await SendAsync(HttpMethod.Delete, $"{path}?into=u-{Unique()}", null, ("If-Match", "*"));
+        AssertProblem(nobody, unknown, 400, "invalid_parameter", "into");
+
+        var (removed, _) = await SendAsync(HttpMethod.Delete, $"{path}?into={kept}", null, ("If-Match", "*"));
+        Assert.Equal(HttpStatusCode.NoContent, removed.StatusCode);
+        Assert.Equal(404, (int)(await SendAsync(HttpMethod.Get, path)).Response.StatusCode);
+        // Who gives it meanwhile gives the other one.
+        var late = await CreateAsync(Person(gone));
+        var tag = await Eventually.GetAsync(async () => (await SendAsync(HttpMethod.Get, $"/v1/tags/{kept}")).Body, t => t["renaming_from"] is null && (int)t["customers"]! == 3, TimeSpan.FromMinutes(1), Ct);
+        Assert.Equal(kept, (string?)tag["name"]);
+        foreach (var customer in (JsonNode[])[one, both, late])
+        {
+            Assert.Equal([kept], Tags((await SendAsync(HttpMethod.Get, $"/v1/customers/{customer["id"]}")).Body));
+        }
+
+        Assert.Equal(1, (int)(await SendAsync(HttpMethod.Get, $"/v1/customers/{neither["id"]}")).Body["version"]!);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

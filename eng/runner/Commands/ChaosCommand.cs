@@ -57,6 +57,8 @@ internal static class ChaosCommand
             differences          {histories.Differences.Count}
             """));
         Write(histories.Differences);
+        // The logs go with the platform.
+        Write([.. platform.Services.Values.Select(s => s.FirstFailure()).Where(f => f.Length > 0)]);
         return report.Differences.Count + histories.Differences.Count == 0 ? 0 : 1;
     }
 

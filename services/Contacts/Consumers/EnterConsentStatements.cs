@@ -41,22 +41,12 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
                 WordingVersion = pending?.WordingVersion,
                 Ip = IPAddress.TryParse(stated.Ip, out var ip) ? ip : null,
                 Evidence = new(stated.MessageId, stated.TokenSha256, stated.ConfirmsId),
-                At = await TimeOfAsync(stated, customerId, channel, state == ConsentState.Paused, ct),
+                At = await db.TimeOfConsentAsync(customerId, channel, stated.Purpose, state == ConsentState.Paused, stated.At, ct),
                 Actor = Actor,
                 RecordedAt = now,
             },
             ct);
         await db.SaveChangesAsync(ct);
-    }
-
-    /// <summary>After all that had been recorded when it was said, even what dates itself ahead: the person's click comes later.</summary>
-    private async Task<DateTimeOffset> TimeOfAsync(ConsentStated stated, Guid customerId, ConsentChannel channel, bool pauses, CancellationToken ct)
-    {
-        var ahead = await db.Consents
-            .Where(c => c.CustomerId == customerId && c.Channel == channel && c.Purpose == stated.Purpose && (c.State == ConsentState.Paused) == pauses
-                && c.RecordedAt <= stated.At && c.At >= stated.At)
-            .MaxAsync(c => (DateTimeOffset?)c.At, ct);
-        return ahead?.AddMicroseconds(1) ?? stated.At;
     }
 
     /// <summary>The statement that is confirmed; null when it was confirmed before, or too late.</summary>

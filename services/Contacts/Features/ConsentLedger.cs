@@ -38,6 +38,17 @@ internal static class ConsentLedger
         return current;
     }
 
+    /// <summary>The time of what is said at a moment: after all that was recorded by then, even what dates itself ahead.</summary>
+    /// <param name="pauses">Pauses come after pauses, all else after all else.</param>
+    public static async Task<DateTimeOffset> TimeOfConsentAsync(this ContactsDb db, Guid customerId, ConsentChannel channel, string purpose, bool pauses, DateTimeOffset at, CancellationToken ct)
+    {
+        var ahead = await db.Consents
+            .Where(c => c.CustomerId == customerId && c.Channel == channel && c.Purpose == purpose && (c.State == ConsentState.Paused) == pauses
+                && c.RecordedAt <= at && c.At >= at)
+            .MaxAsync(c => (DateTimeOffset?)c.At, ct);
+        return ahead?.AddMicroseconds(1) ?? at;
+    }
+
     public static Task LockConsentAsync(this ContactsDb db, Guid customerId, ConsentChannel channel, string purpose, CancellationToken ct) =>
         db.LockAsync([$"consent {customerId} {channel} {purpose}"], ct);
 

@@ -52,7 +52,7 @@ internal static class Endpoints
         tags.MapGet("/{name}", ReadTags.One).RequireScope(Scopes.CustomersRead).WithName("readTag");
         tags.MapPost("/", DescribeTag.Handle).RequireScope(Scopes.TagsWrite).WithName("describeTag").Produces<TagView>().Produces<TagView>(StatusCodes.Status201Created);
         tags.MapPatch("/{name}", ChangeTag.Patch).RequireScope(Scopes.TagsWrite).WithName("patchTag").Accepts<Domain.TagInput>("application/merge-patch+json", "application/json");
-        tags.MapDelete("/{name}", ChangeTag.Delete).RequireScope(Scopes.TagsWrite).WithName("deleteTag");
+        tags.MapDelete("/{name}", ChangeTag.Delete).RequireScope(Scopes.TagsWrite).WithName("deleteTag").WithQuery(ChangeTag.DeleteParameters);
 
         var bin = app.MapGroup("/v1/recycle-bin").WithTags("recycle-bin");
         bin.MapGet("/", ReadRecycleBin.List).RequireScope(Scopes.CustomersRead).WithName("listRecycleBin").WithQuery(ReadRecycleBin.Parameters);

@@ -46,17 +46,17 @@ internal static class RecordConsent
         /// <summary>The words that the person saw, or their version.</summary>
         [Prose(4000)]
         [FieldGroup(FieldGroups.ConsentProof)]
-    public string? Wording { get; init; }
+        public string? Wording { get; init; }
 
         /// <summary>Which version of the words it was, such as <c>newsletter-2026-03</c>.</summary>
         [Line(100)]
         [FieldGroup(FieldGroups.ConsentProof)]
-    public string? WordingVersion { get; init; }
+        public string? WordingVersion { get; init; }
 
         /// <summary>The person's address on the network when it was said.</summary>
         [Line(45)]
         [FieldGroup(FieldGroups.ConsentProof)]
-    public string? Ip { get; init; }
+        public string? Ip { get; init; }
 
         /// <summary>
         /// With state <c>pending</c> and channel <c>email</c>: the person gets a mail and the consent is granted by a
@@ -64,7 +64,7 @@ internal static class RecordConsent
         /// </summary>
         public bool? DoubleOptIn { get; init; }
 
-        /// <summary>When it was said; default now.</summary>
+        /// <summary>When it was said; default now, after all that was said before, even what dates itself ahead.</summary>
         public DateTimeOffset? At { get; init; }
     }
 
@@ -98,7 +98,7 @@ internal static class RecordConsent
         }
 
         var named = await db.FindRootAsync(id, ct);
-        Consent Statement(Guid customerId) => new()
+        Consent Statement(Guid customerId, DateTimeOffset at) => new()
         {
             Id = Guid.CreateVersion7(now),
             CustomerId = customerId,
@@ -111,15 +111,16 @@ internal static class RecordConsent
             Wording = body.Wording,
             WordingVersion = body.WordingVersion,
             Ip = ip,
-            At = body.At ?? now,
+            At = at,
             Actor = http.User.Subject(),
             RecordedAt = now,
         };
         var said = await db.InTransactionAsync(async () =>
         {
             var customer = await db.HoldLivingAsync(named, ct);
-            var said = Statement(customer.Id);
-            await db.LockConsentAsync(customer.Id, said.Channel, said.Purpose, ct);
+            var (channel, purpose) = (body.Channel!.Value, body.Purpose!);
+            await db.LockConsentAsync(customer.Id, channel, purpose, ct);
+            var said = Statement(customer.Id, body.At ?? await db.TimeOfConsentAsync(customer.Id, channel, purpose, body.State == ConsentState.Paused, now, ct));
             var asked = body.DoubleOptIn is true ? await AskAsync(said, customer, db, ct) : null;
             var current = await db.AppendAsync(said, ct);
             if (asked is not null)
@@ -147,20 +148,20 @@ internal static class RecordConsent
             throw new ProblemException(ProblemCodes.Conflict, "It is granted already; a pending consent would take it away.", new FieldError("/state", "granted_already"));
         }
 
-        var day = said.At - TimeSpan.FromDays(1);
+        var day = said.RecordedAt - TimeSpan.FromDays(1);
         var asked = await db.ConsentConfirmations
             .Where(c => c.CustomerId == said.CustomerId && c.Channel == said.Channel && c.Purpose == said.Purpose && c.RequestedAt > day)
             .OrderByDescending(c => c.RequestedAt).Select(c => c.RequestedAt).ToListAsync(ct);
         var free = asked.Count >= ConsentConfirmation.MostADay ? asked[ConsentConfirmation.MostADay - 1] + TimeSpan.FromDays(1)
             : asked.Count > 0 ? asked[0] + ConsentConfirmation.Pause
-            : said.At;
-        if (free > said.At)
+            : said.RecordedAt;
+        if (free > said.RecordedAt)
         {
             throw new ProblemException(
                 ProblemCodes.RateLimited, $"The person was asked a short while ago; at most {ConsentConfirmation.MostADay} mails a day, a minute between them.",
                 new FieldError("/double_opt_in", "asked_lately"))
             {
-                RetryAfter = (int)Math.Ceiling((free - said.At).TotalSeconds),
+                RetryAfter = (int)Math.Ceiling((free - said.RecordedAt).TotalSeconds),
             };
         }
 
@@ -170,12 +171,12 @@ internal static class RecordConsent
             CustomerId = said.CustomerId,
             Channel = said.Channel,
             Purpose = said.Purpose,
-            RequestedAt = said.At,
-            ExpiresAt = said.At + ConsentConfirmation.Lifetime,
+            RequestedAt = said.RecordedAt,
+            ExpiresAt = said.RecordedAt + ConsentConfirmation.Lifetime,
         });
         return new(
             Ids.Consent.Format(said.Id), Ids.Customer.Format(said.CustomerId), said.Channel.ToWord(), said.Purpose, address, said.Wording,
-            said.At + ConsentConfirmation.Lifetime);
+            said.RecordedAt + ConsentConfirmation.Lifetime);
     }
 }
 

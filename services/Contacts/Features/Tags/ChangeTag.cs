@@ -11,12 +11,15 @@ using Npgsql;
 namespace Crm.Contacts.Features.Tags;
 
 /// <summary>
-/// Changes what is said of a tag, by merge patch, or removes it; both need <c>If-Match</c>. Another name, and none, come to
-/// all customers little by little afterwards (<see cref="RetagCustomers"/>). 409 <c>conflict</c> when there is a tag of the
-/// new name, or while customers still have it from before it was renamed or removed.
+/// Changes what is said of a tag, by merge patch, or removes it: with <c>into</c>, whoever has it gets that other tag
+/// instead. Both need <c>If-Match</c>. Another name, and none, come to all customers little by little afterwards
+/// (<see cref="RetagCustomers"/>). 409 <c>conflict</c> when there is a tag of the new name, or while customers still have it
+/// from before it was renamed or removed.
 /// </summary>
 internal static class ChangeTag
 {
+    public static readonly string[] DeleteParameters = ["into"];
+
     public static async Task<Ok<TagView>> Patch(string name, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         var patch = await MergePatch.ReadAsync(http.Request, ct);
@@ -44,15 +47,32 @@ internal static class ChangeTag
         return TypedResults.Ok(await db.ViewAsync(tag, ct));
     }
 
-    public static Task<NoContent> Delete(string name, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) => db.InTransactionAsync(async () =>
+    public static async Task<NoContent> Delete(string name, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
-        var tag = await HoldAsync(name, http, db, ct);
-        Carry(name, null, http, db, clock.GetUtcNow());
-        db.Tags.Remove(tag);
-        db.AuditRow(Tag.RecordType, tag.Id, null, tag);
-        await db.SaveChangesAsync(ct);
-        return TypedResults.NoContent();
-    }, ct);
+        string? into = http.Request.Query[DeleteParameters[0]] is [var text] ? text : null;
+        if (into == name)
+        {
+            throw ProblemException.InvalidParameter(DeleteParameters[0], "Another tag than the one that is removed.");
+        }
+
+        return await db.InTransactionAsync(async () =>
+        {
+            // In one order, whichever of two is removed into the other.
+            var held = await db.Tags.ForUpdate($"name IN ({name}, {into ?? name}) ORDER BY name").ToListAsync(ct);
+            var tag = held.Find(t => t.Name == name) ?? throw ProblemException.NotFound("tag");
+            ETags.RequireMatch(http, tag.Version);
+            if (into is not null && held.Count < 2)
+            {
+                throw ProblemException.InvalidParameter(DeleteParameters[0], "A tag that there is.");
+            }
+
+            Carry(name, into, http, db, clock.GetUtcNow());
+            db.Tags.Remove(tag);
+            db.AuditRow(Tag.RecordType, tag.Id, null, tag);
+            await db.SaveChangesAsync(ct);
+            return TypedResults.NoContent();
+        }, ct);
+    }
 
     private static async Task<Tag> HoldAsync(string name, HttpContext http, ContactsDb db, CancellationToken ct)
     {
