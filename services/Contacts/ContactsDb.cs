@@ -317,4 +317,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
 }
 
 /// <summary>Who created a customer although candidates were shown, and why.</summary>
-internal sealed record DuplicateOverride(Guid CustomerId, Guid[] CandidateIds, string Reason, string Actor, DateTimeOffset At);
+internal sealed record DuplicateOverride(Guid CustomerId, Guid[] CandidateIds, string Reason, string Actor, DateTimeOffset At)
+{
+    /// <summary>In the audit log, of the customer who was created.</summary>
+    public const string RecordType = "duplicate_override";
+}

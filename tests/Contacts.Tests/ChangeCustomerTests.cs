@@ -1,4 +1,6 @@
 using System.Net;
+using System.Text.Json.Nodes;
+using Crm.Testing;
 
 namespace Contacts.Tests;
 
@@ -88,5 +90,33 @@ public sealed class ChangeCustomerTests(ContactsFixture fixture) : ContactsTest(
         Assert.Equal("updated", (string?)upserted["result"]);
         var (_, found) = await SendAsync(HttpMethod.Get, $"/v1/customers?external_id=shop:{id}");
         Assert.Equal((string?)customer["id"], (string?)Assert.Single(found["data"]!.AsArray())!["id"]);
+    }
+
+    [Fact]
+    public async Task Two_of_one_system_who_share_a_mailbox_stay_two_whether_they_come_by_upsert_or_by_import()
+    {
+        var (system, email) = ($"s{Unique()}", NewEmail());
+        string Body(string given, string id) => $$$"""{"kind":"person","given_name":"{{{given}}}","emails":[{"address":"{{{email}}}"}],"external_ids":[{"system":"{{{system}}}","id":"{{{id}}}"}],"source":{"type":"enquiry"}}""";
+        var ids = new List<string?>();
+        foreach (var (given, id) in (IEnumerable<(string, string)>)[("Ada", "1"), ("Bob", "2")])
+        {
+            var (_, upserted) = await SendAsync(HttpMethod.Put, $"/v1/customers/by-external-id/{system}/{id}?match_on=email", Body(given, id));
+            Assert.Equal("created", (string?)upserted["result"]);
+            ids.Add((string?)upserted["id"]);
+        }
+
+        using var rows = new StringContent(Body("Cid", "3"), System.Text.Encoding.UTF8, "application/x-ndjson");
+        using var accepted = await Client.PostAsync("/v1/imports?match_on=external_id,email", rows, Ct);
+        Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
+        var import = JsonNode.Parse(await accepted.Content.ReadAsStringAsync(Ct))!;
+        await Eventually.GetAsync(async () => (await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}")).Body, i => (string?)i["status"] == "completed", ct: Ct);
+        foreach (var (id, given) in (IEnumerable<(string, string)>)[("1", "Ada"), ("2", "Bob"), ("3", "Cid")])
+        {
+            var (_, customer) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/{id}");
+            Assert.Equal(given, (string?)customer["given_name"]);
+            ids.Add((string?)customer["id"]);
+        }
+
+        Assert.Equal(3, ids.Distinct().Count());
     }
 }

@@ -1,4 +1,5 @@
 using System.Net;
+using Crm.Contracts;
 using System.Text.Json.Nodes;
 using Crm.Testing;
 
@@ -47,8 +48,14 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
         var same = $$$"""{"kind":"person","given_name":"Son","emails":[{"address":"{{{email.ToUpperInvariant()}}}"}],"source":{"type":"enquiry"}}""";
         var (refused, problem) = await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true", same);
         AssertProblem(refused, problem, 400, "invalid_parameter", "reason");
-        var (forced, _) = await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=they+share+a+mailbox", same);
+        var (forced, son) = await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=they+share+a+mailbox", same);
         Assert.Equal(HttpStatusCode.Created, forced.StatusCode);
+        // In the audit log, with who and why.
+        Assert.True(Ids.Customer.TryParse((string?)son["id"], out var id));
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var audited = database.CreateCommand("SELECT e.actor || ' ' || v.changes FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE e.record_type = 'duplicate_override' AND e.record_id = $1");
+        audited.Parameters.AddWithValue(id);
+        Assert.Matches("^key_test .*they share a mailbox", (string?)await audited.ExecuteScalarAsync(Ct));
     }
 
     [Fact]

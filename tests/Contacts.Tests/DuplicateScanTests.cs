@@ -379,4 +379,31 @@ public sealed class AutomaticMergeTests(MergingFixture fixture) : ScanningTest(f
         Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
         Assert.Empty(await OpenAsync(first));
     }
+
+    [Fact]
+    public async Task A_survivor_that_has_got_an_id_is_compared_anew_before_it_takes_in_another_one()
+    {
+        var (name, near) = (NewName(), NewName());
+        var birth = NewBirth();
+        var oldest = await RecordAsync("Leonore", name, birth, $"{name}@example.com", system: "erp");
+        string[] shops = [await RecordAsync("Leonore", name, birth, $"{name}@example.com"), await RecordAsync("Leonore", name, birth, $"{name}@example.com")];
+        // Father and son of one name, with one mailbox.
+        string[] family = [await RecordAsync("Florestan", near, "1950-03-05", $"{near}@example.com"), await RecordAsync("Florestan", near, "1980-03-05", $"{near}@example.com", system: "erp")];
+
+        Assert.Equal(1, (int)(await ScanAsync("full"))["merged"]!);
+        Assert.Equal(0, (int)(await ScanAsync("full"))["merged"]!);
+        var answers = new List<int>();
+        foreach (var customer in shops)
+        {
+            answers.Add((int)(await Api.CallAsync($"v1/customers/{customer}", Ct)).Status);
+        }
+
+        Assert.Equal([200, 308], answers.Order());
+        var survivor = (await Api.CallAsync($"v1/customers/{oldest}", Ct)).Body!;
+        Assert.Single(survivor["external_ids"]!.AsArray(), e => (string?)e!["system"] == "shop");
+        foreach (var customer in family)
+        {
+            Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{customer}", Ct)).Status);
+        }
+    }
 }

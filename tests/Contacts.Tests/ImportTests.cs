@@ -294,9 +294,9 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     public async Task A_dry_run_of_several_batches_says_what_the_import_then_does()
     {
         var (system, mail) = ($"e{Unique()}", NewEmail());
-        var there = await CreateAsync($$$"""{"kind":"person","given_name":"Here","external_ids":[{"system":"{{{system}}}","id":"here"}],"source":{"type":"enquiry"}}""");
+        var there = await CreateAsync($$$"""{"kind":"person","given_name":"Here","external_ids":[{"system":"{{{system}}}-crm","id":"here"}],"source":{"type":"enquiry"}}""");
         var rows = Lines(4400, i => $$"""{"kind":"person","given_name":"P{{i}}","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}""") + "\n"
-            + $$"""{"kind":"person","given_name":"Here","emails":[{"address":"{{mail}}"}],"external_ids":[{"system":"{{system}}","id":"here"}]}""" + "\n"
+            + $$"""{"kind":"person","given_name":"Here","emails":[{"address":"{{mail}}"}],"external_ids":[{"system":"{{system}}-crm","id":"here"}]}""" + "\n"
             // The file's own first rows again, half of them with another name; then the one who was there, by the address that the file brought.
             + Lines(100, i => $$"""{"kind":"person","given_name":"{{(i < 50 ? "P" : "Q")}}{{i}}","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}""") + "\n"
             + Lines(2000, i => $$"""{"kind":"person","given_name":"R{{i}}"}""") + "\n"
@@ -309,7 +309,8 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         // Who is named is somebody who is there.
         var (_, updated) = await SendAsync(HttpMethod.Get, $"/v1/imports/{dry["id"]}/results?outcome=updated&limit=100");
         Assert.Equal([(string?)there["id"]], updated["data"]!.AsArray().Select(r => (string?)r!["customer_id"]).Where(id => id is not null));
-        Assert.Single(await SnapshotAsync(system));
+        Assert.Empty(await SnapshotAsync(system));
+        Assert.Single(await SnapshotAsync($"{system}-crm"));
         await using (var database = await Fixture.DatabaseAsync("contacts"))
         await using (var left = database.CreateCommand("SELECT (SELECT count(*) FROM import_drafts) + (SELECT count(*) FROM import_draft_keys)"))
         {

@@ -3,6 +3,7 @@ using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Duplicates;
 using Crm.Contracts;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -38,7 +39,9 @@ internal static class CreateCustomer
             var created = db.Register(input, clock.GetUtcNow());
             if (candidates.Count > 0)
             {
-                db.DuplicateOverrides.Add(new(created.Id, [.. candidates.Select(c => c.Id)], reason!, http.User.Subject(), created.CreatedAt));
+                var forced = new DuplicateOverride(created.Id, [.. candidates.Select(c => c.Id)], reason!, http.User.Subject(), created.CreatedAt);
+                db.DuplicateOverrides.Add(forced);
+                db.AuditRow(DuplicateOverride.RecordType, created.Id, created.Id, forced);
             }
 
             await db.SaveAsync(input, ct);

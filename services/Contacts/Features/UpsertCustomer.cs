@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
@@ -12,7 +13,7 @@ namespace Crm.Contacts.Features;
 /// <summary>
 /// Creates or changes the customer with this external id: members of the body are set, null clears,
 /// absent ones stay. With <c>match_on=email</c> a customer without this external id is found by the e-mail
-/// address, if exactly one has it. Never answers <c>duplicate_suspected</c>. 409 <c>in_recycle_bin</c> names the customer in
+/// address, if exactly one has it, who has no other external id of this system; a blocked address finds nobody. Never answers <c>duplicate_suspected</c>. 409 <c>in_recycle_bin</c> names the customer in
 /// the recycle bin who has this external id. 202 with a change request when the record belongs to another department that
 /// approves such changes.
 /// </summary>
@@ -35,7 +36,7 @@ internal static class UpsertCustomer
         {
             await db.LockAsync([$"external {source} {externalId}"], ct);
             var existing = await db.Whole().FirstOrDefaultAsync(c => c.ExternalIds.Any(e => e.System == source && e.Value == externalId), ct)
-                ?? (matchOnEmail ? await FindByEmailAsync(db, body, ct) : null);
+                ?? (matchOnEmail ? await FindByEmailAsync(db, body, source, ct) : null);
             if (existing is { State: CustomerState.Deleted })
             {
                 throw CustomerWrites.AlreadyExists(existing, "/external_ids");
@@ -85,14 +86,20 @@ internal static class UpsertCustomer
     private static CustomerInput WithOwnId(CustomerInput input, ExternalIdInput own) =>
         input.ExternalIds?.Contains(own) is true ? input : input with { ExternalIds = [.. input.ExternalIds ?? [], own] };
 
-    /// <summary>The lock keeps two upserts of one new address from both creating.</summary>
-    private static async Task<Customer?> FindByEmailAsync(ContactsDb db, JsonObject body, CancellationToken ct)
+    /// <summary>
+    /// The lock keeps two upserts of one new address from both creating. A blocked address says nothing, and whoever has
+    /// another id in the system is another customer there: two who share an inbox stay two.
+    /// </summary>
+    private static async Task<Customer?> FindByEmailAsync(ContactsDb db, JsonObject body, string system, CancellationToken ct)
     {
         var address = body["emails"] is JsonArray { Count: > 0 } emails && emails[0] is JsonObject first && first["address"] is JsonValue value && value.TryGetValue(out string? text)
             ? Email.Normalize(text).ToLowerInvariant()
             : throw ProblemException.Invalid(new FieldError("/emails/0/address", "required", "match_on=email needs an e-mail address."));
         await db.LockAsync([$"email {address}"], ct);
-        var owners = await db.Identifiers.Where(i => i.Kind == CustomerIdentifier.Email && i.Value == address && db.Customers.Any(c => c.Id == i.CustomerId)).Select(i => i.CustomerId).Take(2).ToListAsync(ct);
+        var owners = await db.Identifiers.Where(i => i.Kind == CustomerIdentifier.Email && i.Value == address && db.Customers.Any(c => c.Id == i.CustomerId)
+                && !db.ExternalIds.Any(e => e.CustomerId == i.CustomerId && e.System == system)
+                && !db.BlockedIdentifiers.Any(b => b.Kind == IdentifierKind.Email && b.Value == address))
+            .Select(i => i.CustomerId).Take(2).ToListAsync(ct);
         return owners switch
         {
             [] => null,

@@ -38,7 +38,8 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
     {
         TimelineType.Order or TimelineType.Invoice or TimelineType.Payment => Readable(FieldGroups.Finance),
         TimelineType.Interaction or TimelineType.Case => Readable(FieldGroups.Notes),
-        _ => Summary,
+        // The subject of a mail addresses its reader.
+        _ => Readable(FieldGroups.Names, FieldGroups.ContactDetails),
     };
 
     public static TimelineEntry Of(Interaction interaction) => new(
@@ -85,7 +86,18 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
 
     private static Guid Parse(IdKind kind, string id) => kind.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not an id with {kind.Prefix}_.");
 
-    private string Readable(string group) => CallerRights.Current.Read(group) == FieldAccess.Allow ? Summary : Type.ToWord();
+    private string Readable(params ReadOnlySpan<string> groups)
+    {
+        foreach (var group in groups)
+        {
+            if (CallerRights.Current.Read(group) != FieldAccess.Allow)
+            {
+                return Type.ToWord();
+            }
+        }
+
+        return Summary;
+    }
 
     private static string Parts(params IEnumerable<string?> parts) => string.Join(", ", parts.Where(p => !string.IsNullOrEmpty(p)));
 

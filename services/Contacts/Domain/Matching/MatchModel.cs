@@ -205,9 +205,13 @@ internal sealed class MatchModel
     }
 
     /// <summary>
-    /// True when nothing speaks against the pair: no name, birth date or id differs. Only such a pair may be merged
-    /// without being asked about, whatever its score: twins and households score high.
+    /// True for a pair that may be merged without being asked about, whatever its score: twins and households score high. A
+    /// birth date that nearly agrees may be that of father and son.
     /// </summary>
+    public static bool MayMergeUnasked(ulong vector) =>
+        NothingDiffers(vector) && MoreThanNamesAgree(vector) && Comparison.Level(vector, MatchField.BirthDate) is Comparison.Missing or 4;
+
+    /// <summary>True when nothing speaks against the pair: no name, birth date or id differs.</summary>
     public static bool NothingDiffers(ulong vector) =>
         Comparison.Level(vector, MatchField.GivenName) is not (Comparison.Different or 3 or Comparison.CrossedGiven)
         && Comparison.Level(vector, MatchField.FamilyName) is not (Comparison.Different or 2)

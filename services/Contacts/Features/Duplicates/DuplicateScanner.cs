@@ -30,7 +30,7 @@ internal sealed partial class DuplicateScanner(
     public async Task<(long Found, long Merged)> RunAsync(Guid scan, bool full, CancellationToken ct)
     {
         await ExecuteAsync("""
-            UPDATE duplicate_scans SET status = 'running', started_at = coalesce(started_at, @now), records = 0, compared = 0, found = 0 WHERE id = @scan
+            UPDATE duplicate_scans SET status = 'running', attempts = attempts + 1, started_at = coalesce(started_at, @now), records = 0, compared = 0, found = 0 WHERE id = @scan
             """, ct, new NpgsqlParameter<Guid>("scan", scan), Now());
         var found = full ? await ScanAllAsync(scan, ct) : await ScanChangedAsync(scan, ct);
         var merged = options.Value.MergeFrom is { } threshold ? await MergeAsync(scan, threshold, ct) : 0;
@@ -39,10 +39,12 @@ internal sealed partial class DuplicateScanner(
         return (found, merged);
     }
 
-    /// <summary>It is tried again, or given up.</summary>
-    public Task FailedAsync(Guid scan, bool giveUp, CancellationToken ct) => ExecuteAsync("""
-        UPDATE duplicate_scans SET attempts = attempts + 1, status = CASE WHEN @stop THEN 'failed' ELSE status END, finished_at = CASE WHEN @stop THEN @now END WHERE id = @scan
-        """, ct, new NpgsqlParameter<Guid>("scan", scan), new NpgsqlParameter<bool>("stop", giveUp), Now());
+    public Task GiveUpAsync(Guid scan, CancellationToken ct) => ExecuteAsync(
+        "UPDATE duplicate_scans SET status = 'failed', finished_at = @now WHERE id = @scan", ct, new NpgsqlParameter<Guid>("scan", scan), Now());
+
+    /// <summary>An attempt that ended because the process was told to stop was none.</summary>
+    public Task StoppedAsync(Guid scan, CancellationToken ct) =>
+        ExecuteAsync("UPDATE duplicate_scans SET attempts = attempts - 1 WHERE id = @scan", ct, new NpgsqlParameter<Guid>("scan", scan));
 
     private async Task<long> ScanAllAsync(Guid scan, CancellationToken ct)
     {
@@ -173,19 +175,7 @@ internal sealed partial class DuplicateScanner(
         }
 
         Guid[] ids = [.. partners.SelectMany(p => (Guid[])[p.Customer, p.Partner]).Distinct()];
-        var proveNothing = await ProveNothingAsync(connection, changed, ct);
-        var customers = new Dictionary<Guid, MatchRecord>(ids.Length);
-        await using (var read = new NpgsqlCommand($"SELECT {MatchRows.Columns} FROM customers c WHERE c.id = ANY (@ids) AND c.state = 'active'", connection) { CommandTimeout = 300 })
-        {
-            read.Parameters.Add(new NpgsqlParameter<Guid[]>("ids", ids));
-            await using var row = await read.ExecuteReaderAsync(ct);
-            while (await row.ReadAsync(ct))
-            {
-                var record = MatchRecord.Of(MatchRows.Read(row), proveNothing.Contains);
-                customers[record.Id] = record;
-            }
-        }
-
+        var customers = await ReadAsync(connection, ids, await ProveNothingAsync(connection, changed, ct), ct);
         var found = new List<Found>();
         foreach (var (customer, partner) in partners)
         {
@@ -197,6 +187,21 @@ internal sealed partial class DuplicateScanner(
         }
 
         return (found, partners.Count);
+    }
+
+    private static async Task<Dictionary<Guid, MatchRecord>> ReadAsync(NpgsqlConnection connection, Guid[] ids, HashSet<string> proveNothing, CancellationToken ct)
+    {
+        var customers = new Dictionary<Guid, MatchRecord>(ids.Length);
+        await using var read = new NpgsqlCommand($"SELECT {MatchRows.Columns} FROM customers c WHERE c.id = ANY (@ids) AND c.state = 'active'", connection) { CommandTimeout = 300 };
+        read.Parameters.Add(new NpgsqlParameter<Guid[]>("ids", ids));
+        await using var row = await read.ExecuteReaderAsync(ct);
+        while (await row.ReadAsync(ct))
+        {
+            var record = MatchRecord.Of(MatchRows.Read(row), proveNothing.Contains);
+            customers[record.Id] = record;
+        }
+
+        return customers;
     }
 
     private bool IsSuspect(MatchModel model, MatchRecord a, MatchRecord b) => model.Probability(a, b, model.Compare(a, b)) >= options.Value.ReviewFrom;
@@ -283,7 +288,7 @@ internal sealed partial class DuplicateScanner(
         return await write.ExecuteNonQueryAsync(ct);
     }
 
-    /// <summary>The likeliest first. A pair one of whose two was merged before it waits for the next scan, which compares the survivor.</summary>
+    /// <summary>The likeliest first. A pair whose absorbed one is gone waits for the next scan, which compares the survivor.</summary>
     private async Task<long> MergeAsync(Guid scan, double threshold, CancellationToken ct)
     {
         List<Duplicate> certain;
@@ -299,8 +304,9 @@ internal sealed partial class DuplicateScanner(
             try
             {
                 await using var scope = scopes.CreateAsyncScope();
-                await scope.ServiceProvider.GetRequiredService<MergeDuplicate>()
-                    .RunAsync(duplicate, new() { Reason = $"Merged by {Contracts.Ids.DuplicateScan.Format(scan)}: probability {duplicate.Probability:0.0000}" }, "svc:contacts", ct);
+                await scope.ServiceProvider.GetRequiredService<MergeDuplicate>().RunAsync(
+                    duplicate, new() { Reason = $"Merged by {Contracts.Ids.DuplicateScan.Format(scan)}: probability {duplicate.Probability:0.0000}" }, "svc:contacts",
+                    () => RequireCertainAsync(duplicate, threshold, ct), ct);
                 merged++;
             }
             catch (Exception exception) when (exception is ProblemException or RuleViolationException)
@@ -311,6 +317,34 @@ internal sealed partial class DuplicateScanner(
         }
 
         return merged;
+    }
+
+    /// <summary>
+    /// As the two are at the merge: one that was merged before it, or an edit since they were compared, may have given one of
+    /// them an id, a name, a birth date or a value of a unique field that differs.
+    /// </summary>
+    /// <exception cref="RuleViolationException">Somebody is to look at them.</exception>
+    private async Task RequireCertainAsync(Duplicate duplicate, double threshold, CancellationToken ct)
+    {
+        Guid[] ids = [duplicate.LowId, duplicate.HighId];
+        await using var connection = await dataSource.OpenConnectionAsync(ct);
+        var customers = await ReadAsync(connection, ids, await ProveNothingAsync(connection, ids, ct), ct);
+        await using var unique = new NpgsqlCommand("""
+            SELECT EXISTS (SELECT FROM custom_fields f, customers a, customers b
+                WHERE f."unique" AND a.id = @low AND b.id = @high AND a.attributes -> f.name <> b.attributes -> f.name)
+            """, connection);
+        unique.Parameters.Add(new NpgsqlParameter<Guid>("low", duplicate.LowId));
+        unique.Parameters.Add(new NpgsqlParameter<Guid>("high", duplicate.HighId));
+        if (customers.Count < 2 || (bool)(await unique.ExecuteScalarAsync(ct))!)
+        {
+            throw new RuleViolationException("A value that only one customer can have differs.");
+        }
+
+        var (a, b) = (customers[duplicate.LowId], customers[duplicate.HighId]);
+        if (Found.Of(await models.OfAsync(a.Organization, ct), a, b) is not { Unasked: true } now || now.Score.Probability < threshold)
+        {
+            throw new RuleViolationException("As the two are now, something differs.");
+        }
     }
 
     private Task ProgressAsync(Guid scan, long records, long compared, long found, CancellationToken ct) => ExecuteAsync(
@@ -334,7 +368,7 @@ internal sealed partial class DuplicateScanner(
         public static Found Of(MatchModel model, MatchRecord a, MatchRecord b)
         {
             var vector = model.Compare(a, b);
-            return new(a.Id, b.Id, model.Score(a, b, vector), MatchModel.NothingDiffers(vector) && MatchModel.MoreThanNamesAgree(vector));
+            return new(a.Id, b.Id, model.Score(a, b, vector), MatchModel.MayMergeUnasked(vector));
         }
     }
 }

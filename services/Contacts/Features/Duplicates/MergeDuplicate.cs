@@ -13,13 +13,18 @@ namespace Crm.Contacts.Features.Duplicates;
 /// <summary>Merges the two of a pair by the way of every merge, preview and blockers included, and decides the pair in the merge's transaction.</summary>
 internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validation validation, IOptions<MergeOptions> options, TimeProvider clock)
 {
+    /// <param name="confirm">Looks at the two once more; a change after it outdates the preview, and nothing is merged.</param>
     /// <returns>The merge; of a pair that was merged before, that one.</returns>
     /// <exception cref="ProblemException">409 when the pair was rejected or one of the two is no longer there; and what a merge can answer.</exception>
-    public async Task<Guid> RunAsync(Duplicate duplicate, ReviewDuplicates.Acceptance acceptance, string actor, CancellationToken ct) =>
-        (await RunAsync(duplicate, acceptance, actor, (_, _) => Task.FromResult<IResult?>(null), ct)).Merge;
+    public async Task<Guid> RunAsync(Duplicate duplicate, ReviewDuplicates.Acceptance acceptance, string actor, Func<Task> confirm, CancellationToken ct) =>
+        (await RunAsync(duplicate, acceptance, actor, async (_, _) =>
+        {
+            await confirm();
+            return null;
+        }, ct)).Merge;
 
     /// <summary>202 with the merge, or with the change request when other departments have to be asked.</summary>
-    /// <inheritdoc cref="RunAsync(Duplicate, ReviewDuplicates.Acceptance, string, CancellationToken)"/>
+    /// <inheritdoc cref="RunAsync(Duplicate, ReviewDuplicates.Acceptance, string, Func{Task}, CancellationToken)"/>
     public async Task<IResult> AcceptAsync(Duplicate duplicate, ReviewDuplicates.Acceptance acceptance, HttpContext http, CancellationToken ct)
     {
         var (merge, asked) = await RunAsync(

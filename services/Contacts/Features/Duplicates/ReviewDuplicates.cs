@@ -60,7 +60,7 @@ internal static class ReviewDuplicates
 
         if (request.Query["customer_id"] is [{ } text])
         {
-            var customer = Ids.Customer.TryParse(text, out var id) ? id : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
+            var customer = Ids.Customer.TryParse(text, out var id) ? await db.RootOfAsync(id, ct) ?? id : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
             duplicates = duplicates.Where(d => d.LowId == customer || d.HighId == customer);
         }
 

@@ -24,6 +24,12 @@ internal sealed partial class ScanWorker(NpgsqlDataSource dataSource, DuplicateS
     {
         await using var connection = await dataSource.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
+        // Nothing else is said in it while a scan of a million customers runs for minutes.
+        await using (var patience = new NpgsqlCommand("SET LOCAL idle_in_transaction_session_timeout = 0", connection))
+        {
+            await patience.ExecuteNonQueryAsync(ct);
+        }
+
         await using var next = new NpgsqlCommand("""
             SELECT id, mode = 'full', attempts FROM duplicate_scans
             WHERE status IN ('queued', 'running') AND pg_try_advisory_xact_lock(hashtextextended('duplicate scan', 0))
@@ -42,22 +48,37 @@ internal sealed partial class ScanWorker(NpgsqlDataSource dataSource, DuplicateS
             (id, full, attempts) = (row.GetGuid(0), row.GetBoolean(1), row.GetInt32(2));
         }
 
+        // Counted before the work: what kills the process tells nobody.
+        if (attempts >= MostAttempts)
+        {
+            LogGivenUp(Contracts.Ids.DuplicateScan.Format(id), attempts);
+            await scanner.GiveUpAsync(id, ct);
+            return true;
+        }
+
         try
         {
             var (found, merged) = await scanner.RunAsync(id, full, ct);
             LogFinished(Contracts.Ids.DuplicateScan.Format(id), found, merged);
             return true;
         }
-        catch (Exception exception) when (!ct.IsCancellationRequested)
+        catch (Exception) when (ct.IsCancellationRequested)
+        {
+            await scanner.StoppedAsync(id, CancellationToken.None);
+            throw;
+        }
+        catch (Exception exception)
         {
             LogFailed(exception, Contracts.Ids.DuplicateScan.Format(id));
-            await scanner.FailedAsync(id, giveUp: attempts + 1 >= MostAttempts, ct);
             return false;
         }
     }
 
     [LoggerMessage(LogLevel.Information, "Scan {Id} is completed: {Found} pairs, {Merged} merged")]
     private partial void LogFinished(string id, long found, long merged);
+
+    [LoggerMessage(LogLevel.Error, "Scan {Id} is given up after {Attempts} attempts")]
+    private partial void LogGivenUp(string id, int attempts);
 
     [LoggerMessage(LogLevel.Error, "Scan {Id} failed")]
     private partial void LogFailed(Exception exception, string id);

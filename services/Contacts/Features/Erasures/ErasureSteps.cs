@@ -79,6 +79,12 @@ internal static class ErasureSteps
         new("grants", "DELETE FROM grants WHERE customer_id = ANY (@ids) RETURNING id", Ids.Grant, Domain.Grant.RecordType),
         new("account_managers", "DELETE FROM account_managers WHERE origin_customer_id = ANY (@ids)"),
         new("recycle_bin", "DELETE FROM recycle_bin WHERE customer_id = ANY (@ids)"),
+        // Why another customer is not one of them may say what they are.
+        new("audit_value", $"""
+            DELETE FROM audit_value WHERE entry_id IN (
+                SELECT e.id FROM duplicate_overrides o JOIN audit_entry e ON e.record_type = '{DuplicateOverride.RecordType}' AND e.record_id = o.customer_id
+                WHERE o.candidate_ids && @ids)
+            """),
         new("duplicate_overrides", "DELETE FROM duplicate_overrides WHERE customer_id = ANY (@ids)"),
         new("duplicate_overrides", "UPDATE duplicate_overrides SET reason = '' WHERE candidate_ids && @ids", Kept: true),
         new("legal_holds", "DELETE FROM legal_holds WHERE customer_id = ANY (@ids) RETURNING id", Ids.LegalHold, Domain.Erasures.LegalHold.RecordType),

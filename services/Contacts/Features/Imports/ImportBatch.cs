@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.CustomFields;
+using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.CustomFields;
@@ -183,7 +184,8 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             var wanted = keys.Where(k => k.Kind == kind && MatchesOn(kind)).Select(k => k.Value).ToArray();
             if (wanted.Length > 0)
             {
-                foreach (var hit in await db.Identifiers.Where(i => i.Kind == word && wanted.Contains(i.Value))
+                var blocked = kind == MatchKey.Email ? IdentifierKind.Email : IdentifierKind.Phone;
+                foreach (var hit in await db.Identifiers.Where(i => i.Kind == word && wanted.Contains(i.Value) && !db.BlockedIdentifiers.Any(b => b.Kind == blocked && b.Value == i.Value))
                     .Join(db.Customers.Where(c => c.State == CustomerState.Active), i => i.CustomerId, c => c.Id, (i, _) => new { i.Value, i.CustomerId }).ToListAsync(ct))
                 {
                     Owners(new(kind, "", hit.Value)).Add(hit.CustomerId);
@@ -331,14 +333,17 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         }
     }
 
-    /// <summary>By the strongest key that finds anybody.</summary>
+    /// <summary>
+    /// By the strongest key that finds anybody. An e-mail address or phone number finds nobody who has another id in a system
+    /// of the row's: two who share it stay two.
+    /// </summary>
     private Customer? Find(ImportRow row, Dictionary<ImportKey, Customer> made)
     {
         foreach (var by in Import.MatchKeys)
         {
             var found = row.Keys.Where(k => k.Kind == by.Kind && (by.Kind != MatchKey.Attribute || k.System == by.Field))
                 .SelectMany(k => (row.Known.GetValueOrDefault(k) ?? []).Concat(made.TryGetValue(k, out var earlier) ? [earlier] : []).Where(c => StillHas(c, k)))
-                .Where(c => c.State == CustomerState.Active).Distinct().Take(2).ToList();
+                .Where(c => c.State == CustomerState.Active && !(by.Kind is MatchKey.Email or MatchKey.Phone && HasOtherIds(c, row))).Distinct().Take(2).ToList();
             switch (found)
             {
                 case [var only]:
@@ -350,6 +355,9 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
 
         return null;
     }
+
+    private static bool HasOtherIds(Customer customer, ImportRow row) => row.Keys.Where(k => k.Kind == MatchKey.ExternalId).GroupBy(k => k.System, StringComparer.Ordinal)
+        .Any(ids => customer.ExternalIds.Where(e => e.System == ids.Key).Select(e => e.Value).ToList() is { Count: > 0 } there && !ids.Any(k => there.Contains(k.Value)));
 
     /// <summary>An earlier row may have given it another value.</summary>
     private bool StillHas(Customer customer, ImportKey key) =>

@@ -81,6 +81,7 @@ internal static class RestoreCustomer
             ON CONFLICT (customer_id) DO UPDATE SET
                 candidate_ids = ARRAY(SELECT unnest(o.candidate_ids) UNION SELECT unnest(excluded.candidate_ids)), reason = excluded.reason, actor = excluded.actor, at = excluded.at
             """, ct);
+        db.Audit("created", DuplicateOverride.RecordType, customer.Id, customer.Id, AuditChanges.Between(null, new { CandidateIds = since, body.Reason }));
     }
 
     /// <summary>An organisation belongs to one.</summary>
