@@ -136,6 +136,20 @@ public sealed partial class TopologyTests
         static long Number(string text) => long.Parse(text, CultureInfo.InvariantCulture);
     }
 
+    /// <summary>As in the trial and in all tests: under C, the default of CloudNativePG, a name with an umlaut is not found in capitals.</summary>
+    [Fact]
+    public async Task Every_database_of_production_knows_letters_beyond_ASCII_and_has_checksums()
+    {
+        var clusters = (await Manifests.OfAsync("overlays/production")).Of("Cluster").ToList();
+        Assert.Equal(Topology.Services.Select(s => $"{s.Name}-db").Order(StringComparer.Ordinal), clusters.Select(Manifests.Name).Order(StringComparer.Ordinal));
+        Assert.All(clusters, c =>
+        {
+            var made = c["spec"]!["bootstrap"]!["initdb"]!;
+            Assert.Equal(("UTF8", "C.UTF-8", "C.UTF-8"), ((string?)made["encoding"], (string?)made["localeCollate"], (string?)made["localeCType"]));
+            Assert.True((bool?)made["dataChecksums"], Manifests.Name(c));
+        });
+    }
+
     /// <summary>In a first install there is nothing yet.</summary>
     [Theory]
     [InlineData("contacts 5 gateway 2 support 0 ", 5L)]
