@@ -150,6 +150,21 @@ public sealed partial class TopologyTests
         });
     }
 
+    /// <summary>Its operator makes no budget, and gives no priority, of its own accord.</summary>
+    [Fact]
+    public async Task One_node_of_production_s_broker_is_drained_at_a_time_and_none_gives_way_to_other_pods()
+    {
+        var manifests = await Manifests.OfAsync("overlays/production");
+        var broker = Assert.Single(manifests.Of("RabbitmqCluster"));
+        var labels = new JsonObject { ["app.kubernetes.io/name"] = Manifests.Name(broker) };
+        var budget = Assert.Single(manifests.Of("PodDisruptionBudget"), b => Workload.Selects(b["spec"]!["selector"], labels));
+        Assert.Equal(1, (long?)budget["spec"]!["maxUnavailable"]);
+        var pod = broker["spec"]!["override"]!["statefulSet"]!["spec"]!["template"]!["spec"]!;
+        Assert.Equal("crm", (string?)pod["priorityClassName"]);
+        Assert.Empty(pod["containers"]!.AsArray());
+        Assert.Contains("rabbitmq_shovel", broker["spec"]!["rabbitmq"]!["additionalPlugins"]!.AsArray().Select(p => (string?)p));
+    }
+
     /// <summary>In a first install there is nothing yet.</summary>
     [Theory]
     [InlineData("contacts 5 gateway 2 support 0 ", 5L)]
