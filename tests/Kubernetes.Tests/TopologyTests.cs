@@ -136,6 +136,35 @@ public sealed partial class TopologyTests
         static long Number(string text) => long.Parse(text, CultureInfo.InvariantCulture);
     }
 
+    /// <summary>As in the trial and in all tests: under C, the default of CloudNativePG, a name with an umlaut is not found in capitals.</summary>
+    [Fact]
+    public async Task Every_database_of_production_knows_letters_beyond_ASCII_and_has_checksums()
+    {
+        var clusters = (await Manifests.OfAsync("overlays/production")).Of("Cluster").ToList();
+        Assert.Equal(Topology.Services.Select(s => $"{s.Name}-db").Order(StringComparer.Ordinal), clusters.Select(Manifests.Name).Order(StringComparer.Ordinal));
+        Assert.All(clusters, c =>
+        {
+            var made = c["spec"]!["bootstrap"]!["initdb"]!;
+            Assert.Equal(("UTF8", "C.UTF-8", "C.UTF-8"), ((string?)made["encoding"], (string?)made["localeCollate"], (string?)made["localeCType"]));
+            Assert.True((bool?)made["dataChecksums"], Manifests.Name(c));
+        });
+    }
+
+    /// <summary>Its operator makes no budget, and gives no priority, of its own accord.</summary>
+    [Fact]
+    public async Task One_node_of_production_s_broker_is_drained_at_a_time_and_none_gives_way_to_other_pods()
+    {
+        var manifests = await Manifests.OfAsync("overlays/production");
+        var broker = Assert.Single(manifests.Of("RabbitmqCluster"));
+        var labels = new JsonObject { ["app.kubernetes.io/name"] = Manifests.Name(broker) };
+        var budget = Assert.Single(manifests.Of("PodDisruptionBudget"), b => Workload.Selects(b["spec"]!["selector"], labels));
+        Assert.Equal(1, (long?)budget["spec"]!["maxUnavailable"]);
+        var pod = broker["spec"]!["override"]!["statefulSet"]!["spec"]!["template"]!["spec"]!;
+        Assert.Equal("crm", (string?)pod["priorityClassName"]);
+        Assert.Empty(pod["containers"]!.AsArray());
+        Assert.Contains("rabbitmq_shovel", broker["spec"]!["rabbitmq"]!["additionalPlugins"]!.AsArray().Select(p => (string?)p));
+    }
+
     /// <summary>In a first install there is nothing yet.</summary>
     [Theory]
     [InlineData("contacts 5 gateway 2 support 0 ", 5L)]
