@@ -198,6 +198,60 @@ public sealed partial class TopologyTests
         Assert.All(replicas, r => Assert.Equal(r.Key == "contacts" ? expected : 2, r.Value));
     }
 
+    /// <summary>Beside a program that runs, its queues would be emptied of what others have just published.</summary>
+    [Theory]
+    [InlineData("", 0)]
+    [InlineData("pod/contacts-1", 1)]
+    public async Task After_a_restore_each_program_has_a_job_with_what_its_own_pods_are_given_and_none_while_one_runs(string running, int expected)
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var folder = Reaper.TemporaryFolder("restored");
+        var applied = Path.Combine(folder, "applied.json");
+        var programs = (await Manifests.OfAsync("overlays/production")).Workloads.Where(w => w.Kind == "Deployment").ToList();
+        foreach (var program in programs)
+        {
+            // What the script asks for by jsonpath, a line each.
+            await File.WriteAllLinesAsync(Path.Combine(folder, program.Name),
+                [program.Labels.ToJsonString(), (string)program.Pod["serviceAccountName"]!, program.Pod["securityContext"]!.ToJsonString(),
+                 program.Pod["volumes"]!.ToJsonString(), program.Pod["initContainers"]![0]!.ToJsonString()], ct);
+        }
+
+        await File.WriteAllTextAsync(Path.Combine(folder, "kubectl"), $"""
+            #!/bin/sh
+            case "$1 $2" in
+              "get pods") printf '{running}' ;;
+              "get deployment") cat "{folder}/$3" ;;
+              "get job") printf 'SuccessCriteriaMet Complete' ;;
+              "apply -f") cat >'{applied}' ;;
+            esac
+
+            """, ct);
+        Assert.Equal(0, (await Shell.RunAsync(["chmod", "+x", Path.Combine(folder, "kubectl")], ct: ct)).ExitCode);
+        var environment = new Dictionary<string, string?> { ["PATH"] = $"{folder}:{Environment.GetEnvironmentVariable("PATH")}" };
+        var result = await Shell.RunAsync(["bash", Path.Combine(Manifests.Folder, "after-restore.sh")], environment, ct: ct);
+        Assert.True(result.ExitCode == expected, result.Output);
+        Assert.Equal(expected == 0, File.Exists(applied));
+        if (expected != 0)
+        {
+            return;
+        }
+
+        var jobs = JsonNode.Parse(await File.ReadAllTextAsync(applied, ct))!["items"]!.AsArray().Select(j => new Workload("after-restore", j!.AsObject())).ToList();
+        Assert.Equal(programs.Select(p => $"after-restore-{p.Name}").Order(StringComparer.Ordinal), jobs.Select(j => j.Name).Order(StringComparer.Ordinal));
+        foreach (var (program, job) in programs.Select(p => (p, jobs.Single(j => j.Name == $"after-restore-{p.Name}"))))
+        {
+            Assert.Equal(["migrate --migrate", "after-restore --after-restore"], job.All.Select(c => $"{(string?)c["name"]} {(string?)c["args"]!.AsArray().Single()}"));
+            foreach (var container in job.All)
+            {
+                Assert.Equal((string?)program.Main.Single()["image"], (string?)container["image"]);
+                Assert.Equal(Variables(program.Main.Single()), Variables(container));
+                Assert.True(JsonNode.DeepEquals(program.Main.Single()["volumeMounts"], container["volumeMounts"]), $"{job}: volumeMounts");
+            }
+
+            Assert.True(JsonNode.DeepEquals(program.Pod["volumes"], job.Pod["volumes"]) && JsonNode.DeepEquals(program.Labels, job.Labels), $"{job}: volumes, labels");
+        }
+    }
+
     [Theory, MemberData(nameof(Installations))]
     public async Task Only_the_gateway_is_reached_from_outside(string overlay)
     {
