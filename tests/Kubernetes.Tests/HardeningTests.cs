@@ -18,7 +18,7 @@ public sealed partial class HardeningTests
         ["smoke-test"] = "runs once",
     };
 
-    private static readonly string[] ClusterWide = ["Namespace", "PriorityClass", "ClusterRole", "ClusterRoleBinding", "ClusterPolicy"];
+    private static readonly string[] ClusterWide = ["Namespace", "PriorityClass", "ClusterRole", "ClusterRoleBinding"];
 
     public static TheoryData<string> Overlays => [.. Manifests.Overlays];
 

@@ -17,7 +17,7 @@ internal sealed class ImagePolicy
         var places = rules.Select(r => Assert.Single(r["match"]!["any"]!.AsArray())!["resources"]!).ToList();
         Assert.All(places, p => Assert.Equal(["Pod"], p["kinds"]!.AsArray().Select(k => (string?)k)));
         Assert.All(rules, r => Assert.True(r["exclude"] is null && r["preconditions"] is null, $"{(string?)r["name"]} has exceptions"));
-        Namespaces = Assert.Single(places.Select(p => string.Join(' ', p["namespaces"]!.AsArray())).Distinct()).Split(' ');
+        Assert.All(places, p => Assert.Null(p["namespaces"]));
         _patterns = [.. rules.Where(r => r["validate"] is not null).Select(r => ((string)r["name"]!, PatternOf(r)))];
         var verified = Assert.Single(rules.Where(r => r["verifyImages"] is not null).SelectMany(r => r["verifyImages"]!.AsArray()))!;
         Assert.True((bool?)verified["required"] is true && (bool?)verified["verifyDigest"] is true, "verifyImages is not required, or not of digests");
@@ -25,9 +25,10 @@ internal sealed class ImagePolicy
         _signed = [.. verified["imageReferences"]!.AsArray().Select(r => (string)r!)];
     }
 
-    public IReadOnlyList<string> Namespaces { get; }
+    /// <summary>Of every pod of the namespace that it is applied to.</summary>
+    public static async Task<ImagePolicy> LoadAsync(string overlay = "overlays/production") => new(OfImages(await Manifests.OfAsync(overlay))["spec"]!);
 
-    public static async Task<ImagePolicy> LoadAsync() => new(Assert.Single((await Manifests.OfAsync("admission")).Of("ClusterPolicy"))["spec"]!);
+    public static JsonObject OfImages(Manifests manifests) => Assert.Single(manifests.Of("Policy"), p => (string?)p["apiVersion"] == "kyverno.io/v1");
 
     /// <summary>The rule that keeps a pod with this image out, in whichever container; null when it is let in.</summary>
     public string? Refusal(string image) => _patterns.FirstOrDefault(p => !Fits(p.Pattern, image)).Rule;

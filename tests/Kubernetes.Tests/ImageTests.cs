@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 
 namespace Kubernetes.Tests;
@@ -14,7 +15,11 @@ public sealed partial class ImageTests
     {
         var policy = await ImagePolicy.LoadAsync();
         Manifests[] installed = [await Manifests.PinnedAsync("overlays/production"), await Manifests.PinnedAsync("observability")];
-        Assert.Equal(installed.SelectMany(m => m.Of("Namespace")).Select(Manifests.Name).Order(StringComparer.Ordinal), policy.Namespaces.Order(StringComparer.Ordinal));
+        Assert.Equal(Manifests.Name(Assert.Single(installed[0].Of("Namespace"))), (string?)ImagePolicy.OfImages(installed[0])["metadata"]!["namespace"]);
+        // The same one, for whichever namespace kubectl names.
+        var anywhere = ImagePolicy.OfImages(await Manifests.OfAsync("admission"));
+        Assert.Null(anywhere["metadata"]!["namespace"]);
+        Assert.True(JsonNode.DeepEquals(anywhere["spec"], ImagePolicy.OfImages(await Manifests.OfAsync("overlays/production"))["spec"]));
         var images = installed.SelectMany(m => m.Images).Select(i => i.Image).ToList();
         // Six programs and their migrations, six databases, the broker; collector, Prometheus, Jaeger, Grafana.
         Assert.Equal(12 + 6 + 1 + 4, images.Count);

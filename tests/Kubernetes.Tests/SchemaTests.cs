@@ -12,7 +12,7 @@ public sealed class SchemaTests
         ["barmancloud.cnpg.io/v1"] = ["ObjectStore"],
         ["rabbitmq.com/v1beta1"] = ["RabbitmqCluster", "Vhost", "User", "Permission", "Policy", "Queue", "Exchange", "Binding"],
         ["cert-manager.io/v1"] = ["Issuer", "Certificate"],
-        ["kyverno.io/v1"] = ["ClusterPolicy"],
+        ["kyverno.io/v1"] = ["Policy"],
     };
 
     public static TheoryData<string> Overlays => [.. Manifests.Overlays];
