@@ -194,8 +194,8 @@ public static class CrmService
     }
 
     /// <summary>
-    /// Serves; or, by argument, does one thing and ends: <c>--migrate</c>, <c>--dead-letters …</c>, <c>--audit …</c>,
-    /// <c>--find-personal-data …</c>, <c>--after-restore</c>, <c>--settings</c>.
+    /// Serves; or, by argument, does one thing and ends: <c>--migrate</c>, <c>--migrate --check</c>, <c>--dead-letters …</c>,
+    /// <c>--audit …</c>, <c>--find-personal-data …</c>, <c>--after-restore</c>, <c>--settings</c>.
     /// The result is the exit code.
     /// </summary>
     public static async Task<int> RunCrmServiceAsync(this WebApplication app, string[] args)
@@ -205,7 +205,12 @@ public static class CrmService
         {
             switch (args)
             {
-                case ["--migrate", ..]:
+                case ["--migrate", "--check"]:
+                    return await ActivatorUtilities.CreateInstance<MigrationCheck>(app.Services).RunAsync(Console.Out, CancellationToken.None);
+                case ["--migrate", var unknown, ..]:
+                    await Console.Error.WriteLineAsync($"--migrate knows no {unknown}, only --check.");
+                    return 2;
+                case ["--migrate"]:
                     await app.Services.GetRequiredService<Migrator>().ApplyAsync(CancellationToken.None);
                     return 0;
                 case ["--dead-letters", .. var rest]:

@@ -50,9 +50,7 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
     public async Task<IReadOnlyList<string>> FindMissingAsync(CancellationToken ct)
     {
         await using var connection = await dataSource.OpenConnectionAsync(ct);
-        await using var exists = new NpgsqlCommand("SELECT to_regclass('schema_migration') IS NOT NULL", connection);
-        var pending = await exists.ExecuteScalarAsync(ct) is true ? await PendingAsync(connection, ct) : modules.SelectMany(Read);
-        return [.. pending.Select(m => $"{m.Module}/{m.Name}")];
+        return [.. (await PendingAsync(connection, ct)).Select(m => $"{m.Module}/{m.Name}")];
     }
 
     /// <summary>
@@ -87,9 +85,25 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
         }
     }
 
-    private async Task<List<Migration>> PendingAsync(NpgsqlConnection connection, CancellationToken ct)
+    private async Task<IReadOnlyList<Migration>> PendingAsync(NpgsqlConnection connection, CancellationToken ct)
     {
-        var applied = new Dictionary<(string, string), string>();
+        var comparison = await CompareAsync(connection, ct);
+        return comparison.Edited is [var edited, ..] ? throw SchemaException.Edited(edited) : comparison.Pending;
+    }
+
+    /// <summary>This build's migrations and the database's, which may have none yet.</summary>
+    internal async Task<Comparison> CompareAsync(NpgsqlConnection connection, CancellationToken ct)
+    {
+        var all = modules.SelectMany(Read).ToList();
+        await using (var exists = new NpgsqlCommand("SELECT to_regclass('schema_migration') IS NOT NULL", connection))
+        {
+            if (await exists.ExecuteScalarAsync(ct) is not true)
+            {
+                return new(all, [], [], all);
+            }
+        }
+
+        var applied = new Dictionary<(string Module, string Name), string>();
         await using (var command = new NpgsqlCommand("SELECT module, name, checksum FROM schema_migration", connection))
         await using (var reader = await command.ExecuteReaderAsync(ct))
         {
@@ -99,20 +113,11 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
             }
         }
 
-        var pending = new List<Migration>();
-        foreach (var migration in modules.SelectMany(Read))
-        {
-            if (!applied.TryGetValue((migration.Module, migration.Name), out var checksum))
-            {
-                pending.Add(migration);
-            }
-            else if (!string.Equals(checksum, migration.Checksum, StringComparison.Ordinal))
-            {
-                throw SchemaException.Edited($"{migration.Module}/{migration.Name}");
-            }
-        }
-
-        return pending;
+        return new(
+            [.. all.Where(m => !applied.ContainsKey((m.Module, m.Name)))],
+            [.. all.Where(m => applied.TryGetValue((m.Module, m.Name), out var checksum) && !string.Equals(checksum, m.Checksum, StringComparison.Ordinal)).Select(m => $"{m.Module}/{m.Name}")],
+            [.. applied.Keys.Except(all.Select(m => (m.Module, m.Name))).Select(m => $"{m.Module}/{m.Name}").Order(StringComparer.Ordinal)],
+            all);
     }
 
     private static IEnumerable<Migration> Read(MigrationModule module)
@@ -144,5 +149,9 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
     [LoggerMessage(LogLevel.Warning, "Migration {Module}/{Name} waits: a table is in use")]
     private partial void LogTableInUse(string module, string name);
 
-    private sealed record Migration(string Module, string Name, string Sql, string Checksum);
+    internal sealed record Migration(string Module, string Name, string Sql, string Checksum);
+
+    /// <param name="Edited">Applied, and different in this build, as module/name.</param>
+    /// <param name="Unknown">Applied by a later build, as module/name.</param>
+    internal sealed record Comparison(IReadOnlyList<Migration> Pending, IReadOnlyList<string> Edited, IReadOnlyList<string> Unknown, IReadOnlyList<Migration> All);
 }

@@ -18,6 +18,8 @@ internal sealed partial class Manifests
 
     private static readonly ConcurrentDictionary<string, Task<Manifests>> Known = new(StringComparer.Ordinal);
 
+    private static readonly ConcurrentDictionary<string, Task<Manifests>> Pinned = new(StringComparer.Ordinal);
+
     private Manifests(string overlay, IReadOnlyList<JsonObject> objects)
     {
         Overlay = overlay;
@@ -34,6 +36,10 @@ internal sealed partial class Manifests
     /// <summary>All that have a pod template of their own; those of operators have none.</summary>
     public IReadOnlyList<Workload> Workloads { get; }
 
+    /// <summary>Every image that a pod will have: of workloads, and in the fields by which operators make pods. Patterns of policies are none.</summary>
+    public IEnumerable<(string Field, string Image)> Images => Objects.Where(o => Kind(o) is not ("Policy" or "ClusterPolicy" or "ConfigMap"))
+        .SelectMany(o => ImagesIn(o, "").Select(i => ($"{Overlay}: {Kind(o)} {Name(o)}: {i.Path}", i.Image)));
+
     public IEnumerable<JsonObject> Of(string kind) => Objects.Where(o => Kind(o) == kind);
 
     public JsonObject? Find(string kind, string name) => Of(kind).FirstOrDefault(o => Name(o) == name);
@@ -42,7 +48,21 @@ internal sealed partial class Manifests
 
     public static string Name(JsonObject o) => (string)o["metadata"]!["name"]!;
 
-    public static Task<Manifests> OfAsync(string overlay) => Known.GetOrAdd(overlay, LoadAsync);
+    public static Task<Manifests> OfAsync(string overlay) => Known.GetOrAdd(overlay, o => LoadAsync(Folder, o));
+
+    /// <summary>After k8s/pin-images.sh, in a copy; what stands for the registries answers each image with a digest of its own.</summary>
+    public static Task<Manifests> PinnedAsync(string overlay) => Pinned.GetOrAdd(overlay, LoadPinnedAsync);
+
+    /// <summary>A copy of k8s/ in a folder that ends with the tests.</summary>
+    public static async Task<string> CopyAsync()
+    {
+        var folder = Reaper.TemporaryFolder("manifests");
+        Assert.Equal(0, (await Shell.RunAsync(["cp", "-r", Folder, folder], ct: TestContext.Current.CancellationToken)).ExitCode);
+        return Path.Combine(folder, "k8s");
+    }
+
+    public static async Task<ShellResult> PinAsync(string copy, IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string?>? environment = null) =>
+        await Shell.RunAsync(["bash", Path.Combine(copy, "pin-images.sh"), .. arguments], environment, copy, TestContext.Current.CancellationToken);
 
     public static async Task<string> KustomizeAsync(string folder)
     {
@@ -65,7 +85,54 @@ internal sealed partial class Manifests
         return [.. stream.Documents.Select(d => Convert(d.RootNode)).OfType<JsonObject>()];
     }
 
-    private static async Task<Manifests> LoadAsync(string overlay) => new(overlay, Parse(await KustomizeAsync(Path.Combine(Folder, overlay))));
+    /// <summary>Of a copy of k8s/.</summary>
+    public static async Task<Manifests> LoadAsync(string copy, string overlay) => new(overlay, Parse(await KustomizeAsync(Path.Combine(copy, overlay))));
+
+    private static async Task<Manifests> LoadPinnedAsync(string overlay)
+    {
+        var copy = await CopyAsync();
+        var crane = Path.Combine(copy, "crane");
+        await File.WriteAllTextAsync(crane, "#!/bin/sh\nprintf sha256:; printf %s \"$2\" | sha256sum | cut -d' ' -f1\n", TestContext.Current.CancellationToken);
+        File.SetUnixFileMode(crane, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        var environment = new Dictionary<string, string?> { ["PATH"] = $"{copy}:{Environment.GetEnvironmentVariable("PATH")}" };
+        // Again is what an administrator does after a change of a tag.
+        for (var i = 0; i < 2; i++)
+        {
+            var result = await PinAsync(copy, [overlay], environment);
+            Assert.True(result.ExitCode == 0, result.Output);
+        }
+
+        return await LoadAsync(copy, overlay);
+    }
+
+    private static IEnumerable<(string Path, string Image)> ImagesIn(JsonNode node, string path)
+    {
+        switch (node)
+        {
+            case JsonObject o:
+                foreach (var (key, value) in o.Where(f => f.Value is not null))
+                {
+                    if (key is "image" or "imageName" && value is JsonValue)
+                    {
+                        yield return ($"{path}{key}", (string)value!);
+                    }
+
+                    foreach (var inner in ImagesIn(value!, $"{path}{key}."))
+                    {
+                        yield return inner;
+                    }
+                }
+
+                break;
+            case JsonArray a:
+                foreach (var item in a.OfType<JsonObject>().SelectMany((o, i) => ImagesIn(o, $"{path.TrimEnd('.')}[{(string?)o["name"] ?? i.ToString(CultureInfo.InvariantCulture)}].")))
+                {
+                    yield return item;
+                }
+
+                break;
+        }
+    }
 
     private static JsonNode? Convert(YamlNode node) => node switch
     {

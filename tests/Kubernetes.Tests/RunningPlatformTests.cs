@@ -144,6 +144,38 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     }
 
     [Fact]
+    public async Task The_smoke_test_of_an_installation_passes_leaves_no_customer_and_names_the_step_that_fails()
+    {
+        var script = Path.Combine(Manifests.Folder, "smoke-test.sh");
+        var address = fixture.Platform.GatewayAddress.ToString();
+        var passed = await Shell.RunAsync(["sh", script, address], new Dictionary<string, string?> { ["CRM_API_KEY"] = fixture.Platform.AdminKey }, ct: Ct);
+        Assert.True(passed.ExitCode == 0, passed.Output);
+        Assert.Matches("All is well: trace [0-9a-f]{32}\n", passed.Output);
+        Assert.Equal(8, passed.Output.Split('\n').Count(l => l.StartsWith("ok: ", StringComparison.Ordinal)));
+        Assert.DoesNotContain(fixture.Platform.AdminKey, passed.Output, StringComparison.Ordinal);
+        Assert.Equal(0L, await CountAsync());
+
+        // A key that may not open cases: what was made until then is erased all the same.
+        var key = await fixture.Platform.CreateKeyAsync("smoke", ["customers:read", "customers:write", "erasures:read", "erasures:write", "interactions:read", "campaigns:read", "billing:read", "cases:read"], Ct);
+        var failed = await Shell.RunAsync(["sh", script, address], new Dictionary<string, string?> { ["CRM_API_KEY"] = key }, ct: Ct);
+        Assert.Equal(1, failed.ExitCode);
+        Assert.Contains("FAILED to open a case: POST v1/cases answered 403", failed.Output, StringComparison.Ordinal);
+        Assert.Matches("trace [0-9a-f]{32}\n", failed.Output);
+        await Eventually.GetAsync(CountAsync, count => count == 0, TimeSpan.FromSeconds(30), Ct);
+
+        var nobody = await Shell.RunAsync(["sh", script, "http://127.0.0.1:1"], new Dictionary<string, string?> { ["CRM_API_KEY"] = key, ["CRM_SMOKE_SECONDS"] = "1" }, ct: Ct);
+        Assert.Equal(1, nobody.ExitCode);
+        Assert.Contains("FAILED to find the gateway ready", nobody.Output, StringComparison.Ordinal);
+
+        async Task<long> CountAsync()
+        {
+            await using var contacts = NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync("contacts"));
+            await using var command = contacts.CreateCommand("SELECT count(*) FROM customers WHERE given_name = 'Smoke'");
+            return (long)(await command.ExecuteScalarAsync(Ct))!;
+        }
+    }
+
+    [Fact]
     public async Task With_the_rights_that_the_script_gives_them_the_broker_users_do_all_their_work_and_read_no_other_queue()
     {
         var (_, folder) = await SettingsTests.MakeSecretsAsync("trial");

@@ -204,39 +204,16 @@ public sealed partial class TopologyTests
     [InlineData("pod/contacts-1", 1)]
     public async Task After_a_restore_each_program_has_a_job_with_what_its_own_pods_are_given_and_none_while_one_runs(string running, int expected)
     {
-        var ct = TestContext.Current.CancellationToken;
-        var folder = Reaper.TemporaryFolder("restored");
-        var applied = Path.Combine(folder, "applied.json");
         var programs = (await Manifests.OfAsync("overlays/production")).Workloads.Where(w => w.Kind == "Deployment").ToList();
-        foreach (var program in programs)
-        {
-            // What the script asks for by jsonpath, a line each.
-            await File.WriteAllLinesAsync(Path.Combine(folder, program.Name),
-                [program.Labels.ToJsonString(), (string)program.Pod["serviceAccountName"]!, program.Pod["securityContext"]!.ToJsonString(),
-                 program.Pod["volumes"]!.ToJsonString(), program.Pod["initContainers"]![0]!.ToJsonString()], ct);
-        }
-
-        await File.WriteAllTextAsync(Path.Combine(folder, "kubectl"), $"""
-            #!/bin/sh
-            case "$1 $2" in
-              "get pods") printf '{running}' ;;
-              "get deployment") cat "{folder}/$3" ;;
-              "get job") printf 'SuccessCriteriaMet Complete' ;;
-              "apply -f") cat >'{applied}' ;;
-            esac
-
-            """, ct);
-        Assert.Equal(0, (await Shell.RunAsync(["chmod", "+x", Path.Combine(folder, "kubectl")], ct: ct)).ExitCode);
-        var environment = new Dictionary<string, string?> { ["PATH"] = $"{folder}:{Environment.GetEnvironmentVariable("PATH")}" };
-        var result = await Shell.RunAsync(["bash", Path.Combine(Manifests.Folder, "after-restore.sh")], environment, ct: ct);
+        var (result, applied) = await RunJobsAsync(programs, ["after-restore.sh"], running, "SuccessCriteriaMet Complete");
         Assert.True(result.ExitCode == expected, result.Output);
-        Assert.Equal(expected == 0, File.Exists(applied));
-        if (expected != 0)
+        Assert.Equal(expected != 0, applied is null);
+        if (applied is null)
         {
             return;
         }
 
-        var jobs = JsonNode.Parse(await File.ReadAllTextAsync(applied, ct))!["items"]!.AsArray().Select(j => new Workload("after-restore", j!.AsObject())).ToList();
+        var jobs = applied.Select(j => new Workload("after-restore", j)).ToList();
         Assert.Equal(programs.Select(p => $"after-restore-{p.Name}").Order(StringComparer.Ordinal), jobs.Select(j => j.Name).Order(StringComparer.Ordinal));
         foreach (var (program, job) in programs.Select(p => (p, jobs.Single(j => j.Name == $"after-restore-{p.Name}"))))
         {
@@ -252,6 +229,34 @@ public sealed partial class TopologyTests
         }
     }
 
+    /// <summary>Callers find a program's pods by the labels by which its database lets them in; of those of a check none may become ready.</summary>
+    [Theory]
+    [InlineData("SuccessCriteriaMet Complete", 0)]
+    [InlineData("FailureTarget Failed", 1)]
+    public async Task Before_an_upgrade_each_program_s_next_image_is_asked_what_it_would_migrate_and_takes_no_calls(string outcome, int expected)
+    {
+        var programs = (await Manifests.OfAsync("overlays/production")).Workloads.Where(w => w.Kind == "Deployment").ToList();
+        var copy = await Manifests.CopyAsync();
+        var file = Path.Combine(copy, "overlays", "production", "kustomization.yaml");
+        var ct = TestContext.Current.CancellationToken;
+        await File.WriteAllTextAsync(file, (await File.ReadAllTextAsync(file, ct)).Replace("newTag: 1.0.0", "newTag: 1.1.0", StringComparison.Ordinal), ct);
+        var (result, applied) = await RunJobsAsync(programs, ["check-upgrade.sh", Path.Combine(copy, "overlays", "production")], "pod/contacts-1", outcome);
+        Assert.True(result.ExitCode == expected, result.Output);
+        var jobs = applied!.Select(j => new Workload("check-upgrade", j)).ToList();
+        Assert.Equal(programs.Select(p => $"check-upgrade-{p.Name}").Order(StringComparer.Ordinal), jobs.Select(j => j.Name).Order(StringComparer.Ordinal));
+        foreach (var (program, job) in programs.Select(p => (p, jobs.Single(j => j.Name == $"check-upgrade-{p.Name}"))))
+        {
+            var container = Assert.Single(job.All);
+            Assert.Equal($"registry.example.com/crm/crm-{program.Name}:1.1.0", (string?)container["image"]);
+            Assert.Equal(["--migrate", "--check"], container["args"]!.AsArray().Select(a => (string)a!));
+            Assert.Equal(Variables(program.Main.Single()), Variables(container));
+            Assert.True(JsonNode.DeepEquals(program.Main.Single()["volumeMounts"], container["volumeMounts"]) && JsonNode.DeepEquals(program.Pod["volumes"], job.Pod["volumes"]), $"{job}: volumes");
+            // Nothing listens while it checks.
+            Assert.Equal(8080, (long?)container["readinessProbe"]?["tcpSocket"]?["port"]);
+            Assert.Equal(0, (long?)job.Object["spec"]!["backoffLimit"]);
+        }
+    }
+
     [Theory, MemberData(nameof(Installations))]
     public async Task Only_the_gateway_is_reached_from_outside(string overlay)
     {
@@ -264,6 +269,40 @@ public sealed partial class TopologyTests
         {
             Assert.Equal("gateway", (string?)policy["spec"]!["podSelector"]!["matchLabels"]?["app.kubernetes.io/name"]);
         }
+    }
+
+    /// <summary>A script beside what stands for a cluster with these programs: what it sends there, or null when it sends nothing.</summary>
+    private static async Task<(ShellResult Result, IReadOnlyList<JsonObject>? Applied)> RunJobsAsync(
+        IReadOnlyList<Workload> programs, IReadOnlyList<string> script, string running, string outcome)
+    {
+        Tools.Require("kubectl", "kubernetes-client");
+        var ct = TestContext.Current.CancellationToken;
+        var folder = Reaper.TemporaryFolder("jobs");
+        var applied = Path.Combine(folder, "applied.json");
+        foreach (var program in programs)
+        {
+            // What the script asks for by jsonpath, a line each.
+            await File.WriteAllLinesAsync(Path.Combine(folder, program.Name),
+                [program.Labels.ToJsonString(), (string)program.Pod["serviceAccountName"]!, program.Pod["securityContext"]!.ToJsonString(),
+                 program.Pod["volumes"]!.ToJsonString(), program.Pod["initContainers"]![0]!.ToJsonString()], ct);
+        }
+
+        var real = (await Shell.RunAsync(["sh", "-c", "command -v kubectl"], ct: ct)).Output.Trim();
+        await File.WriteAllTextAsync(Path.Combine(folder, "kubectl"), $"""
+            #!/bin/sh
+            case "$1 $2" in
+              "get pods") printf '{running}' ;;
+              "get deployment") cat "{folder}/$3" ;;
+              "get job") printf '{outcome}' ;;
+              "apply -f") cat >'{applied}' ;;
+              kustomize*) exec '{real}' "$@" ;;
+            esac
+
+            """, ct);
+        Assert.Equal(0, (await Shell.RunAsync(["chmod", "+x", Path.Combine(folder, "kubectl")], ct: ct)).ExitCode);
+        var environment = new Dictionary<string, string?> { ["PATH"] = $"{folder}:{Environment.GetEnvironmentVariable("PATH")}" };
+        var result = await Shell.RunAsync(["bash", Path.Combine(Manifests.Folder, script[0]), .. script.Skip(1)], environment, ct: ct);
+        return (result, File.Exists(applied) ? [.. JsonNode.Parse(await File.ReadAllTextAsync(applied, ct))!["items"]!.AsArray().Select(j => j!.AsObject())] : null);
     }
 
     internal static IReadOnlyList<string> Variables(JsonNode container) =>

@@ -124,6 +124,82 @@ public sealed class MigrationTests : IAsyncLifetime
         Assert.Equal(0, (await migrating).ExitCode);
     }
 
+    [Fact]
+    public async Task A_check_says_what_is_pending_and_what_it_asks_of_tables_and_changes_nothing()
+    {
+        var empty = await CheckAsync();
+        Assert.True(empty.ExitCode == 0, empty.Output);
+        Assert.Matches("PostgreSQL [0-9.]+.*, database contacts as contacts, no TLS, UTF8, ", empty.Output);
+        // Without a table there is nothing to wait for.
+        Assert.Contains("pending: service/0009_acquisition_sources\n", empty.Output, StringComparison.Ordinal);
+        Assert.Empty(await SchemaAsync());
+
+        Assert.Equal(0, (await Contacts.RunModeAsync(["--migrate"], Ct)).ExitCode);
+        var all = (await AppliedAsync()).Count;
+        Assert.Contains($"0 of {all} migrations are pending", (await CheckAsync()).Output, StringComparison.Ordinal);
+        await ExecuteAsync("contacts", """
+            DELETE FROM schema_migration WHERE (module, name) IN (('service', '0009_acquisition_sources'), ('service', '0020_change_request_operations'));
+            DROP INDEX customers_created_at;
+            DROP INDEX change_requests_subject;
+            ALTER TABLE change_requests DROP COLUMN concerned, DROP COLUMN history_ids;
+            INSERT INTO schema_migration (module, name, checksum) VALUES ('service', '9999_of_the_next_release', '');
+            ANALYZE
+            """);
+        var (schema, applied) = (await SchemaAsync(), await AppliedAsync());
+        var check = await CheckAsync();
+        Assert.True(check.ExitCode == 0, check.Output);
+        Assert.Matches(@"pending: service/0009_acquisition_sources: builds an index, while nobody changes rows, on customers \(about 0 rows, [0-9]+ kB\)\n", check.Output);
+        Assert.Matches(@"pending: service/0020_change_request_operations: .*changes rows of change_requests \(about 0 rows, ", check.Output);
+        Assert.Contains($"2 of {all} migrations are pending", check.Output, StringComparison.Ordinal);
+        Assert.Contains("warning: applied by a later build: service/9999_of_the_next_release", check.Output, StringComparison.Ordinal);
+        Assert.Equal(schema, await SchemaAsync());
+        Assert.Equal(applied, await AppliedAsync());
+    }
+
+    [Fact]
+    public async Task A_check_names_what_would_stop_the_migrations_or_the_program()
+    {
+        const string Anew = "DROP DATABASE IF EXISTS contacts WITH (FORCE);";
+        await FindsAsync("service/0013_tiers makes tiers, which is there already", inside: "CREATE VIEW tiers AS SELECT 1 AS a");
+        await FindsAsync("the encoding of the database is SQL_ASCII, not UTF8", [Anew, "CREATE DATABASE contacts OWNER contacts TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"]);
+        await FindsAsync("under the locale C the database knows no letters beyond ASCII", [Anew, "CREATE DATABASE contacts OWNER contacts TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"]);
+        await FindsAsync("contacts may not CREATE in the schema", [Anew, "CREATE DATABASE contacts OWNER postgres TEMPLATE template0"]);
+        await FindsAsync("the extension pg_trgm must be made by a superuser");
+        await FindsAsync("the database is read-only", [Anew, "CREATE DATABASE contacts OWNER contacts TEMPLATE template0", "ALTER DATABASE contacts SET default_transaction_read_only = on"]);
+
+        await ExecuteAsync("postgres", Anew);
+        await ExecuteAsync("postgres", "CREATE DATABASE contacts OWNER contacts TEMPLATE template0");
+        Assert.Equal(0, (await Contacts.RunModeAsync(["--migrate"], Ct)).ExitCode);
+        await FindsAsync("service/0009_acquisition_sources changes customers, which is postgres's", inside: """
+            ALTER TABLE customers OWNER TO postgres; DROP INDEX customers_created_at; DELETE FROM schema_migration WHERE name = '0009_acquisition_sources'
+            """);
+        await FindsAsync("service/0001_customers was edited after it had been applied", inside: "UPDATE schema_migration SET checksum = 'another' WHERE name = '0001_customers'");
+        await FindsAsync("the database cannot be asked", [Anew]);
+
+        var mistyped = await Contacts.RunModeAsync(["--migrate", "--chek"], Ct);
+        Assert.Equal(2, mistyped.ExitCode);
+        Assert.Contains("--migrate knows no --chek", mistyped.Output, StringComparison.Ordinal);
+
+        async Task FindsAsync(string problem, string[]? server = null, string? inside = null)
+        {
+            foreach (var statement in server ?? [])
+            {
+                await ExecuteAsync("postgres", statement);
+            }
+
+            if (inside is not null)
+            {
+                await ExecuteAsync("contacts", inside);
+            }
+
+            var check = await CheckAsync();
+            Assert.Contains($"problem: {problem}", check.Output, StringComparison.Ordinal);
+            Assert.Equal(1, check.ExitCode);
+        }
+    }
+
+    private Task<ShellResult> CheckAsync() => Contacts.RunModeAsync(["--migrate", "--check"], Ct);
+
     /// <summary>To its end; one that runs is ended, and has failed the test.</summary>
     private async Task<ShellResult> StartAsync()
     {
