@@ -11,10 +11,10 @@ namespace Kubernetes.Tests;
 /// <summary>What <c>kubectl kustomize</c> makes of a folder, as JSON.</summary>
 internal sealed partial class Manifests
 {
-    /// <summary>Every folder that is applied by itself.</summary>
+    /// <summary>Every folder that is applied as it is; kubectl names a namespace for admission, which production has in it.</summary>
     public static readonly IReadOnlyList<string> Overlays =
         [.. Directory.EnumerateFiles(Folder, "kustomization.yaml", SearchOption.AllDirectories)
-            .Select(f => Path.GetRelativePath(Folder, Path.GetDirectoryName(f)!).Replace('\\', '/')).Where(f => f != "base").Order(StringComparer.Ordinal)];
+            .Select(f => Path.GetRelativePath(Folder, Path.GetDirectoryName(f)!).Replace('\\', '/')).Where(f => f is not ("base" or "admission")).Order(StringComparer.Ordinal)];
 
     private static readonly ConcurrentDictionary<string, Task<Manifests>> Known = new(StringComparer.Ordinal);
 
