@@ -127,13 +127,14 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var (away, asked, path) = (true, new List<(string Service, int Customers, bool Away)>(), $"/v1/imports/{import["id"]}");
         Fixture.Peers.FindOwners = (service, customers) =>
         {
+            var down = away;
             lock (asked)
             {
-                asked.Add((service, customers.Count, away));
+                asked.Add((service, customers.Count, down));
             }
 
             return service != "support" ? new()
-                : away ? throw new RpcException(new Status(StatusCode.Internal, "Out of order"))
+                : down ? throw new RpcException(new Status(StatusCode.Internal, "Out of order"))
                 : new() { Tables = { new TableOwners { Table = "cases", CustomerIds = { customers.Where(c => c == used) } } } };
         };
         try
