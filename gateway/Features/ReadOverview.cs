@@ -68,6 +68,12 @@ internal sealed partial class ReadOverview(
             throw new ProblemException(ProblemCodes.Erased, "The customer was erased.");
         }
 
+        if (await customer is CustomerUnavailable { Reason: Reasons.Removed })
+        {
+            await enough.CancelAsync();
+            throw new ProblemException(ProblemCodes.Gone, "The import that made this customer was undone.");
+        }
+
         if (await customer is CustomerUnavailable { Reason: Reasons.Deleted })
         {
             await enough.CancelAsync();
@@ -106,7 +112,7 @@ internal sealed partial class ReadOverview(
             catch (RpcException exception)
             {
                 var reason = Reasons.Of(exception);
-                if (reason is not (Reasons.NotFound or Reasons.Erased or Reasons.Deleted) && exception.StatusCode != StatusCode.Cancelled)
+                if (reason is not (Reasons.NotFound or Reasons.Erased or Reasons.Removed or Reasons.Deleted) && exception.StatusCode != StatusCode.Cancelled)
                 {
                     LogUnavailable(service, exception.StatusCode, exception.Status.Detail);
                 }
@@ -181,11 +187,15 @@ internal static class Reasons
     public const string Erased = "erased";
 
     /// <inheritdoc cref="Erased"/>
+    public const string Removed = "removed";
+
+    /// <inheritdoc cref="Erased"/>
     public const string Deleted = "deleted";
 
     public static string Of(RpcException exception) => exception.StatusCode switch
     {
         StatusCode.NotFound when exception.Trailers.GetValue("crm-code") == ProblemCodes.Erased.Code => Erased,
+        StatusCode.NotFound when exception.Trailers.GetValue("crm-code") == ProblemCodes.Gone.Code => Removed,
         StatusCode.NotFound when exception.Trailers.GetValue("crm-code") == ProblemCodes.CustomerDeleted.Code => Deleted,
         StatusCode.DeadlineExceeded => Timeout,
         StatusCode.Unavailable => Unreachable,

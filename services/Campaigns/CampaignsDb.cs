@@ -20,9 +20,9 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
     public override IReadOnlyList<OwnedRows> OwnedRows { get; } =
     [
         new("messages", new("message", Ids.Message, "created_at"), Alike: "campaign_id, channel"),
-        new("orders"),
-        new("cases"),
-        new("interactions"),
+        new("orders", Copied: true),
+        new("cases", Copied: true),
+        new("interactions", Copied: true),
     ];
 
     /// <summary>The ledger of campaigns keeps its rows, so that their counts stay true; nothing in them leads to a person.</summary>

@@ -116,9 +116,9 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
             way.Add(await db.Whole().AsNoTracking().FirstOrDefaultAsync(c => c.Id == next, ct) ?? throw ProblemException.NotFound("customer"));
         }
 
-        if (way[^1].State == CustomerState.Erased)
+        if (way[^1].State is CustomerState.Erased or CustomerState.Removed)
         {
-            throw CustomerRoots.Erased();
+            throw way[^1].State == CustomerState.Erased ? CustomerRoots.Erased() : CustomerRoots.Removed();
         }
 
         var wire = await ToWireAsync(includeDeleted ? way[^1] : way[^1].OutOfBin(), ct);

@@ -32,6 +32,7 @@ ExportWorker.Add(builder);
 builder.Services.AddScoped<ReplayChange>();
 builder.Services.AddValidation();
 builder.Services.AddScoped<ImportBatch>();
+builder.Services.AddSingleton<RowOwners>();
 builder.Services.AddSingleton<ImportAhead>();
 builder.Services.AddSingleton<ImportSignal>();
 builder.Services.AddHostedService<ImportWorker>();

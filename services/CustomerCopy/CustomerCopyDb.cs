@@ -33,7 +33,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 
     /// <summary>
     /// Whom a customer id stands for; that stays so until the transaction ends. For rows from events, whose customer may
-    /// not be in the copy yet. Null when the customer was erased: the row is not to be written.
+    /// not be in the copy yet. Null when the customer was erased or removed: the row is not to be written.
     /// </summary>
     public Task<Guid?> HoldCustomerAsync(Guid customer, CancellationToken ct) =>
         Database.SqlQuery<Guid?>($"SELECT hold_customer({customer}) AS \"Value\"").SingleAsync(ct);
@@ -140,14 +140,42 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     internal async Task<ErasedCounts> EraseAsync(IReadOnlyList<CustomerSnapshot> tombstones, CancellationToken ct)
     {
         var ids = tombstones.Select(t => Parse(t.Id)).ToArray();
+        await StoreAloneAsync(tombstones, ids, ct);
+        var owners = await Database.SqlQuery<Guid>($"SELECT DISTINCT customer_root(id) AS \"Value\" FROM unnest({ids}) AS id").ToArrayAsync(ct);
+        return await this.EraseAsync(ids, owners, [.. tombstones.Select(t => t.Id)], ct);
+    }
+
+    /// <summary>
+    /// Customers whose import was undone: who is writing a row of theirs goes first, and from then on nobody does. Those who
+    /// have rows here all the same, which came after the undo had asked for them; the rows stay.
+    /// </summary>
+    internal async Task<IReadOnlyList<Guid>> RemoveAsync(IReadOnlyList<CustomerSnapshot> removed, CancellationToken ct)
+    {
+        var ids = removed.Select(t => Parse(t.Id)).ToArray();
+        await StoreAloneAsync(removed, ids, ct);
+        return [.. (await FindOwnersAsync(ids, ct)).SelectMany(t => t).Distinct()];
+    }
+
+    /// <summary>By table those of the customers who have rows in it that are no copies.</summary>
+    internal async Task<ILookup<string, Guid>> FindOwnersAsync(Guid[] customers, CancellationToken ct)
+    {
+        var tables = OwnedRows.Where(o => !o.Copied).Select(o =>
+            $"SELECT '{o.Table}' AS owned, c.id FROM unnest({{0}}) AS c (id) WHERE EXISTS (SELECT FROM {o.Table} t WHERE t.customer_id = c.id)");
+#pragma warning disable EF1002 // Names of tables are the service's own.
+        return (await Database.SqlQueryRaw<OwnerRow>(string.Join(" UNION ALL ", tables), customers).ToListAsync(ct)).ToLookup(r => r.Owned, r => r.Id);
+#pragma warning restore EF1002
+    }
+
+    private sealed record OwnerRow([property: Column("owned")] string Owned, [property: Column("id")] Guid Id);
+
+    private async Task StoreAloneAsync(IReadOnlyList<CustomerSnapshot> snapshots, Guid[] ids, CancellationToken ct)
+    {
         await Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock(hashtextextended('customer merges', 0))", ct);
         await Database.ExecuteSqlAsync($"""
             SELECT pg_advisory_xact_lock(key)
             FROM (SELECT DISTINCT hashtextextended('customer ' || id, 0) AS key FROM unnest({ids}) AS id ORDER BY 1) AS keys
             """, ct);
-        await StoreAsync(tombstones, ct);
-        var owners = await Database.SqlQuery<Guid>($"SELECT DISTINCT customer_root(id) AS \"Value\" FROM unnest({ids}) AS id").ToArrayAsync(ct);
-        return await this.EraseAsync(ids, owners, [.. tombstones.Select(t => t.Id)], ct);
+        await StoreAsync(snapshots, ct);
     }
 
     /// <summary>The copy's own consents; a service adds its tables.</summary>

@@ -17,13 +17,16 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
     private const string Erased = "erased";
     private const string Deleted = "deleted";
 
+    /// <summary>The import that made the customer was undone.</summary>
+    private const string Removed = "removed";
+
     /// <summary>
     /// The owner of a row that is about to be written, for a body field; in the recycle bin too, for what happens to a
     /// customer is kept, and is there when the customer comes back. Call it inside the row's transaction and before
     /// the row is locked: until that transaction ends, nobody can merge the customer away.
     /// </summary>
     /// <exception cref="ProblemException">
-    /// 400 when it is not a customer id, 422 <c>unknown_customer</c> when there is none or they were erased, 503 when
+    /// 400 when it is not a customer id, 422 <c>unknown_customer</c> when there is none or they were erased or removed, 503 when
     /// Contacts cannot be reached.
     /// </exception>
     public async Task<Guid> RequireAsync(string? customerId, string pointer, CancellationToken ct)
@@ -43,9 +46,9 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
             return held;
         }
 
-        if (await RootAsync(id, ct) is { State: Erased })
+        if (await RootAsync(id, ct) is { State: Erased or Removed } gone)
         {
-            throw new ProblemException(ProblemCodes.UnknownCustomer, "The customer was erased.", new FieldError(pointer, Erased));
+            throw new ProblemException(ProblemCodes.UnknownCustomer, Gone(gone.State).Message, new FieldError(pointer, gone.State));
         }
 
         return (await FetchAsync(id, ct)
@@ -54,10 +57,12 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
     }
 
     /// <summary>The customer whom an id stands for now.</summary>
-    /// <exception cref="ProblemException">404 when there is none, 410 <c>erased</c> or <c>customer_deleted</c>, 503 when Contacts cannot be reached.</exception>
+    /// <exception cref="ProblemException">
+    /// 404 when there is none, 410 <c>erased</c>, <c>customer_deleted</c> or <c>gone</c>, 503 when Contacts cannot be reached.
+    /// </exception>
     public async Task<Guid> FindAsync(string customerId, CancellationToken ct) =>
         Ids.Customer.TryParse(customerId, out var id) && (await RootAsync(id, ct) ?? (await FetchAsync(id, ct) ? await RootAsync(id, ct) : null)) is { } root
-            ? root.State is Erased or Deleted ? throw Gone(root.State) : root.Id
+            ? root.State is Erased or Deleted or Removed ? throw Gone(root.State) : root.Id
             : throw ProblemException.NotFound("customer");
 
     /// <summary>The customer of the path.</summary>
@@ -70,7 +75,9 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
     }
 
     /// <summary>As <see cref="RequireAsync"/>, for the path of a write: rows written under an old id are the survivor's.</summary>
-    /// <exception cref="ProblemException">404 when there is none, 410 <c>erased</c> or <c>customer_deleted</c>, 503 when Contacts cannot be reached.</exception>
+    /// <exception cref="ProblemException">
+    /// 404 when there is none, 410 <c>erased</c>, <c>customer_deleted</c> or <c>gone</c>, 503 when Contacts cannot be reached.
+    /// </exception>
     public async Task<Guid> HoldAtPathAsync(string customerId, CancellationToken ct)
     {
         try
@@ -80,7 +87,7 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
         }
         catch (ProblemException exception) when (exception.Code == ProblemCodes.UnknownCustomer || exception.Code == ProblemCodes.ValidationFailed)
         {
-            throw exception.Errors is [{ Code: Erased }] ? Gone(Erased) : ProblemException.NotFound("customer");
+            throw exception.Errors is [{ Code: Erased or Removed }] ? Gone(exception.Errors[0].Code) : ProblemException.NotFound("customer");
         }
     }
 
@@ -114,9 +121,12 @@ public sealed class CustomerDirectory(CustomerCopyDb db, Contacts.ContactsClient
     private async Task<Guid?> SeenAsync(Guid? root, CancellationToken ct) =>
         root is null || CallerRights.Current.AllCustomers || await db.Customers.AnyAsync(c => c.Id == root, ct) ? root : null;
 
-    private static ProblemException Gone(string state) => state == Erased
-        ? new(ProblemCodes.Erased, "The customer was erased.")
-        : new(ProblemCodes.CustomerDeleted, "The customer is in the recycle bin; it can be restored from there.");
+    private static ProblemException Gone(string state) => state switch
+    {
+        Erased => new(ProblemCodes.Erased, "The customer was erased."),
+        Removed => new(ProblemCodes.Gone, "The import that made this customer was undone."),
+        _ => new(ProblemCodes.CustomerDeleted, "The customer is in the recycle bin; it can be restored from there."),
+    };
 
     /// <param name="State">Of whom the id stands for; <c>erased</c> is said of the id itself.</param>
     private sealed record Root(Guid Id, string State);

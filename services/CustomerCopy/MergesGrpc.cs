@@ -7,9 +7,11 @@ using Wire = Crm.Contracts.Merges.V1;
 
 namespace Crm.CustomerCopy;
 
-/// <summary>What a merge would mean to this service, for Contacts' preview of it.</summary>
+/// <summary>What a merge or a removal of customers would mean to this service, for Contacts.</summary>
 internal sealed class MergesGrpc(CustomerCopyDb db) : Wire.Merges.MergesBase
 {
+    private const int MostCustomers = 1000;
+
     [Callers("contacts")]
     public override async Task<Wire.Impact> GetImpact(Wire.GetImpactRequest request, ServerCallContext context)
     {
@@ -41,6 +43,25 @@ internal sealed class MergesGrpc(CustomerCopyDb db) : Wire.Merges.MergesBase
         }
 
         return impact;
+    }
+
+    [Callers("contacts")]
+    public override async Task<Wire.Owners> FindOwners(Wire.FindOwnersRequest request, ServerCallContext context)
+    {
+        if (request.CustomerIds.Count > MostCustomers)
+        {
+            throw new RpcException(new Status(StatusCode.InvalidArgument, $"At most {MostCustomers} customers."));
+        }
+
+        var owners = new Wire.Owners();
+        foreach (var table in await db.FindOwnersAsync([.. request.CustomerIds.Select(Key)], context.CancellationToken))
+        {
+            var wire = new Wire.TableOwners { Table = table.Key };
+            wire.CustomerIds.AddRange(table.Select(id => Ids.Customer.Format(id)));
+            owners.Tables.Add(wire);
+        }
+
+        return owners;
     }
 
     private static Guid Key(string id) => Ids.Customer.TryParse(id, out var key)

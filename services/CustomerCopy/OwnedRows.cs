@@ -8,9 +8,10 @@ namespace Crm.CustomerCopy;
 /// merge or its undo, in any order, is one recomputation, and nothing is lost by it.
 /// </summary>
 /// <param name="Table">Has <c>id</c>, <c>customer_id</c> (indexed) and <c>origin_customer_id</c>.</param>
-/// <param name="Source">Null for a copy of another service's rows.</param>
+/// <param name="Source">Null for rows that have no id of their own for people.</param>
 /// <param name="Alike">Columns by which two rows of one customer would collide if their customer were part of the key.</param>
-public sealed record OwnedRows(string Table, SourceRows? Source = null, string? Alike = null)
+/// <param name="Copied">They are a copy of another service's rows.</param>
+public sealed record OwnedRows(string Table, SourceRows? Source = null, string? Alike = null, bool Copied = false)
 {
     /// <summary>In a step of an erasure: the rows that were recorded under the erased.</summary>
     public const string OfErased = "customer_id = ANY (@owners) AND origin_customer_id = ANY (@ids)";

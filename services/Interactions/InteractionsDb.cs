@@ -23,7 +23,7 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
     public override IReadOnlyList<OwnedRows> OwnedRows { get; } =
     [
         new("interactions", new("interaction", Ids.Interaction, "created_at")),
-        new("timeline"),
+        new("timeline", Copied: true),
     ];
 
     public override IReadOnlyList<ErasureStep> ErasureSteps =>

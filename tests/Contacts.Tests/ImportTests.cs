@@ -3,7 +3,9 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Contracts.Merges.V1;
 using Crm.Testing;
+using Grpc.Core;
 using Npgsql;
 
 namespace Contacts.Tests;
@@ -114,6 +116,59 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Equal(
             ["edited", "has_consents", "legal_hold", "has_relationships", "has_account_manager", "has_grants", "has_orders", null, null],
             results["data"]!.AsArray().Select(r => (string?)r!["undo_reason"]));
+    }
+
+    [Fact]
+    public async Task Other_services_are_asked_for_a_thousand_customers_at_once_and_one_that_does_not_answer_holds_up_no_import()
+    {
+        var system = $"w{Unique()}";
+        var import = await ImportAsync(Lines(1500, i => $$"""{"kind":"person","given_name":"Wait","external_ids":[{"system":"{{system}}","id":"{{i}}"}]}"""));
+        var used = (string)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/7")).Body["id"]!;
+        var (away, asked, path) = (true, new List<(string Service, int Customers, bool Away)>(), $"/v1/imports/{import["id"]}");
+        Fixture.Peers.FindOwners = (service, customers) =>
+        {
+            var down = away;
+            lock (asked)
+            {
+                asked.Add((service, customers.Count, down));
+            }
+
+            return service != "support" ? new()
+                : down ? throw new RpcException(new Status(StatusCode.Internal, "Out of order"))
+                : new() { Tables = { new TableOwners { Table = "cases", CustomerIds = { customers.Where(c => c == used) } } } };
+        };
+        try
+        {
+            await OkAsync(HttpMethod.Post, $"{path}/undo", "{}");
+            var waiting = await Eventually.GetAsync(async () => (await SendAsync(HttpMethod.Get, path)).Body, i => i["undo"]!["missing"]!.AsArray().Count > 0, TimeSpan.FromMinutes(1), Ct);
+            Assert.Equal(("undoing", "support"), ((string?)waiting["status"], (string?)Assert.Single(waiting["undo"]!["missing"]!.AsArray())));
+            Assert.Equal((0, 0, 0), Counts(waiting["undo"]!, "removed", "restored", "refused"));
+            Assert.Equal(1, (int)(await ImportAsync($$"""{"kind":"person","given_name":"Other","external_ids":[{"system":"{{system}}","id":"other"}]}"""))["created"]!);
+            await Eventually.GetAsync(() => Task.FromResult(Asked(of: true)), a => a.Count >= 2, TimeSpan.FromMinutes(1), Ct);
+            Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Get, $"/v1/customers/{used}")).Response.StatusCode);
+
+            away = false;
+            var undone = await UntilAsync(path, "undone");
+            Assert.Equal((1499, 0, 1), Counts(undone["undo"]!, "removed", "restored", "refused"));
+            Assert.Empty(undone["undo"]!["missing"]!.AsArray());
+            var (_, refused) = await SendAsync(HttpMethod.Get, $"{path}/results?undo=refused");
+            Assert.Equal((used, "has_cases"), ((string?)refused["data"]![0]!["customer_id"], (string?)refused["data"]![0]!["undo_reason"]));
+            // To wait is no failure, after which a batch would be smaller.
+            Assert.All(Asked(of: true), a => Assert.Equal(1000, a.Customers));
+            Assert.Equal([500, 1000], Asked(of: false).Where(a => a.Service == "support").Select(a => a.Customers).Order());
+        }
+        finally
+        {
+            Fixture.Peers.FindOwners = (_, _) => new();
+        }
+
+        List<(string Service, int Customers, bool Away)> Asked(bool of)
+        {
+            lock (asked)
+            {
+                return asked.FindAll(a => a.Service == "support" && a.Away == of);
+            }
+        }
     }
 
     [Fact]

@@ -19,10 +19,17 @@ internal static class CustomerRoots
             : throw Merged(id, root, http);
     }
 
-    /// <summary>As <see cref="FindAtPathAsync"/>, in the recycle bin too: holds, exports and erasures reach there.</summary>
+    /// <summary>As <see cref="FindAtPathAsync"/>, in the recycle bin too.</summary>
     public static async Task<Guid> FindKeptAtPathAsync(this ContactsDb db, string id, HttpContext http, CancellationToken ct)
     {
         var (root, _) = await db.FindKeptRootAsync(id, ct);
+        return Ids.Customer.Format(root) == id ? root : throw Merged(id, root, http);
+    }
+
+    /// <summary>As <see cref="FindKeptAtPathAsync"/>, and who was removed with an import: holds, exports, erasures.</summary>
+    public static async Task<Guid> FindStoredAtPathAsync(this ContactsDb db, string id, HttpContext http, CancellationToken ct)
+    {
+        var (root, _) = await db.FindStoredRootAsync(id, ct);
         return Ids.Customer.Format(root) == id ? root : throw Merged(id, root, http);
     }
 
@@ -39,17 +46,25 @@ internal static class CustomerRoots
     /// <summary>As <see cref="FindRootAsync"/>, in the recycle bin too.</summary>
     public static async Task<(Guid Root, CustomerState State)> FindKeptRootAsync(this ContactsDb db, string id, CancellationToken ct)
     {
+        var (root, state) = await db.FindStoredRootAsync(id, ct);
+        return state == CustomerState.Removed ? throw Removed() : (root, state);
+    }
+
+    /// <summary>As <see cref="FindKeptRootAsync"/>, and who was removed with an import: another service may have rows of it.</summary>
+    public static async Task<(Guid Root, CustomerState State)> FindStoredRootAsync(this ContactsDb db, string id, CancellationToken ct)
+    {
         var root = (Ids.Customer.TryParse(id, out var key) ? await db.RootOfAsync(key, ct) : null) ?? throw ProblemException.NotFound("customer");
         return await db.Customers.Where(c => c.Id == root).Select(c => (CustomerState?)c.State).FirstOrDefaultAsync(ct) switch
         {
             null => throw ProblemException.NotFound("customer"),
-            CustomerState.Removed => throw new ProblemException(ProblemCodes.Gone, "The import that made this customer was undone."),
             CustomerState.Erased => throw Erased(),
             { } state => (root, state),
         };
     }
 
     public static ProblemException Erased() => new(ProblemCodes.Erased, "The customer was erased.");
+
+    public static ProblemException Removed() => new(ProblemCodes.Gone, "The import that made this customer was undone.");
 
     public static ProblemException Deleted() => new(ProblemCodes.CustomerDeleted, "The customer is in the recycle bin; it can be restored from there.");
 
@@ -60,11 +75,15 @@ internal static class CustomerRoots
         ProblemException.Moved(ProblemCodes.CustomerMerged, "The customer was merged into another.", http.Request, id, Ids.Customer.Format(root));
 
     /// <summary>For whom the customer stands until the transaction ends: for rows that are about to be written.</summary>
-    /// <exception cref="ProblemException">410 when the customer was erased or deleted a moment ago.</exception>
-    public static async Task<Customer> HoldLivingAsync(this ContactsDb db, Guid id, CancellationToken ct) => (await db.HoldKeptAsync(id, ct)).OutOfBin();
+    /// <exception cref="ProblemException">410 when the customer was erased, deleted or removed a moment ago.</exception>
+    public static async Task<Customer> HoldLivingAsync(this ContactsDb db, Guid id, CancellationToken ct)
+    {
+        var customer = await db.HoldStoredAsync(id, ct);
+        return customer.State == CustomerState.Removed ? throw Removed() : customer.OutOfBin();
+    }
 
-    /// <summary>As <see cref="HoldLivingAsync"/>, in the recycle bin too.</summary>
-    public static async Task<Customer> HoldKeptAsync(this ContactsDb db, Guid id, CancellationToken ct)
+    /// <summary>As <see cref="HoldLivingAsync"/>, in the recycle bin and removed with an import too.</summary>
+    public static async Task<Customer> HoldStoredAsync(this ContactsDb db, Guid id, CancellationToken ct)
     {
         var root = await db.HoldRootAsync(id, ct);
         var customer = await db.Customers.AsNoTracking().FirstAsync(c => c.Id == root, ct);
@@ -86,7 +105,8 @@ internal static class CustomerRoots
         """, ct);
 
     /// <summary>The customer, who is there or in the recycle bin, and all whom it has absorbed; nobody merges them or writes statements of them until the transaction ends.</summary>
-    public static async Task<Dictionary<Guid, Customer>> LockWithAbsorbedAsync(this ContactsDb db, Guid key, CancellationToken ct)
+    /// <param name="removed">Whether it may have been removed with its import.</param>
+    public static async Task<Dictionary<Guid, Customer>> LockWithAbsorbedAsync(this ContactsDb db, Guid key, CancellationToken ct, bool removed = false)
     {
         Guid[] locked = [];
         while (true)
@@ -97,7 +117,7 @@ internal static class CustomerRoots
                 // A rule or an edit that changes one of them at this moment goes first.
                 await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = ANY ({all}) ORDER BY id FOR UPDATE", ct);
                 var customers = await db.Customers.Where(c => all.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
-                return customers[key].State is CustomerState.Active or CustomerState.Deleted
+                return customers[key].State is CustomerState.Active or CustomerState.Deleted || (removed && customers[key].State == CustomerState.Removed)
                     ? customers
                     : throw new ProblemException(ProblemCodes.ConcurrentChange, "The customer was merged or erased at this moment; read it again.");
             }

@@ -103,6 +103,12 @@ internal sealed class Import
     public string? UndoAskedBy { get; private set; }
     public DateTimeOffset? UndoneAt { get; private set; }
 
+    /// <summary>Services that an undo has asked in vain what they have of its customers; it waits for them.</summary>
+    public string[] Missing { get; private set; } = [];
+
+    /// <summary>No batch begins before.</summary>
+    public DateTimeOffset? NextAt { get; private set; }
+
     public static Import Receive(ImportFormat format, string? mappingName, ImportMapping mapping, IEnumerable<MatchBy> matchOn, bool dryRun, string actor, DateTimeOffset now) => new()
     {
         Id = Guid.CreateVersion7(now),
@@ -206,7 +212,18 @@ internal sealed class Import
     }
 
     /// <summary>A batch of the undo is done, and the first attempt at the next one begins.</summary>
-    public void Undid() => Attempts = 1;
+    public void Undid()
+    {
+        Attempts = 1;
+        (Missing, NextAt) = ([], null);
+    }
+
+    /// <summary>Services are away without whom nobody is removed: the batch at hand was not attempted.</summary>
+    public void Await(IReadOnlyCollection<string> services, DateTimeOffset until)
+    {
+        Attempts--;
+        (Missing, NextAt) = ([.. services], until);
+    }
 
     public void Undone(DateTimeOffset now)
     {

@@ -17,7 +17,8 @@ namespace Crm.Contacts.Features.Erasures;
 /// <summary>
 /// Erases a customer with all who were merged into it, for good; needs <c>If-Match</c>. 202 with the erasure, which is
 /// <c>completed</c> when every service has sent its signed receipt. From then on the customer answers 410 <c>erased</c>,
-/// under every id. 409 <c>legal_hold</c> while a hold is set on any of them. One in the recycle bin need not be restored before.
+/// under every id. 409 <c>legal_hold</c> while a hold is set on any of them. One in the recycle bin need not be restored before,
+/// and of one whose import was undone the rows that other services have got all the same are erased.
 /// </summary>
 internal static class EraseCustomer
 {
@@ -31,11 +32,11 @@ internal static class EraseCustomer
     public static async Task<Accepted<ErasureView>> Handle(
         string id, Request body, HttpContext http, ContactsDb db, SignedStatements statements, IOptions<ErasureOptions> options, TimeProvider clock, CancellationToken ct)
     {
-        var key = await db.FindKeptAtPathAsync(id, http, ct);
+        var key = await db.FindStoredAtPathAsync(id, http, ct);
         var erasure = await db.InTransactionAsync(async () =>
         {
             await db.LockBinnedAsync(key, ct);
-            var customers = await db.LockWithAbsorbedAsync(key, ct);
+            var customers = await db.LockWithAbsorbedAsync(key, ct, removed: true);
             ETags.RequireMatch(http, customers[key].Version);
             foreach (var customer in customers.Values)
             {

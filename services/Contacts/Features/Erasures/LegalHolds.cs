@@ -12,8 +12,8 @@ using Microsoft.EntityFrameworkCore;
 namespace Crm.Contacts.Features.Erasures;
 
 /// <summary>
-/// Holds that forbid the erasure of a customer, in the recycle bin too, whichever of its records they were set on. Each is set and lifted with a
-/// reason and is in the audit log.
+/// Holds that forbid the erasure of a customer, in the recycle bin or removed with an import too, whichever of its records
+/// they were set on. Each is set and lifted with a reason and is in the audit log.
 /// </summary>
 internal static class LegalHolds
 {
@@ -25,10 +25,10 @@ internal static class LegalHolds
 
     public static async Task<Created<LegalHoldView>> Set(string id, Request body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
-        var (named, _) = await db.FindKeptRootAsync(id, ct);
+        var (named, _) = await db.FindStoredRootAsync(id, ct);
         var hold = await db.InTransactionAsync(async () =>
         {
-            var customer = await db.HoldKeptAsync(named, ct);
+            var customer = await db.HoldStoredAsync(named, ct);
             await db.RequireDepartmentAsync(customer, ct);
             var set = LegalHold.Set(customer.Id, body.Reason!, http.User.Subject(), clock.GetUtcNow());
             db.LegalHolds.Add(set);
@@ -77,7 +77,7 @@ internal static class LegalHolds
 
     private static async Task<Guid[]> FindWithAbsorbedAsync(this ContactsDb db, string id, HttpContext http, CancellationToken ct)
     {
-        var root = await db.FindKeptAtPathAsync(id, http, ct);
+        var root = await db.FindStoredAtPathAsync(id, http, ct);
         return await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{root}]) AS id").ToArrayAsync(ct);
     }
 

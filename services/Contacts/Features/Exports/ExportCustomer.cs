@@ -30,10 +30,10 @@ internal static class ExportCustomer
     public static async Task<Accepted<ExportView>> Handle(
         string id, HttpContext http, ContactsDb db, ExportSignal signal, IOptions<ExportOptions> options, TimeProvider clock, CancellationToken ct)
     {
-        var key = await db.FindKeptAtPathAsync(id, http, ct);
+        var key = await db.FindStoredAtPathAsync(id, http, ct);
         var export = await db.InTransactionAsync(async () =>
         {
-            var customer = await db.HoldKeptAsync(key, ct);
+            var customer = await db.HoldStoredAsync(key, ct);
             var ids = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{customer.Id}]) AS id").ToListAsync(ct);
             var asked = Export.Ask(customer.Id, ids, http.User.Subject(), options.Value.KeepDays, clock.GetUtcNow());
             db.Exports.Add(asked);

@@ -19,7 +19,7 @@ namespace Crm.Contacts.Features.Imports;
 /// The next rows of one import, or of its undo, in one transaction with the checkpoint, the customers, their events, the
 /// audit log and the results. All is read and written set by set: the number of statements is that of the tables.
 /// </summary>
-internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAhead ahead, TimeProvider clock)
+internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAhead ahead, RowOwners others, TimeProvider clock)
 {
     private const int MostRows = 2000;
 
@@ -68,8 +68,9 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     private async Task<bool> TakeAsync(CancellationToken ct)
     {
         _transaction = await db.Database.BeginTransactionAsync(ct);
+        var now = clock.GetUtcNow();
         var found = await db.Imports
-            .ForUpdate($"status IN ('queued', 'running', 'undoing') ORDER BY created_at LIMIT 1", skipLocked: true).ToListAsync(ct);
+            .ForUpdate($"status IN ('queued', 'running', 'undoing') AND (next_at IS NULL OR next_at <= {now}) ORDER BY created_at LIMIT 1", skipLocked: true).ToListAsync(ct);
         if (found is not [var import])
         {
             await _transaction.DisposeAsync();
@@ -84,7 +85,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     public async Task<IReadOnlyDictionary<string, int>> RunAsync(CancellationToken ct)
     {
         var counts = Import.Status == ImportStatus.Undoing
-            ? await new ImportUndo(db, Import).RunAsync(SizeOf(MostLockedRows), clock.GetUtcNow(), ct)
+            ? await new ImportUndo(db, Import, others, clock).RunAsync(SizeOf(MostLockedRows), ct)
             : await ImportAsync(ct);
         await db.SaveChangesAsync(ct);
         await _transaction!.CommitAsync(ct);

@@ -13,13 +13,15 @@ namespace Crm.Contacts.Features.Imports;
 
 /// <summary>
 /// The customers of the next rows that are not undone yet, each with all its rows of this import. One that it created is
-/// removed only when nothing in Contacts is about it; what the other services have of it (interactions, cases, invoices) is
-/// not asked for, and stays with a customer who is gone.
+/// removed only when neither Contacts nor another service has anything about it. A row that another service takes between
+/// its answer and the news of the removal stays there, with a warning in its log; an erasure of the customer takes it.
 /// </summary>
-internal sealed class ImportUndo(ContactsDb db, Import import)
+internal sealed class ImportUndo(ContactsDb db, Import import, RowOwners others, TimeProvider clock)
 {
-    /// <returns>How many customers ended how; none when all are done.</returns>
-    public async Task<IReadOnlyDictionary<string, int>> RunAsync(int size, DateTimeOffset now, CancellationToken ct)
+    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(5);
+
+    /// <returns>How many customers ended how; none when all are done, or when a service must be waited for.</returns>
+    public async Task<IReadOnlyDictionary<string, int>> RunAsync(int size, CancellationToken ct)
     {
         var touched = await db.Database.SqlQuery<Touched>($"""
             WITH next AS (
@@ -34,7 +36,17 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
             """).ToListAsync(ct);
         if (touched.Count == 0)
         {
-            import.Undone(now);
+            import.Undone(clock.GetUtcNow());
+            return new Dictionary<string, int>();
+        }
+
+        // Before the locks: nobody waits for a change of these customers while other services are asked.
+        Guid[] created = [.. touched.Where(t => t.Created).Select(t => t.CustomerId)];
+        var (used, missing) = await others.FindAsync(import.Attempts > ImportBatch.MostAttempts ? [] : created, ct);
+        var now = clock.GetUtcNow();
+        if (missing.Count > 0)
+        {
+            import.Await(missing, now + Pause);
             return new Dictionary<string, int>();
         }
 
@@ -42,7 +54,7 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
         await db.LockCustomersAsync(ids, ct);
         var set = new CustomerSet(db, hold: true);
         var customers = await set.ReadAsync(ids, ct);
-        var got = await FindGotAsync([.. touched.Where(t => t.Created).Select(t => t.CustomerId)], ct);
+        var got = await FindGotAsync(created, ct);
         var taken = await FindTakenAsync(touched, customers, ct);
         var results = new List<(Guid Id, UndoOutcome Outcome, string? Reason)>(touched.Count);
         var changed = new List<Customer>(touched.Count);
@@ -55,7 +67,7 @@ internal sealed class ImportUndo(ContactsDb db, Import import)
                 : customer.State == CustomerState.Erased ? "erased"
                 : customer.State == CustomerState.Deleted ? "deleted"
                 : customer.State != CustomerState.Active || customer.Version != one.Version ? "edited"
-                : got.TryGetValue(one.CustomerId, out var since) ? since
+                : got.TryGetValue(one.CustomerId, out var since) || used.TryGetValue(one.CustomerId, out since) ? since
                 : taken.Contains(one.CustomerId) ? "value_taken"
                 : null;
             var outcome = reason is not null ? UndoOutcome.Refused : one.Created ? UndoOutcome.Removed : UndoOutcome.Restored;

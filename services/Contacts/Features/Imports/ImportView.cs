@@ -6,7 +6,9 @@ namespace Crm.Contacts.Features.Imports;
 /// <summary>An import and how far it is.</summary>
 /// <param name="IgnoredColumns">Columns that fill no field.</param>
 /// <param name="Processed">Rows done so far: created + updated + unchanged + failed.</param>
-/// <param name="Undo">Customers that an undo removed, restored, or refused because they were changed since; null before it is asked for.</param>
+/// <param name="Undo">
+/// Customers that an undo removed, restored, or refused because they were changed or used since; null before it is asked for.
+/// </param>
 public sealed record ImportView(
     string Id,
     ImportStatus Status,
@@ -29,8 +31,9 @@ public sealed record ImportView(
     internal static ImportView Of(Import import) => new(
         Ids.Import.Format(import.Id), import.Status, import.Format, import.MappingName, import.MatchOn, import.DryRun, import.IgnoredColumns, import.Total,
         import.NextRow - 1, import.Created, import.Updated, import.Unchanged, import.Failed,
-        import.UndoAskedAt is { } asked ? new(import.Removed, import.Restored, import.Refused, asked, import.UndoneAt) : null,
+        import.UndoAskedAt is { } asked ? new(import.Removed, import.Restored, import.Refused, import.Missing, asked, import.UndoneAt) : null,
         import.CreatedAt, import.StartedAt, import.FinishedAt);
 }
 
-public sealed record UndoCounts(int Removed, int Restored, int Refused, DateTimeOffset AskedAt, DateTimeOffset? FinishedAt);
+/// <param name="Missing">Services that did not say what they have of the customers; they are asked again, and nobody is removed before.</param>
+public sealed record UndoCounts(int Removed, int Restored, int Refused, IReadOnlyList<string> Missing, DateTimeOffset AskedAt, DateTimeOffset? FinishedAt);

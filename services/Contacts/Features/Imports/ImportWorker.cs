@@ -92,6 +92,12 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
                 LogFinished(Contracts.Ids.Import.Format(batch.Import.Id), Hosting.Data.EnumColumns.ToWord(batch.Import.Status));
             }
 
+            if (batch.Import.Missing is { Length: > 0 } missing)
+            {
+                LogWaiting(Contracts.Ids.Import.Format(batch.Import.Id), string.Join(", ", missing));
+                return true;
+            }
+
             _last = id;
             return true;
         }
@@ -109,6 +115,9 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
 
     [LoggerMessage(LogLevel.Error, "A batch of import {Id} failed and is tried again")]
     private partial void LogFailed(Exception exception, string id);
+
+    [LoggerMessage(LogLevel.Warning, "The undo of import {Id} waits for {Services}")]
+    private partial void LogWaiting(string id, string services);
 
     [LoggerMessage(LogLevel.Warning, "Imports wait: {Reason}")]
     private partial void LogSkipped(string reason);

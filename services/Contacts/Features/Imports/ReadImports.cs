@@ -18,7 +18,8 @@ internal static class ReadImports
     /// <param name="Row">Counted from 1, without the header.</param>
     /// <param name="Code">Of the problem, when the row failed; <paramref name="Errors"/> says where.</param>
     /// <param name="Undo">What an undo did with the row's customer; refused has a reason: <c>edited merged erased deleted legal_hold has_consents has_orders
-    /// has_relationships has_account_manager has_grants value_taken</c>.</param>
+    /// has_relationships has_account_manager has_grants value_taken</c>, and of what other services have <c>has_interactions
+    /// has_cases has_orders has_invoices has_payments has_billing_accounts has_messages</c>.</param>
     public sealed record ResultView(int Row, ImportOutcome Outcome, string? CustomerId, string? Code, IReadOnlyList<FieldError>? Errors, UndoOutcome? Undo, string? UndoReason);
 
     public static Task<Page<ImportView>> List(HttpRequest request, ContactsDb db, CancellationToken ct) =>

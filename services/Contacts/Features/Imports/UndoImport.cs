@@ -12,7 +12,8 @@ namespace Crm.Contacts.Features.Imports;
 /// <summary>
 /// Takes an import back: customers that it created are removed, those that it updated get their fields as they were
 /// before. One that was changed since is left as it is and listed, as is one that it created and that got consents, orders,
-/// relationships, an account manager, grants or a legal hold since. 409 for a dry run and before the end.
+/// relationships, an account manager, grants or a legal hold since, or of which another service has anything: interactions,
+/// cases, invoices, payments, billing accounts, messages. It waits for services that are away. 409 for a dry run and before the end.
 /// </summary>
 internal static class UndoImport
 {

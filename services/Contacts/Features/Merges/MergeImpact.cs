@@ -12,14 +12,15 @@ internal sealed class MergeImpact(GrpcClientFactory clients)
 {
     private const string Billing = "billing-sync";
 
-    private static readonly (string Service, string Peer)[] Peers =
+    /// <summary>By these names of services there are clients.</summary>
+    public static readonly (string Service, string Peer)[] Peers =
         [("interactions", "Interactions"), ("campaigns", "Campaigns"), (Billing, "BillingSync"), ("support", "Support")];
 
     public static void AddClients(IHostApplicationBuilder builder)
     {
         foreach (var (service, peer) in Peers)
         {
-            builder.AddCrmGrpcClientNamed<Contracts.Merges.V1.Merges.MergesClient>(peer, "crm.merges.v1.Merges", service, "GetImpact");
+            builder.AddCrmGrpcClientNamed<Contracts.Merges.V1.Merges.MergesClient>(peer, "crm.merges.v1.Merges", service, "GetImpact", "FindOwners");
         }
 
         builder.Services.AddSingleton<MergeImpact>();
