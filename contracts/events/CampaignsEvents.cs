@@ -23,6 +23,7 @@ public sealed record MessageSent(
 /// <param name="TokenSha256">Of the link, in hexadecimal: proves which link it was without being one.</param>
 /// <param name="Ip">Where it came from.</param>
 /// <param name="PausedUntil">With state <c>paused</c>.</param>
+/// <param name="OriginCustomerId">Whom the mail was sent to; <paramref name="CustomerId"/> is for whom that one stood when it was said.</param>
 [EventName("campaigns.consent-stated.v1")]
 public sealed record ConsentStated(
     string MessageId,
@@ -35,4 +36,5 @@ public sealed record ConsentStated(
     string TokenSha256,
     string? Ip,
     DateTimeOffset At,
-    DateTimeOffset? PausedUntil = null);
+    DateTimeOffset? PausedUntil = null,
+    string? OriginCustomerId = null);

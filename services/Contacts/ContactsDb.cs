@@ -266,6 +266,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             merge.ToTable("merges");
             merge.Property(m => m.Id).ValueGeneratedNever();
             merge.Property(m => m.KeptEdits!).AsJson();
+            merge.Property(m => m.CarriedConsents!).AsJson();
             merge.HasMany(m => m.Receipts).WithOne().HasForeignKey(r => r.MergeId);
         });
         modelBuilder.Entity<ServiceReceipt>(receipt =>

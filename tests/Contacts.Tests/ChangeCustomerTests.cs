@@ -93,6 +93,20 @@ public sealed class ChangeCustomerTests(ContactsFixture fixture) : ContactsTest(
     }
 
     [Fact]
+    public async Task An_upsert_matched_on_a_blocked_address_finds_nobody()
+    {
+        var email = NewEmail();
+        var customer = await CreatePersonAsync("Mat", "Chon", email);
+        var (blocked, why) = await SendAsync(HttpMethod.Post, "/v1/blocked-identifiers", $$"""{"kind":"email","value":"{{email}}","reason":"The office"}""");
+        Assert.True(blocked.StatusCode == HttpStatusCode.Created, why.ToJsonString());
+        var (_, upserted) = await SendAsync(
+            HttpMethod.Put, $"/v1/customers/by-external-id/shop/{Unique()}?match_on=email", $$$"""{"kind":"person","given_name":"Matilda","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""");
+        Assert.Equal("created", (string?)upserted["result"]);
+        Assert.NotEqual((string?)customer["id"], (string?)upserted["id"]);
+        Assert.Equal("Mat", (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/{customer["id"]}")).Body["given_name"]);
+    }
+
+    [Fact]
     public async Task Two_of_one_system_who_share_a_mailbox_stay_two_whether_they_come_by_upsert_or_by_import()
     {
         var (system, email) = ($"s{Unique()}", NewEmail());

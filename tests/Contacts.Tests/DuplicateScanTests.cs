@@ -115,6 +115,34 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
     }
 
     [Fact]
+    public async Task By_the_id_of_an_absorbed_record_pairs_and_grants_of_the_customer_are_found()
+    {
+        var name = NewName();
+        var (first, second, third) = (await RecordAsync("Robert", name), await RecordAsync("Bob", name, system: "erp"), await RecordAsync("Robert", name, system: "web"));
+        var grants = new List<string?>();
+        foreach (var customer in new[] { first, second })
+        {
+            await PatchAsync(customer, """{"department":"sales"}""");
+            var grant = await Api.PostAsync(
+                "v1/grants", $$"""{"owner_department":"sales","grantee_department":"d-{{name.ToLowerInvariant()}}","scope":"customer","customer_id":"{{customer}}","access":"read","reason":"A case"}""", Ct);
+            Assert.True(grant.Status == HttpStatusCode.Created, grant.ToString());
+            grants.Insert(0, (string?)grant["id"]);
+        }
+
+        await ScanAsync();
+        var merge = await Api.PostAsync($"v1/duplicates/{Assert.Single(await OpenAsync(first), p => Has(p, second))["id"]}/accept", "{}", Ct);
+        Assert.Equal(second, (string?)merge["absorbed_ids"]![0]);
+
+        Assert.Single(await OpenAsync(second), p => Has(p, first) && Has(p, third));
+        foreach (var customer in new[] { first, second })
+        {
+            Assert.Equal(grants, (await Api.CallAsync($"v1/grants?customer_id={customer}", Ct)).Data.Select(g => (string?)g["id"]));
+        }
+
+        Assert.Empty((await Api.CallAsync($"v1/grants?customer_id={third}", Ct)).Data);
+    }
+
+    [Fact]
     public async Task A_pair_of_another_department_is_accepted_by_its_approval()
     {
         var name = NewName();
@@ -378,6 +406,34 @@ public sealed class AutomaticMergeTests(MergingFixture fixture) : ScanningTest(f
         Assert.Equal(0, (int)(await ScanAsync("full"))["merged"]!);
         Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
         Assert.Empty(await OpenAsync(first));
+    }
+
+    [Fact]
+    public async Task Two_with_different_values_of_a_unique_field_are_merged_when_somebody_is_asked_only()
+    {
+        var field = $"u{Guid.NewGuid().ToString("n")[..12]}";
+        var made = await Api.PostAsync("v1/custom-fields", $$"""{"name":"{{field}}","label":"Member","type":"text","unique":true}""", Ct);
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/custom-fields/{made["id"]}", Ct), f => (string?)f["uniqueness"] == "ready", TimeSpan.FromMinutes(1), Ct);
+        var (name, birth) = (NewName(), NewBirth());
+        var first = await RecordAsync("Rocco", name, birth, $"{name}@example.com");
+        var second = await RecordAsync("Rocco", name, birth, $"{name}@example.com", system: "erp");
+        await PatchAsync(first, $$$"""{"attributes":{"{{{field}}}":"1"}}""");
+        await PatchAsync(second, $$$"""{"attributes":{"{{{field}}}":"2"}}""");
+
+        Assert.Equal(("completed", 0), await MergedAsync());
+        Assert.Single(await OpenAsync(first));
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
+
+        // It was for this field alone.
+        await PatchAsync(second, $$$"""{"attributes":{"{{{field}}}":null}}""");
+        Assert.Equal(("completed", 1), await MergedAsync());
+        Assert.Equal((HttpStatusCode)308, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
+
+        async Task<(string?, int)> MergedAsync()
+        {
+            var scan = await ScanAsync("full");
+            return ((string?)scan["status"], (int)scan["merged"]!);
+        }
     }
 
     [Fact]

@@ -158,6 +158,23 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         Assert.Equal("erased", (await Api.PostAsync($"v1/customers/{ada}/legal-holds", """{"reason":"Too late"}""", Ct)).Code);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Why_somebody_was_created_although_suspected_is_forgotten_with_either_of_the_two(bool eraseForced)
+    {
+        var (tag, email) = ($"zq{Guid.NewGuid():n}"[..14], $"{Guid.NewGuid():n}@example.com");
+        var body = $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""";
+        var known = (string)(await OkAsync(Api.PostAsync("v1/customers", body, Ct)))["id"]!;
+        var forced = (string)(await OkAsync(Api.PostAsync($"v1/customers?allow_duplicate=true&reason={tag}", body, Ct)))["id"]!;
+        Assert.Superset(new HashSet<string>(["contacts audit_value", "contacts duplicate_overrides"]), (await FindAsync([tag])).Select(h => h.Place).ToHashSet());
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(eraseForced ? forced : known, "*")).Status);
+        await NowhereAsync([tag]);
+        Assert.Equal(1, await CountAsync("contacts", "SELECT count(*) FROM audit_entry WHERE record_type = 'duplicate_override' AND record_id = $1", forced));
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{(eraseForced ? known : forced)}", Ct)).Status);
+    }
+
     [Fact]
     public async Task A_preview_of_a_merge_that_an_erasure_overtakes_is_not_kept()
     {

@@ -3,6 +3,8 @@ using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.Runner;
 using Crm.Testing;
 
@@ -98,6 +100,63 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
         }
 
         await CopiedAsync(client, ada.Id, "withdrawn");
+    }
+
+    [Fact]
+    public async Task An_unsubscription_while_two_customers_are_merged_holds_for_both_after_the_undo()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var (ada, bob) = (await ConsentingAsync(client), await ConsentingAsync(client));
+        var (_, mails) = await SendAsync(client, bob);
+        var preview = await client.PostAsync("/v1/merge-previews", $$"""{"customer_ids":["{{bob.Id}}"],"survivor_id":"{{ada.Id}}"}""", Ct);
+        var merge = $"/v1/merges/{(await client.PostAsync("/v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct))["id"]}";
+        await Eventually.GetAsync(() => client.CallAsync(merge, Ct), m => (string?)m["status"] == "completed", ct: Ct);
+
+        using (var done = await nobody.PostAsync(UnsubscribeLink(mails[bob.Email]), OneClick, Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, done.StatusCode);
+        }
+
+        await CopiedAsync(client, ada.Id, "withdrawn");
+        await client.PostAsync($"{merge}/undo", """{"reason":"Two persons"}""", Ct);
+        var undone = await Eventually.GetAsync(() => client.CallAsync(merge, Ct), m => (string?)m["status"] == "undone", ct: Ct);
+
+        var (hers, his) = (await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), await client.CallAsync($"/v1/customers/{bob.Id}/consents", Ct));
+        Assert.Equal(("withdrawn", "withdrawn"), ((string?)hers["current"]![0]!["state"], (string?)his["current"]![0]!["state"]));
+        var (said, carried) = (hers["history"]![0]!, his["history"]![0]!);
+        Assert.Equal(
+            ("unsubscribe_link", "merge_undo", (string?)said["id"], (string?)said["at"]),
+            ((string?)said["source"], (string?)carried["source"], (string?)carried["carried_from"], (string?)carried["at"]));
+        var listed = Assert.Single(undone["carried_consents"]!.AsArray())!;
+        Assert.Equal((bob.Id, (string?)carried["id"], (string?)said["id"]), ((string?)listed["customer_id"], (string?)listed["consent_id"], (string?)listed["carried_from"]));
+
+        await CopiedAsync(client, ada.Id, "withdrawn");
+        await CopiedAsync(client, bob.Id, "withdrawn");
+        var (results, later) = await SendAsync(client, ada, bob);
+        Assert.Empty(later);
+        Assert.Equal(2, (int)results["suppressed_by_reason"]!["no_consent"]!);
+
+        // Their own word counts again.
+        await ConsentAsync(client, bob.Id, """{"channel":"email","purpose":"marketing","state":"granted","source":"call"}""");
+        await CopiedAsync(client, bob.Id, "granted");
+        Assert.Equal([bob.Email], (await SendAsync(client, ada, bob)).Mails.Keys);
+    }
+
+    [Fact]
+    public async Task An_unsubscription_that_comes_to_the_ledger_after_the_undo_holds_for_both_too()
+    {
+        using var client = fixture.Platform.CreateClient();
+        var (ada, bob) = (await ConsentingAsync(client), await ConsentingAsync(client));
+        await using var bus = await TestBus.StartAsync(fixture.Platform.BusUri, Ct);
+        // Clicked while the mail's customer, Bob, stood for Ada.
+        await bus.PublishAsync(
+            new ConsentStated(Ids.Message.Format(Guid.CreateVersion7()), ada.Id, "email", "marketing", "withdrawn", "unsubscribe_link", null, new string('a', 64), null, DateTimeOffset.UtcNow, OriginCustomerId: bob.Id),
+            ct: Ct);
+        foreach (var person in new[] { ada, bob })
+        {
+            await CopiedAsync(client, person.Id, "withdrawn");
+        }
     }
 
     [Fact]

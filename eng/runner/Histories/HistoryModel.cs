@@ -33,7 +33,7 @@ internal sealed class HistoryModel
         _absorbedBy.Add(absorbed, merge);
     }
 
-    /// <summary>The absorbed one is itself again; what was recorded since under those who stood for it stays, and is listed.</summary>
+    /// <summary>The absorbed one is itself again; what was recorded since under those who stood for it stays, and is listed, and refusals count for it too.</summary>
     public void Undo(MergeFact merge, int at)
     {
         merge.UndoneAt = at;
@@ -41,6 +41,7 @@ internal sealed class HistoryModel
         while (true)
         {
             merge.Stayed.UnionWith(Rows.Where(r => r.Type != RowFact.Edit && r.Origin == here && r.At > since).Select(r => (r.Type, r.Id)));
+            merge.Refused |= Rows.Exists(r => r.Refuses && r.Origin == here && r.At > since);
             if (!_absorbedBy.TryGetValue(here, out var next))
                 break;
             (here, since) = (next.Survivor, next.At);
@@ -52,7 +53,8 @@ internal sealed class HistoryModel
 
 /// <param name="Origin">Under whom the service said that it recorded the row.</param>
 /// <param name="At">Number of the step.</param>
-internal sealed record RowFact(string Type, string Id, Guid Origin, int At)
+/// <param name="Refuses">A consent that ends one.</param>
+internal sealed record RowFact(string Type, string Id, Guid Origin, int At, bool Refuses = false)
 {
     /// <summary>Of a field of the customer's record, which its id names.</summary>
     public const string Edit = "edit";
@@ -63,6 +65,9 @@ internal sealed record RowFact(string Type, string Id, Guid Origin, int At)
 internal sealed record MergeFact(string Id, Guid Survivor, Guid Absorbed, int At)
 {
     public int? UndoneAt { get; set; }
+
+    /// <summary>Somebody refused while it stood.</summary>
+    public bool Refused { get; set; }
 
     /// <summary>Type and id of the rows that the undo has to list.</summary>
     public HashSet<(string Type, string Id)> Stayed { get; } = [];

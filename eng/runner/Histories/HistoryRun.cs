@@ -9,6 +9,7 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
 {
     private readonly HistoryModel _model = new();
     private readonly string _name = Guid.NewGuid().ToString("n");
+    private readonly List<string> _unheard = [];
     private int _step;
 
     /// <summary>Calls that were acknowledged.</summary>
@@ -46,6 +47,8 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
 
     private async Task<IReadOnlyList<string>> ConvergeAsync(string when, CancellationToken ct)
     {
+        if (_unheard.Count > 0)
+            return _unheard;
         var start = System.Diagnostics.Stopwatch.GetTimestamp();
         while (true)
         {
@@ -102,7 +105,7 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
     private async Task ConsentAsync(Guid customer, bool granted, CancellationToken ct)
     {
         var statement = await PostAsync($"v1/customers/{Text(customer)}/consents", new { channel = "email", purpose = "news", state = granted ? "granted" : "denied", source = "histories" }, ct);
-        _model.Rows.Add(new("consent", statement.GetProperty("id").GetString()!, _model.RootOf(customer), _step));
+        _model.Rows.Add(new("consent", statement.GetProperty("id").GetString()!, _model.RootOf(customer), _step, Refuses: !granted));
     }
 
     /// <summary>Under an id that may be an old one, at a service that may not have heard of it.</summary>
@@ -146,8 +149,19 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
 
     private async Task UndoAsync(MergeFact merge, CancellationToken ct)
     {
-        await PostAsync($"v1/merges/{merge.Id}/undo", new { reason = "A history" }, ct);
+        var undone = await PostAsync($"v1/merges/{merge.Id}/undo", new { reason = "A history" }, ct);
         _model.Undo(merge, _step);
+        // The release before, beside this one in an upgrade, carried none.
+        if (!undone.TryGetProperty("carried_consents", out var carried))
+            return;
+        _model.Rows.AddRange(carried.EnumerateArray().Select(c => new RowFact(
+            "consent", c.GetProperty("consent_id").GetString()!, PublicIds.Parse(c.GetProperty("customer_id").GetString()!), _step, Refuses: true)));
+        if (merge.Refused)
+        {
+            var held = (await api.GetAsync($"v1/customers/{Text(merge.Absorbed)}/consents", ct)).GetProperty("current").EnumerateArray().Select(c => c.GetProperty("state").GetString());
+            if (!held.SequenceEqual(["denied"]))
+                _unheard.Add($"{Text(merge.Absorbed)} is {string.Join(' ', held)} after the undo of {merge.Id}, while which consent was denied.");
+        }
     }
 
     private async Task<JsonElement> PostAsync(string path, object body, CancellationToken ct)

@@ -19,33 +19,38 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
     {
         var (stated, ct) = (context.Message, context.CancellationToken);
         var pending = stated.ConfirmsId is null ? null : await FindPendingAsync(stated, ct);
-        if ((stated.ConfirmsId is not null && pending is null) || await HoldCustomerAsync(Ids.Customer.Parse(stated.CustomerId), ct) is not { } customerId)
+        if (stated.ConfirmsId is not null && pending is null)
         {
             return;
         }
 
-        var (channel, state, now) = (EnumWords<ConsentChannel>.Parse(stated.Channel), EnumWords<ConsentState>.Parse(stated.State), clock.GetUtcNow());
-        await db.LockConsentAsync(customerId, channel, stated.Purpose, ct);
-        await db.AppendAsync(
-            new Consent
-            {
-                Id = Guid.CreateVersion7(now),
-                CustomerId = customerId,
-                Channel = channel,
-                Purpose = stated.Purpose,
-                State = state,
-                PausedUntil = stated.PausedUntil,
-                LegalBasis = pending?.LegalBasis ?? LegalBasis.Consent,
-                Source = stated.Source,
-                Wording = pending?.Wording,
-                WordingVersion = pending?.WordingVersion,
-                Ip = IPAddress.TryParse(stated.Ip, out var ip) ? ip : null,
-                Evidence = new(stated.MessageId, stated.TokenSha256, stated.ConfirmsId),
-                At = await db.TimeOfConsentAsync(customerId, channel, stated.Purpose, state == ConsentState.Paused, stated.At, ct),
-                Actor = Actor,
-                RecordedAt = now,
-            },
-            ct);
+        var (channel, state) = (EnumWords<ConsentChannel>.Parse(stated.Channel), EnumWords<ConsentState>.Parse(stated.State));
+        foreach (var customerId in await HoldCustomersAsync(stated, state, ct))
+        {
+            var now = clock.GetUtcNow();
+            await db.LockConsentAsync(customerId, channel, stated.Purpose, ct);
+            await db.AppendAsync(
+                new Consent
+                {
+                    Id = Guid.CreateVersion7(now),
+                    CustomerId = customerId,
+                    Channel = channel,
+                    Purpose = stated.Purpose,
+                    State = state,
+                    PausedUntil = stated.PausedUntil,
+                    LegalBasis = pending?.LegalBasis ?? LegalBasis.Consent,
+                    Source = stated.Source,
+                    Wording = pending?.Wording,
+                    WordingVersion = pending?.WordingVersion,
+                    Ip = IPAddress.TryParse(stated.Ip, out var ip) ? ip : null,
+                    Evidence = new(stated.MessageId, stated.TokenSha256, stated.ConfirmsId),
+                    At = await db.TimeOfConsentAsync(customerId, channel, stated.Purpose, state == ConsentState.Paused, stated.At, ct),
+                    Actor = Actor,
+                    RecordedAt = now,
+                },
+                ct);
+        }
+
         await db.SaveChangesAsync(ct);
     }
 
@@ -59,10 +64,21 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
             : null;
     }
 
-    /// <summary>For whom the customer of the mail stands now; null when there is nobody any more.</summary>
-    private async Task<Guid?> HoldCustomerAsync(Guid id, CancellationToken ct)
+    /// <summary>
+    /// For whom the customer of the mail stands now; nobody when there is none any more. What ends or pauses something counts
+    /// for whom that customer was merged with when it was said, too: an undo may have come first.
+    /// </summary>
+    private async Task<List<Guid>> HoldCustomersAsync(ConsentStated stated, ConsentState state, CancellationToken ct)
     {
-        var root = await db.HoldRootAsync(id, ct);
-        return await db.Customers.AnyAsync(c => c.Id == root && (c.State == CustomerState.Active || c.State == CustomerState.Deleted), ct) ? root : null;
+        var recipient = Ids.Customer.Parse(stated.OriginCustomerId ?? stated.CustomerId);
+        Guid[] named = state == ConsentState.Granted ? [recipient] : [recipient, Ids.Customer.Parse(stated.CustomerId)];
+        var roots = new List<Guid>();
+        foreach (var id in named.Distinct().Order())
+        {
+            roots.Add(await db.HoldRootAsync(id, ct));
+        }
+
+        return await db.Customers.Where(c => roots.Contains(c.Id) && (c.State == CustomerState.Active || c.State == CustomerState.Deleted))
+            .OrderBy(c => c.Id).Select(c => c.Id).ToListAsync(ct);
     }
 }

@@ -38,6 +38,9 @@ public enum LegalBasis
 /// <summary>One statement about consent; never changed, never removed.</summary>
 internal sealed class Consent
 {
+    /// <summary>The source of what was said while the customer was merged with another one.</summary>
+    public const string MergeUndoSource = "merge_undo";
+
     /// <summary>Whoever wants to hear nothing for longer withdraws.</summary>
     public static readonly TimeSpan LongestPause = TimeSpan.FromDays(731);
 
@@ -71,9 +74,29 @@ internal sealed class Consent
     /// <summary>Where the person was when it was said.</summary>
     public IPAddress? Ip { get; init; }
     public ConsentEvidence? Evidence { get; init; }
+
+    /// <summary>Of one that the undo of a merge entered: the survivor's, which has the proof.</summary>
+    public Guid? CarriedFrom { get; init; }
     public required DateTimeOffset At { get; init; }
     public required string Actor { get; init; }
     public required DateTimeOffset RecordedAt { get; init; }
+
+    /// <summary>The same as said by somebody who was one customer with this one; the proof stays where it is.</summary>
+    public Consent CarryTo(Guid customer, string actor, DateTimeOffset now) => new()
+    {
+        Id = Guid.CreateVersion7(now),
+        CustomerId = customer,
+        Channel = Channel,
+        Purpose = Purpose,
+        State = State,
+        PausedUntil = PausedUntil,
+        LegalBasis = LegalBasis,
+        Source = MergeUndoSource,
+        CarriedFrom = Id,
+        At = At,
+        Actor = actor,
+        RecordedAt = now,
+    };
 }
 
 /// <summary>What proves a statement that came by a link of a mail.</summary>

@@ -98,9 +98,9 @@ internal static class RecordConsent
         }
 
         var named = await db.FindRootAsync(id, ct);
-        Consent Statement(Guid customerId, DateTimeOffset at) => new()
+        Consent Statement(Guid customerId, DateTimeOffset at, DateTimeOffset recordedAt) => new()
         {
-            Id = Guid.CreateVersion7(now),
+            Id = Guid.CreateVersion7(recordedAt),
             CustomerId = customerId,
             Channel = body.Channel!.Value,
             Purpose = body.Purpose!,
@@ -113,14 +113,16 @@ internal static class RecordConsent
             Ip = ip,
             At = at,
             Actor = http.User.Subject(),
-            RecordedAt = now,
+            RecordedAt = recordedAt,
         };
         var said = await db.InTransactionAsync(async () =>
         {
             var customer = await db.HoldLivingAsync(named, ct);
+            // Whoever waited here for a merge is recorded after it.
+            var recordedAt = clock.GetUtcNow();
             var (channel, purpose) = (body.Channel!.Value, body.Purpose!);
             await db.LockConsentAsync(customer.Id, channel, purpose, ct);
-            var said = Statement(customer.Id, body.At ?? await db.TimeOfConsentAsync(customer.Id, channel, purpose, body.State == ConsentState.Paused, now, ct));
+            var said = Statement(customer.Id, body.At ?? await db.TimeOfConsentAsync(customer.Id, channel, purpose, body.State == ConsentState.Paused, recordedAt, ct), recordedAt);
             var asked = body.DoubleOptIn is true ? await AskAsync(said, customer, db, ct) : null;
             var current = await db.AppendAsync(said, ct);
             if (asked is not null)
@@ -189,10 +191,14 @@ public sealed record ConsentView(
     /// <summary>Of a pause.</summary>
     public DateTimeOffset? PausedUntil { get; init; }
 
+    /// <summary>Of source <c>merge_undo</c>: the statement that was said while two customers were merged, <c>con_…</c>.</summary>
+    public string? CarriedFrom { get; init; }
+
     internal static ConsentView Of(Consent consent) => new(
         Ids.Consent.Format(consent.Id), consent.Channel, consent.Purpose, consent.State, consent.LegalBasis, consent.Source, consent.Wording,
         consent.WordingVersion, consent.Ip?.ToString(), consent.Evidence, consent.At, consent.Actor, consent.RecordedAt)
     {
         PausedUntil = consent.PausedUntil,
+        CarriedFrom = Ids.Consent.Format(consent.CarriedFrom),
     };
 }

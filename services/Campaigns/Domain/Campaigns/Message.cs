@@ -163,7 +163,7 @@ internal sealed class Message : IAggregate
     /// <summary>What the holder of this message's link says.</summary>
     public ConsentStated Stated(string channel, string purpose, string state, string source, string? ip, DateTimeOffset at, DateTimeOffset? pausedUntil = null) => new(
         Ids.Message.Format(Id), Ids.Customer.Format(CustomerId), channel, purpose, state, source, Ids.Consent.Format(ConfirmsId),
-        Convert.ToHexStringLower(LinkHash!), ip, at, pausedUntil);
+        Convert.ToHexStringLower(LinkHash!), ip, at, pausedUntil, Ids.Customer.Format(OriginCustomerId));
 
     public MessageSent Sent(string campaignName, string subject) => new(
         Ids.Message.Format(Id), Ids.Campaign.Format(CampaignId!.Value), campaignName, Ids.Customer.Format(CustomerId), Channel.ToWord(), subject, SentAt!.Value,

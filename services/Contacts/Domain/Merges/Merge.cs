@@ -50,6 +50,7 @@ internal sealed class Merge : IAggregate
     /// <summary>Set when one of its customers was erased: it cannot be undone any more.</summary>
     public DateTimeOffset? ErasedAt { get; private set; }
     public List<KeptEdit>? KeptEdits { get; private set; }
+    public List<CarriedConsent>? CarriedConsents { get; private set; }
     public List<ServiceReceipt> Receipts { get; private set; } = [];
 
     /// <summary>Whose receipts of the present phase are not in.</summary>
@@ -87,6 +88,9 @@ internal sealed class Merge : IAggregate
         KeptEdits = [.. keptEdits];
         return true;
     }
+
+    /// <summary>What the undo entered into the ledgers of the restored.</summary>
+    public void Carry(IEnumerable<CarriedConsent> consents) => CarriedConsents = [.. consents];
 
     /// <summary>A receipt that is there already changes nothing.</summary>
     public void Take(ServiceReceipt receipt, DateTimeOffset now)
@@ -128,6 +132,11 @@ internal sealed class ServiceReceipt
 /// <summary>An edit made after the merge, which the undo leaves with the customer on whom it was made.</summary>
 /// <param name="At">Of the last such edit.</param>
 public sealed record KeptEdit(string CustomerId, IReadOnlyList<string> Fields, DateTimeOffset At);
+
+/// <summary>A refusal or pause said after the merge, which by the undo holds for a restored customer as well.</summary>
+/// <param name="ConsentId">In the restored customer's ledger, <c>con_…</c>.</param>
+/// <param name="CarriedFrom">The survivor's statement, <c>con_…</c>.</param>
+public sealed record CarriedConsent(string CustomerId, string ConsentId, string CarriedFrom);
 
 /// <summary>What was shown to whoever asked for a merge; its token stands for it, once.</summary>
 internal sealed class MergePreview

@@ -8,8 +8,8 @@ using Microsoft.EntityFrameworkCore;
 namespace Crm.Contacts.Features.Grants;
 
 /// <summary>
-/// What departments have granted to one another, newest first: of an owner, to a department, of a customer. Somebody of
-/// departments sees what these gave and got.
+/// What departments have granted to one another, newest first: of an owner, to a department, of a customer, whichever of its
+/// merged records they were made for. Somebody of departments sees what these gave and got.
 /// </summary>
 internal static class ReadGrants
 {
@@ -31,8 +31,10 @@ internal static class ReadGrants
 
         if (request.Query["customer_id"] is [{ } text])
         {
-            var customer = Ids.Customer.TryParse(text, out var id) ? id : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
-            grants = grants.Where(g => g.CustomerId == customer);
+            var customer = Ids.Customer.TryParse(text, out var id) ? await db.RootOfAsync(id, ct) ?? id : throw ProblemException.InvalidParameter("customer_id", "A customer id, cus_….");
+            // Those of absorbed records rest under their own ids.
+            var records = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{customer}]) AS id").ToListAsync(ct);
+            grants = grants.Where(g => g.CustomerId != null && records.Contains(g.CustomerId.Value));
         }
 
         grants = request.Query["active"].ToString() switch

@@ -15,6 +15,7 @@ namespace Crm.Contacts.Features.Merges;
 /// <param name="WaitingSeconds">How long it has waited for them; null when none is missing.</param>
 /// <param name="Stayed">Of an undo: rows recorded since the merge that stay with the survivor.</param>
 /// <param name="KeptEdits">Of an undo: what was edited since the merge and stays.</param>
+/// <param name="CarriedConsents">Of an undo: refusals and pauses said since the merge, which now hold for the restored customers too.</param>
 public sealed record MergeView(
     string Id,
     MergeStatus Status,
@@ -32,6 +33,7 @@ public sealed record MergeView(
     long? WaitingSeconds,
     IReadOnlyList<StayedView> Stayed,
     IReadOnlyList<KeptEdit> KeptEdits,
+    IReadOnlyList<CarriedConsent> CarriedConsents,
     JsonElement Manifest)
 {
     internal static MergeView Of(Merge merge, MergeOptions options, DateTimeOffset now) => new(
@@ -51,6 +53,7 @@ public sealed record MergeView(
         merge.Missing.Count > 0 ? (long)(now - (merge.UndoAskedAt ?? merge.MergedAt)).TotalSeconds : null,
         [.. merge.Receipts.Where(r => r.StayedCounts.Count > 0).OrderBy(r => r.Service, StringComparer.Ordinal).Select(r => new StayedView(r.Service, r.StayedCounts, r.Stayed))],
         merge.KeptEdits ?? [],
+        merge.CarriedConsents ?? [],
         ManifestFields.Shown(merge.Manifest.RootElement));
 }
 

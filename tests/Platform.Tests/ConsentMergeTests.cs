@@ -1,0 +1,125 @@
+using System.Text.Json.Nodes;
+using Crm.Testing;
+
+namespace Platform.Tests;
+
+/// <summary>Consents over merges and their undo.</summary>
+public sealed class ConsentMergeTests(TracedPlatform fixture) : PlatformTest(fixture)
+{
+    [Fact]
+    public async Task Of_two_pauses_the_longer_one_holds_after_a_merge_and_each_has_its_own_again_after_the_undo()
+    {
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        var (soon, late) = (DateTime.UtcNow.Date.AddDays(10), DateTime.UtcNow.Date.AddDays(40));
+        await SayAsync(survivor, "granted");
+        await SayAsync(survivor, "paused", soon);
+        await SayAsync(twin, "granted");
+        await SayAsync(twin, "paused", late);
+
+        var merge = await MergeAsync(survivor, twin);
+        Assert.Equal($"email granted {late:yyyy-MM-dd}", await CurrentAsync(survivor));
+        await UndoAsync(merge);
+        Assert.Equal($"email granted {soon:yyyy-MM-dd}", await CurrentAsync(survivor));
+        Assert.Equal($"email granted {late:yyyy-MM-dd}", await CurrentAsync(twin));
+    }
+
+    [Fact]
+    public async Task What_is_refused_or_paused_while_two_are_merged_holds_for_each_after_the_undo_and_what_is_granted_for_the_survivor_alone()
+    {
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        var (soon, late) = (DateTime.UtcNow.Date.AddDays(10), DateTime.UtcNow.Date.AddDays(40));
+        foreach (var customer in new[] { survivor, twin })
+        {
+            await SayAsync(customer, "granted");
+            await SayAsync(customer, "granted", channel: "phone");
+        }
+
+        await SayAsync(twin, "paused", soon, "phone");
+        var merge = await MergeAsync(survivor, twin);
+        // Under the old id as well; and whoever takes it back may be the other one.
+        await SayAsync(twin, "withdrawn");
+        await SayAsync(survivor, "granted");
+        await SayAsync(survivor, "paused", late, "phone");
+        await SayAsync(survivor, "paused", DateTime.UtcNow.Date, "phone");
+        await SayAsync(survivor, "granted", channel: "post");
+        await SayAsync(survivor, "denied", channel: "sms");
+
+        var undone = await UndoAsync(merge);
+        Assert.Equal("email granted, phone granted, post granted, sms denied", await CurrentAsync(survivor));
+        Assert.Equal($"email withdrawn, phone granted {late:yyyy-MM-dd}, sms denied", await CurrentAsync(twin));
+        Assert.Equal(6, (int)undone["stayed"]!.AsArray().Single(s => (string?)s!["service"] == "contacts")!["counts"]!["consent"]!);
+        Assert.Equal([twin, twin, twin], undone["carried_consents"]!.AsArray().Select(c => (string?)c!["customer_id"]));
+    }
+
+    [Fact]
+    public async Task Who_had_refused_already_is_told_nothing_new_and_a_later_merge_carries_nothing_of_an_earlier_one()
+    {
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        await SayAsync(survivor, "granted");
+        await SayAsync(twin, "denied");
+        var first = await MergeAsync(survivor, twin);
+        await SayAsync(survivor, "withdrawn");
+        Assert.Empty((await UndoAsync(first))["carried_consents"]!.AsArray());
+        Assert.Equal(("email withdrawn", "email denied"), (await CurrentAsync(survivor), await CurrentAsync(twin)));
+
+        await SayAsync(twin, "granted");
+        var second = await MergeAsync(survivor, twin);
+        Assert.Equal("email withdrawn", await CurrentAsync(survivor));
+        Assert.Empty((await UndoAsync(second))["carried_consents"]!.AsArray());
+        Assert.Equal(("email withdrawn", "email granted"), (await CurrentAsync(survivor), await CurrentAsync(twin)));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_refusal_holds_for_all_who_were_merged_into_one_another_whichever_merge_is_undone_first(bool firstFirst)
+    {
+        var (a, b, c, later) = (await NewAsync("A"), await NewAsync("B"), await NewAsync("C"), await NewAsync("D"));
+        foreach (var customer in new[] { a, b, c, later })
+        {
+            await SayAsync(customer, "granted");
+        }
+
+        var (first, second) = (await MergeAsync(b, a), await MergeAsync(c, b));
+        await SayAsync(c, "withdrawn");
+        var third = await MergeAsync(c, later);
+        foreach (var merge in firstFirst ? [first, second, third] : new[] { third, second, first })
+        {
+            await UndoAsync(merge);
+        }
+
+        foreach (var customer in new[] { a, b, c })
+        {
+            Assert.Equal("email withdrawn", await CurrentAsync(customer));
+        }
+
+        // It was not one of them when that was said.
+        Assert.Equal("email granted", await CurrentAsync(later));
+    }
+
+    private async Task<string> NewAsync(string name) => (string)(await OkAsync(Api.PostAsync(
+        "v1/customers?allow_duplicate=true&reason=another+one", $$$"""{"kind":"person","given_name":"{{{name}}}","source":{"type":"enquiry"}}""", Ct)))["id"]!;
+
+    private Task<JsonNode> SayAsync(string customer, string state, DateTime? until = null, string channel = "email") => OkAsync(Api.PostAsync(
+        $"v1/customers/{customer}/consents",
+        new JsonObject { ["channel"] = channel, ["purpose"] = "marketing", ["state"] = state, ["source"] = "call", ["paused_until"] = until?.ToString("O") }.ToJsonString(), Ct));
+
+    /// <summary>What holds, by channel, with the day until when it is paused.</summary>
+    private async Task<string> CurrentAsync(string customer) => string.Join(", ", (await OkAsync(Api.CallAsync($"v1/customers/{customer}/consents", Ct)))["current"]!.AsArray()
+        .Select(c => $"{c!["channel"]} {c["state"]} {((string?)c["paused_until"])?[..10]}".TrimEnd()).Order(StringComparer.Ordinal));
+
+    private async Task<string> MergeAsync(string survivor, string absorbed)
+    {
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        return (string)(await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct)))["id"]!;
+    }
+
+    private Task<JsonNode> UndoAsync(string merge) => OkAsync(Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Two persons"}""", Ct));
+
+    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
+    {
+        var answer = await call;
+        Assert.True((int)answer.Status < 300, answer.ToString());
+        return answer.Body!;
+    }
+}
