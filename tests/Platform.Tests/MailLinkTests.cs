@@ -289,6 +289,47 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
     }
 
     [Fact]
+    public async Task A_confirmation_lapses_when_the_customer_has_another_mailbox_by_then()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client, consent: false);
+        await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"pending","source":"web_form","double_opt_in":true}""");
+        var link = Links(await MailAsync(ada.Email, "marketing")).Single();
+        await MoveAsync($"{Guid.NewGuid():n}@example.com");
+        await ShowsAsync(HttpStatusCode.Gone);
+        using (var lapsed = await nobody.PostAsync(link, null, Ct))
+        {
+            Assert.Equal(HttpStatusCode.Gone, lapsed.StatusCode);
+        }
+
+        Assert.Equal("pending", (string?)(await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct))["current"]![0]!["state"]);
+
+        // Back in that mailbox, the person confirms from it.
+        await MoveAsync(ada.Email);
+        await ShowsAsync(HttpStatusCode.OK);
+        using (var confirmed = await nobody.PostAsync(link, null, Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, confirmed.StatusCode);
+        }
+
+        await CopiedAsync(client, ada.Id, "granted");
+
+        async Task MoveAsync(string email)
+        {
+            var moved = await client.PatchAsync($"/v1/customers/{ada.Id}", $$$"""{"emails":[{"address":"{{{email}}}"}]}""", "*", Ct);
+            Assert.True(moved.Status == HttpStatusCode.OK, moved.ToString());
+        }
+
+        Task ShowsAsync(HttpStatusCode status) => Eventually.GetAsync(
+            async () =>
+            {
+                using var page = await nobody.GetAsync(link, Ct);
+                return page.StatusCode;
+            }, s => s == status, ct: Ct);
+    }
+
+    [Fact]
     public async Task The_preference_page_ends_what_is_ticked_and_can_grant_nothing()
     {
         using var client = fixture.Platform.CreateClient();

@@ -1,8 +1,12 @@
 using Crm.Campaigns.Domain.Campaigns;
+using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Campaigns.Features.Links;
 
-/// <summary>The click of a double opt-in. Contacts checks it once more and enters it into the ledger with its proof.</summary>
+/// <summary>
+/// The click of a double opt-in; it lapses when the customer has another mailbox by then. Contacts checks it once more and
+/// enters it into the ledger with its proof.
+/// </summary>
 internal static class ConfirmConsent
 {
     private const string Source = "confirmation_link";
@@ -24,7 +28,7 @@ internal static class ConfirmConsent
         }
 
         var wording = message.Wording is { Length: > 0 } words ? $"<blockquote>{LinkPage.Text(words)}</blockquote>" : "";
-        return clock.GetUtcNow() > message.ExpiresAt
+        return clock.GetUtcNow() > message.ExpiresAt || !await IsOwnMailboxAsync(db, message, ct)
             ? TooLate
             : LinkPage.Ok("Please confirm", $"<p>You agree that we write to you ({LinkPage.Text(message.Purpose)}).</p>{wording}{LinkPage.Button("I agree")}");
     }
@@ -37,13 +41,29 @@ internal static class ConfirmConsent
                 return LinkPage.NotFound;
             }
 
-            var now = clock.GetUtcNow();
-            if (message.Confirm(now))
+            if (message.LinkUsedAt is not null)
             {
-                db.Publish(message, message.Stated(MailLinks.Email, message.Purpose!, "granted", Source, MailLinks.AddressOf(request), now));
-                await db.SaveChangesAsync(ct);
+                return Confirmed;
             }
 
-            return message.LinkUsedAt is null ? TooLate : Confirmed;
+            var now = clock.GetUtcNow();
+            if (!await IsOwnMailboxAsync(db, message, ct) || !message.Confirm(now))
+            {
+                return TooLate;
+            }
+
+            db.Publish(message, message.Stated(MailLinks.Email, message.Purpose!, "granted", Source, MailLinks.AddressOf(request), now));
+            await db.SaveChangesAsync(ct);
+            return Confirmed;
         }, ct);
+
+    /// <summary>
+    /// Whether the mail went where campaigns would go: to the customer's mailbox, or to that of the record that it was sent for
+    /// before a merge. Of who has not come to the copy yet nothing else is known.
+    /// </summary>
+    private static async Task<bool> IsOwnMailboxAsync(CampaignsDb db, Message message, CancellationToken ct)
+    {
+        var mailboxes = await db.Customers.Where(c => c.Id == message.CustomerId || c.Id == message.OriginCustomerId).Select(c => c.PrimaryEmail).ToListAsync(ct);
+        return mailboxes.Count == 0 || mailboxes.Exists(m => string.Equals(m, message.ToAddress, StringComparison.OrdinalIgnoreCase));
+    }
 }
