@@ -265,6 +265,13 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
                 (string?)history[0]!["evidence"]!["confirms_id"], (string?)history[0]!["ip"]));
         Assert.Single((await SendAsync(client, ada)).Mails);
         Assert.Single(fixture.Platform.Mail!.Mails, m => m.Recipients[0] == ada.Email && m.Header("Subject")!.StartsWith("Please confirm", StringComparison.Ordinal));
+
+        Assert.Contains("is confirmed", await nobody.GetStringAsync(link, Ct), StringComparison.Ordinal);
+        await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
+        await CopiedAsync(client, ada.Id, "withdrawn");
+        using var again = await nobody.PostAsync(link, null, Ct);
+        Assert.Contains("has ended since", await again.Content.ReadAsStringAsync(Ct), StringComparison.Ordinal);
+        Assert.Contains("has ended since", await nobody.GetStringAsync(link, Ct), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -13,6 +13,8 @@ internal static class ConfirmConsent
 
     private static readonly LinkPage Confirmed = LinkPage.Ok("Thank you", "<p>Your consent is confirmed. Every mail has a link to withdraw it.</p>");
 
+    private static readonly LinkPage Ended = LinkPage.Ok("You get no such mails", "<p>You confirmed this with the link before, and it has ended since. Nothing was changed.</p>");
+
     private static readonly LinkPage TooLate = new(StatusCodes.Status410Gone, "This link has expired", "<p>Nothing was confirmed. Please ask for a new mail.</p>");
 
     public static async Task<IResult> Show(string token, CampaignsDb db, TimeProvider clock, CancellationToken ct)
@@ -24,7 +26,7 @@ internal static class ConfirmConsent
 
         if (message.LinkUsedAt is not null)
         {
-            return Confirmed;
+            return await AgainAsync(db, message, ct);
         }
 
         var wording = message.Wording is { Length: > 0 } words ? $"<blockquote>{LinkPage.Text(words)}</blockquote>" : "";
@@ -43,7 +45,7 @@ internal static class ConfirmConsent
 
             if (message.LinkUsedAt is not null)
             {
-                return Confirmed;
+                return await AgainAsync(db, message, ct);
             }
 
             var now = clock.GetUtcNow();
@@ -56,6 +58,13 @@ internal static class ConfirmConsent
             await db.SaveChangesAsync(ct);
             return Confirmed;
         }, ct);
+
+    /// <summary>The link confirms once; afterwards it says what holds.</summary>
+    private static async Task<LinkPage> AgainAsync(CampaignsDb db, Message message, CancellationToken ct) =>
+        await db.CustomerConsents.AnyAsync(
+            c => c.CustomerId == message.CustomerId && c.Channel == MailLinks.Email && c.Purpose == message.Purpose && c.State != "granted" && c.At > message.LinkUsedAt, ct)
+            ? Ended
+            : Confirmed;
 
     /// <summary>
     /// Whether the mail went where campaigns would go: to the customer's mailbox, or to that of the record that it was sent for
