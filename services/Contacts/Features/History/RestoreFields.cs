@@ -35,6 +35,11 @@ internal static class RestoreFields
             throw new ProblemException(ProblemCodes.Conflict, "The values of this change were erased.");
         }
 
+        if (HistoryEntry.HidesValues(change))
+        {
+            throw new ProblemException(ProblemCodes.Conflict, "The values of this change are not shown to the caller.");
+        }
+
         var restored = Restored(customer.ToInput(), JsonNode.Parse(change.Value.Changes)!.AsObject(), body.Fields);
         return await db.InTransactionAsync(() => PatchCustomer.SaveAsync(customer, restored, http, db, validation, clock, ct), ct);
     }
