@@ -10,7 +10,7 @@ namespace Crm.Contacts.Features.History;
 
 /// <summary>
 /// Gives fields the values that they had before a change of the history; needs <c>If-Match</c>. The restoring is a
-/// change like any other, with an entry of its own.
+/// change like any other, with an entry of its own. 409 <c>conflict</c> for the creation: there is nothing before it.
 /// </summary>
 internal static class RestoreFields
 {
@@ -41,6 +41,11 @@ internal static class RestoreFields
         }
 
         var restored = Restored(customer.ToInput(), JsonNode.Parse(change.Value.Changes)!.AsObject(), body.Fields);
+        if (change.Action == "created")
+        {
+            throw new ProblemException(ProblemCodes.Conflict, "The customer was created by it; there is nothing before it to restore.");
+        }
+
         return await db.InTransactionAsync(() => PatchCustomer.SaveAsync(customer, restored, http, db, validation, clock, ct), ct);
     }
 
