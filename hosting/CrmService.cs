@@ -189,7 +189,18 @@ public static class CrmService
         });
         app.UseExceptionHandler();
         app.UseStatusCodePages(context => Problems.WriteAsync(context.HttpContext, Contracts.ProblemCodes.OfStatus(context.HttpContext.Response.StatusCode)));
+        // HEAD is GET without the body (RFC 9110, 9.3.2), which the server leaves out.
+        app.Use((http, next) =>
+        {
+            if (HttpMethods.IsHead(http.Request.Method))
+            {
+                http.Request.Method = HttpMethods.Get;
+            }
+
+            return next(http);
+        });
         app.UseRouting();
+        app.Use(RouteValues.UnescapeSlashes);
         app.Use(GrpcServer.HandleAsync);
     }
 

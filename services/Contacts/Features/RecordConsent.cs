@@ -81,13 +81,18 @@ internal static class RecordConsent
             throw ProblemException.Invalid(new FieldError("/paused_until", body.PausedUntil is null ? "required" : "not_allowed", "A pause, and nothing else, says until when."));
         }
 
+        if (body.PausedUntil <= now)
+        {
+            throw ProblemException.Invalid(new FieldError("/paused_until", "out_of_range", "A pause ends in the future."));
+        }
+
         if (body.PausedUntil > now + Consent.LongestPause)
         {
             throw ProblemException.Invalid(new FieldError("/paused_until", "out_of_range", "At most two years ahead; for longer, withdraw."));
         }
 
         IPAddress? ip = null;
-        if (body.Ip is not null && !IPAddress.TryParse(body.Ip, out ip))
+        if (body.Ip is not null && !(IPAddress.TryParse(body.Ip, out ip) && (body.Ip.Contains(':', StringComparison.Ordinal) || ip.ToString() == body.Ip)))
         {
             throw ProblemException.Invalid(new FieldError("/ip", "wrong_format", "An IPv4 or IPv6 address."));
         }

@@ -52,7 +52,7 @@ internal static class UpsertCustomer
     {
         await validation.EnsureValidAsync(input, ct);
         input = await db.CheckAttributesAsync(existing?.ToInput(), input, ct);
-        await db.RequireReferencesAsync(input, ct);
+        await db.RequireReferencesAsync(input, ct, existing);
         if (existing is null)
         {
             input = input.Normalized();
