@@ -2,6 +2,7 @@ using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
+using Crm.Runner;
 using Crm.Testing;
 using Npgsql;
 
