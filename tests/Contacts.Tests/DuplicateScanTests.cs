@@ -218,7 +218,7 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         await ScanAsync();
         Assert.Empty(await OpenAsync(a));
         await ScanAsync("full");
-        Assert.Empty(await OpenAsync(a));
+        Assert.DoesNotContain(await OpenAsync(a), p => Has(p, b));
         Assert.Single((await Api.CallAsync($"v1/duplicates?status=ignored&customer_id={a}", Ct)).Data);
 
         var merge = await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct);
@@ -464,7 +464,7 @@ public sealed class UnaskedScanTests(UnaskedFixture fixture) : ScanningTest(fixt
     {
         var (name, birth) = (NewName(), NewBirth());
         var first = await RecordAsync("Wilhelmina", name, birth);
-        var same = $$"""{"kind":"person","given_name":"Wilhelmina","family_name":"{{name}}","birth_date":"{{birth}}","source":{"type":"enquiry"}}""";
+        var same = $$$"""{"kind":"person","given_name":"Wilhelmina","family_name":"{{{name}}}","birth_date":"{{{birth}}}","source":{"type":"enquiry"}}""";
         var forced = await Api.PostAsync("v1/customers?allow_duplicate=true&reason=namesake", same, Ct);
         Assert.True(forced.Status == HttpStatusCode.Created, forced.ToString());
         Assert.Single(await Eventually.GetAsync(() => OpenAsync(first), open => open.Count > 0, TimeSpan.FromMinutes(1), Ct));

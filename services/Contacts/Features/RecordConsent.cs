@@ -81,11 +81,6 @@ internal static class RecordConsent
             throw ProblemException.Invalid(new FieldError("/paused_until", body.PausedUntil is null ? "required" : "not_allowed", "A pause, and nothing else, says until when."));
         }
 
-        if (body.PausedUntil <= now)
-        {
-            throw ProblemException.Invalid(new FieldError("/paused_until", "out_of_range", "A pause ends in the future."));
-        }
-
         if (body.PausedUntil > now + Consent.LongestPause)
         {
             throw ProblemException.Invalid(new FieldError("/paused_until", "out_of_range", "At most two years ahead; for longer, withdraw."));

@@ -103,7 +103,8 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
         var score = model.Score(record, other, vector);
         var suspected = record.Emails.Intersect(other.Emails, StringComparer.Ordinal).Any()
             || record.Phones.Intersect(other.Phones, StringComparer.Ordinal).Any()
-            || (MatchModel.NothingDiffers(vector) && (sameName || (score.Probability >= options.Value.SuspectFrom && MatchModel.MoreThanNamesAgree(vector))));
+            // An organisation and a person at its address have no field that could differ.
+            || (record.Organization == other.Organization && MatchModel.NothingDiffers(vector) && (sameName || (score.Probability >= options.Value.SuspectFrom && MatchModel.MoreThanNamesAgree(vector))));
         return suspected ? new(other.Id, displayName, score) : null;
     }
 }
