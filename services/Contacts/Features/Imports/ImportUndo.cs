@@ -8,6 +8,7 @@ using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
+using Npgsql;
 
 namespace Crm.Contacts.Features.Imports;
 
@@ -112,9 +113,13 @@ internal sealed class ImportUndo(ContactsDb db, Import import, RowOwners others,
     }
 
     /// <summary>As an erasure does, which finds nobody who was removed: the digests stay, so that the chain of the audit log is whole.</summary>
-    private Task ForgetAsync(Guid[] removed, CancellationToken ct) => db.Database.ExecuteSqlAsync($"""
-        DELETE FROM audit_value WHERE entry_id IN (SELECT id FROM audit_entry WHERE customer_id = ANY ({removed}))
-        """, ct);
+    private async Task ForgetAsync(Guid[] removed, CancellationToken ct)
+    {
+        await db.Database.ExecuteSqlRawAsync(AuditTrail.ErasingBy, [new NpgsqlParameter<string>("actor", import.UndoAskedBy!)], ct);
+        await db.Database.ExecuteSqlAsync($"""
+            DELETE FROM audit_value WHERE entry_id IN (SELECT id FROM audit_entry WHERE customer_id = ANY ({removed}))
+            """, ct);
+    }
 
     /// <summary>By customer what it got since that changes no version of it; asked when nobody else writes of them any more.</summary>
     private async Task<Dictionary<Guid, string>> FindGotAsync(Guid[] created, CancellationToken ct) => (await db.Database.SqlQuery<Got>($"""
