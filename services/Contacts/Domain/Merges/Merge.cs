@@ -51,6 +51,7 @@ internal sealed class Merge : IAggregate
     public DateTimeOffset? ErasedAt { get; private set; }
     public List<KeptEdit>? KeptEdits { get; private set; }
     public List<CarriedConsent>? CarriedConsents { get; private set; }
+    public List<CarriedHold>? CarriedHolds { get; private set; }
     public List<ServiceReceipt> Receipts { get; private set; } = [];
 
     /// <summary>Whose receipts of the present phase are not in.</summary>
@@ -89,8 +90,8 @@ internal sealed class Merge : IAggregate
         return true;
     }
 
-    /// <summary>What the undo entered into the ledgers of the restored.</summary>
-    public void Carry(IEnumerable<CarriedConsent> consents) => CarriedConsents = [.. consents];
+    /// <summary>What the undo entered into the ledgers of the restored, and the holds that it set on them.</summary>
+    public void Carry(IEnumerable<CarriedConsent> consents, IEnumerable<CarriedHold> holds) => (CarriedConsents, CarriedHolds) = ([.. consents], [.. holds]);
 
     /// <summary>A receipt that is there already changes nothing.</summary>
     public void Take(ServiceReceipt receipt, DateTimeOffset now)
@@ -137,6 +138,11 @@ public sealed record KeptEdit(string CustomerId, IReadOnlyList<string> Fields, D
 /// <param name="ConsentId">In the restored customer's ledger, <c>con_…</c>.</param>
 /// <param name="CarriedFrom">The survivor's statement, <c>con_…</c>.</param>
 public sealed record CarriedConsent(string CustomerId, string ConsentId, string CarriedFrom);
+
+/// <summary>A legal hold set after the merge, which by the undo binds a restored customer as well.</summary>
+/// <param name="HoldId">The restored customer's, <c>hld_…</c>.</param>
+/// <param name="CarriedFrom">The survivor's, <c>hld_…</c>.</param>
+public sealed record CarriedHold(string CustomerId, string HoldId, string CarriedFrom);
 
 /// <summary>What was shown to whoever asked for a merge; its token stands for it, once.</summary>
 internal sealed class MergePreview

@@ -16,6 +16,7 @@ namespace Crm.Contacts.Features.Merges;
 /// <param name="Stayed">Of an undo: rows recorded since the merge that stay with the survivor.</param>
 /// <param name="KeptEdits">Of an undo: what was edited since the merge and stays.</param>
 /// <param name="CarriedConsents">Of an undo: refusals and pauses said since the merge, which now hold for the restored customers too.</param>
+/// <param name="CarriedHolds">Of an undo: legal holds set since the merge and not lifted, which now bind the restored customers too.</param>
 public sealed record MergeView(
     string Id,
     MergeStatus Status,
@@ -34,6 +35,7 @@ public sealed record MergeView(
     IReadOnlyList<StayedView> Stayed,
     IReadOnlyList<KeptEdit> KeptEdits,
     IReadOnlyList<CarriedConsent> CarriedConsents,
+    IReadOnlyList<CarriedHold> CarriedHolds,
     JsonElement Manifest)
 {
     internal static MergeView Of(Merge merge, MergeOptions options, DateTimeOffset now) => new(
@@ -54,6 +56,7 @@ public sealed record MergeView(
         [.. merge.Receipts.Where(r => r.StayedCounts.Count > 0).OrderBy(r => r.Service, StringComparer.Ordinal).Select(r => new StayedView(r.Service, r.StayedCounts, r.Stayed))],
         merge.KeptEdits ?? [],
         merge.CarriedConsents ?? [],
+        merge.CarriedHolds ?? [],
         ManifestFields.Shown(merge.Manifest.RootElement));
 }
 

@@ -4,6 +4,7 @@ using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
+using Crm.Contacts.Features.Erasures;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
 using Crm.Contracts.Events;
@@ -19,7 +20,8 @@ namespace Crm.Contacts.Features.Merges;
 /// <summary>
 /// Undoes a merge, in whatever order merges were made: the absorbed customers are themselves again with their fields and
 /// every row that was recorded under them, except external ids and values of unique fields that others have by now; what was recorded or edited since stays with the survivor and is listed.
-/// Consents refused, withdrawn or paused since hold for all of them; what was entered for the restored is in <c>carried_consents</c>. 202
+/// Consents refused, withdrawn or paused since hold for all of them; what was entered for the restored is in <c>carried_consents</c>.
+/// A legal hold set since binds all of them likewise; those set on the restored are in <c>carried_holds</c>. 202
 /// with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
 /// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>, 409 <c>merge_erased</c> when one of them was erased, 410
 /// <c>customer_deleted</c> while they are in the recycle bin. 202 with a change request when records belong to other departments
@@ -140,7 +142,9 @@ internal static class UndoMerge
         }
 
         var since = mergeOf.ConvertAll(m => m.At);
-        merge.Carry(await db.CarryRefusalsAsync(restoredIds, present.Id, [.. wayIds], [.. since], actor, now, ct));
+        merge.Carry(
+            await db.CarryRefusalsAsync(restoredIds, present.Id, [.. wayIds], [.. since], actor, now, ct),
+            await db.CarryHoldsAsync(restoredIds, [.. wayIds], [.. since], actor, now, ct));
         // Published before the undo: whom other services restore has refused there already.
         await db.ReplayConsentsAsync([.. restoredIds, .. wayIds], now, ct);
         var (stayedCounts, stayed) = await MergedRows.ListStayedAsync(db, present.Id, wayIds, since, Listed, ct);
