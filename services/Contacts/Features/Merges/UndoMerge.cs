@@ -21,8 +21,7 @@ namespace Crm.Contacts.Features.Merges;
 /// Undoes a merge, in whatever order merges were made: the absorbed customers are themselves again with their fields and
 /// every row that was recorded under them, except external ids and values of unique fields that others have by now; what was recorded or edited since stays with the survivor and is listed.
 /// Consents refused, withdrawn or paused since hold for all of them; what was entered for the restored is in <c>carried_consents</c>.
-/// A legal hold set since binds all of them likewise; those set on the restored are in <c>carried_holds</c>. 202
-/// with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
+/// A legal hold set since binds all of them likewise; those set on the restored are in <c>carried_holds</c>. 202 with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
 /// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>, 409 <c>merge_erased</c> when one of them was erased, 410
 /// <c>customer_deleted</c> while they are in the recycle bin. 202 with a change request when records belong to other departments
 /// that approve such changes.
