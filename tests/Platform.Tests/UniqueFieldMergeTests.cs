@@ -18,7 +18,7 @@ public sealed class UniqueFieldMergeTests(TracedPlatform fixture) : PlatformTest
         var first = await MergeAsync(ada, twin);
         Assert.Equal("a", await ValueAsync(name, ada));
         var third = await NewAsync(name, "b");
-        await UndoAsync(first);
+        Assert.Equal([$"{twin} attributes.{name}"], (await UndoAsync(first))["not_given_back"]!.AsArray().Select(f => $"{f!["customer_id"]} {f["field"]}"));
         Assert.Equal(("a", null, "b"), (await ValueAsync(name, ada), await ValueAsync(name, twin), await ValueAsync(name, third)));
 
         // Of whom the survivor takes it over, whichever was made first, and back.
@@ -39,6 +39,21 @@ public sealed class UniqueFieldMergeTests(TracedPlatform fixture) : PlatformTest
         Assert.Equal("b", await ValueAsync(name, ada));
         await UndoAsync((string)chosen["id"]!);
         Assert.Equal(("a", "b"), (await ValueAsync(name, ada), await ValueAsync(name, third)));
+    }
+
+    [Fact]
+    public async Task An_external_id_that_somebody_else_has_by_the_undo_is_listed_as_not_given_back()
+    {
+        var (name, id) = ($"u{Guid.NewGuid().ToString("n")[..12]}", Guid.NewGuid().ToString("n"));
+        var (ada, twin) = (await NewAsync(name, null), await NewAsync(name, null));
+        await OkAsync(Api.PatchAsync($"v1/customers/{twin}", $$"""{"external_ids":[{"system":"shop","id":"{{id}}"}]}""", "*", Ct));
+        var merge = await MergeAsync(ada, twin);
+        await OkAsync(Api.PatchAsync($"v1/customers/{ada}", """{"external_ids":[]}""", "*", Ct));
+        var third = await NewAsync(name, null);
+        await OkAsync(Api.PatchAsync($"v1/customers/{third}", $$"""{"external_ids":[{"system":"shop","id":"{{id}}"}]}""", "*", Ct));
+
+        Assert.Equal([$"{twin} external_ids"], (await UndoAsync(merge))["not_given_back"]!.AsArray().Select(f => $"{f!["customer_id"]} {f["field"]}"));
+        Assert.Empty((await OkAsync(Api.CallAsync($"v1/customers/{twin}", Ct)))["external_ids"]!.AsArray());
     }
 
     private Task<JsonAnswer> CreateAsync(string name, string? value) => Api.PostAsync(

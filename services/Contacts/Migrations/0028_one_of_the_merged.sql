@@ -15,3 +15,6 @@ CREATE OR REPLACE FUNCTION organization_parents(on_day date) RETURNS TABLE (chil
             AND (o.starts_on IS NULL OR o.starts_on <= on_day) AND (o.ends_on IS NULL OR o.ends_on >= on_day)
             AND (o.origin_from_id <> o.from_id, o.origin_to_id <> o.to_id, o.id) < (r.origin_from_id <> r.from_id, r.origin_to_id <> r.to_id, r.id))
 $$;
+
+-- Of an undo: fields that could not be given back, since somebody else has the value by then.
+ALTER TABLE merges ADD COLUMN not_given_back jsonb;

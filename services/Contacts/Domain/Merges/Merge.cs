@@ -52,6 +52,7 @@ internal sealed class Merge : IAggregate
     public List<KeptEdit>? KeptEdits { get; private set; }
     public List<CarriedConsent>? CarriedConsents { get; private set; }
     public List<CarriedHold>? CarriedHolds { get; private set; }
+    public List<NotGivenBack>? NotGivenBack { get; private set; }
     public List<ServiceReceipt> Receipts { get; private set; } = [];
 
     /// <summary>Whose receipts of the present phase are not in.</summary>
@@ -93,6 +94,9 @@ internal sealed class Merge : IAggregate
     /// <summary>What the undo entered into the ledgers of the restored, and the holds that it set on them.</summary>
     public void Carry(IEnumerable<CarriedConsent> consents, IEnumerable<CarriedHold> holds) => (CarriedConsents, CarriedHolds) = ([.. consents], [.. holds]);
 
+    /// <summary>What somebody else has by the time of the undo.</summary>
+    public void KeepBack(IEnumerable<NotGivenBack> fields) => NotGivenBack = [.. fields];
+
     /// <summary>A receipt that is there already changes nothing.</summary>
     public void Take(ServiceReceipt receipt, DateTimeOffset now)
     {
@@ -133,6 +137,10 @@ internal sealed class ServiceReceipt
 /// <summary>An edit made after the merge, which the undo leaves with the customer on whom it was made.</summary>
 /// <param name="At">Of the last such edit.</param>
 public sealed record KeptEdit(string CustomerId, IReadOnlyList<string> Fields, DateTimeOffset At);
+
+/// <summary>What a customer had and does not get back by the undo: another one has the value by now.</summary>
+/// <param name="Field"><c>external_ids</c>, or a unique field as <c>attributes.NAME</c>; the value is in the customer's history.</param>
+public sealed record NotGivenBack(string CustomerId, string Field);
 
 /// <summary>A refusal or pause said after the merge, which by the undo holds for a restored customer as well.</summary>
 /// <param name="ConsentId">In the restored customer's ledger, <c>con_…</c>.</param>

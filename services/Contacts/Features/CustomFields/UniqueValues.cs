@@ -44,9 +44,10 @@ internal static class UniqueValues
         return ValueTaken(field, owner);
     }
 
-    /// <summary>Takes from customers, who are to be active now, what others have by now, or one who comes before them.</summary>
-    public static async Task GiveUpTakenAsync(this ContactsDb db, IReadOnlyList<Customer> customers, CancellationToken ct)
+    /// <summary>Takes from customers, who are to be active now, what others have by now, or one who comes before them; answers what.</summary>
+    public static async Task<List<(Guid Customer, string Field)>> GiveUpTakenAsync(this ContactsDb db, IReadOnlyList<Customer> customers, CancellationToken ct)
     {
+        var givenUp = new List<(Guid Customer, string Field)>();
         foreach (var field in (await db.HoldFieldsAsync(ct)).Unique)
         {
             var values = customers.Select(c => (Customer: c, Key: c.Attributes.TryGetValue(field.Name, out var value) ? field.KeyOf(value) : null)).Where(v => v.Key is not null).ToList();
@@ -55,8 +56,11 @@ internal static class UniqueValues
             foreach (var (customer, _) in values.Where(v => !taken.Add(v.Key!)))
             {
                 customer.GiveUp(field.Name);
+                givenUp.Add((customer.Id, field.Name));
             }
         }
+
+        return givenUp;
     }
 
     /// <param name="owner">Null when the caller does not see the customer who has it.</param>
