@@ -35,7 +35,7 @@ internal static class ConsentReplay
         return held;
     }
 
-    /// <summary>The customer's own statements, and those of the absorbed since they were: confirmations of what had been asked of them.</summary>
+    /// <summary>The customer's own statements, and those of the absorbed since they were: confirmations of what they had been asked.</summary>
     private static IEnumerable<Consent> Under(Guid customer, Func<Guid, FieldLayers?> layers, ILookup<Guid, Consent> statements) => statements[customer]
         .Concat(MergesOf(customer, layers).SelectMany(m => m.Order.SelectMany(a => Under(a, layers, statements)).Where(s => IsSince(s, m.At))));
 

@@ -105,7 +105,7 @@ internal static class ReviewDuplicates
     public static async Task<Duplicate> LockDuplicateAsync(this ContactsDb db, Guid id, CancellationToken ct) =>
         (await db.Duplicates.ForUpdate($"id = {id}").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("duplicate");
 
-    /// <summary>In a merge's transaction, after its rows were saved: open pairs whose two are one customer by it are decided. Save afterwards.</summary>
+    /// <summary>In a merge's transaction, after it was saved: open pairs whose two are one customer by it are decided. Save afterwards.</summary>
     public static async Task DecidePairsAsync(this ContactsDb db, Merge merge, DateTimeOffset now, CancellationToken ct)
     {
         var all = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{merge.SurvivorId}]) AS id").ToArrayAsync(ct);

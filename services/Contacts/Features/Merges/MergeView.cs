@@ -17,7 +17,7 @@ namespace Crm.Contacts.Features.Merges;
 /// <param name="KeptEdits">Of an undo: what was edited since the merge and stays.</param>
 /// <param name="NotGivenBack">Of an undo: external ids and values of unique fields that somebody else has by now.</param>
 /// <param name="CarriedConsents">Of an undo: refusals and pauses said since the merge, which now hold for the restored customers too.</param>
-/// <param name="CarriedHolds">Of an undo: legal holds set since the merge and not lifted, which now bind the restored customers too.</param>
+/// <param name="CarriedHolds">Of an undo: legal holds set since the merge and not lifted, which now bind the restored too.</param>
 public sealed record MergeView(
     string Id,
     MergeStatus Status,

@@ -13,7 +13,7 @@ namespace Crm.Contacts.Features.Merges;
 internal static class MergedRows
 {
     /// <param name="Row">Null for what only follows from other rows and is not counted.</param>
-    /// <param name="Alike">When a row <c>t</c> and another one <c>o</c> of one customer would collide; its readers show one of them then.</param>
+    /// <param name="Alike">When a row <c>t</c> and another one <c>o</c> of one customer collide; readers show one of them then.</param>
     /// <param name="GivenBack">What else is set on a row <c>t</c> that is given back.</param>
     private sealed record Owned(
         string Table, NamedRow? Row, string Owner = "customer_id", string Origin = "origin_customer_id", string Alike = "false", string GivenBack = "");
