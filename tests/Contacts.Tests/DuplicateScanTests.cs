@@ -122,6 +122,37 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
     }
 
     [Fact]
+    public async Task A_pair_whose_two_were_merged_by_hand_is_decided_by_that_merge()
+    {
+        var name = NewName();
+        var (first, second) = (await RecordAsync("Robert", name), await RecordAsync("Bob", name, system: "erp"));
+        await ScanAsync();
+        var pair = Assert.Single(await OpenAsync(first));
+        var preview = await Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{second}}"],"survivor_id":"{{first}}"}""", Ct);
+        var merge = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same birth date"}""", Ct);
+        Assert.True(merge.Status == HttpStatusCode.Accepted, merge.ToString());
+
+        foreach (var undone in new[] { false, true })
+        {
+            if (undone)
+            {
+                var undo = await Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two after all"}""", Ct);
+                Assert.True(undo.Status == HttpStatusCode.Accepted, undo.ToString());
+            }
+
+            // As of one that was accepted.
+            var decided = await Api.CallAsync($"v1/duplicates/{pair["id"]}", Ct);
+            Assert.Equal(
+                ("merged", "key_test", "Same birth date", (string?)merge["id"]),
+                ((string?)decided["status"], (string?)decided["decided_by"], (string?)decided["reason"], (string?)decided["merge_id"]));
+            Assert.Empty(await OpenAsync(first));
+            Assert.Equal((string?)merge["id"], (string?)(await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct))["id"]);
+        }
+
+        Assert.Equal(1, await AuditedAsync("duplicate", (string)pair["id"]!));
+    }
+
+    [Fact]
     public async Task By_the_id_of_an_absorbed_record_pairs_and_grants_of_the_customer_are_found()
     {
         var name = NewName();

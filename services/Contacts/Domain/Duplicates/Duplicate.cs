@@ -7,7 +7,7 @@ public enum DuplicateStatus
 {
     Open,
 
-    /// <summary>They were merged. After an undo of the merge they are not asked about again.</summary>
+    /// <summary>They were merged, here or by hand. After an undo of the merge they are not asked about again.</summary>
     Merged,
 
     /// <summary>They are two customers; never asked about again, under whatever ids they go on.</summary>

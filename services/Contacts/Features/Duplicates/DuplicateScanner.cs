@@ -300,16 +300,16 @@ internal sealed partial class DuplicateScanner(
                 .Where(d => d.Status == DuplicateStatus.Open && d.Unasked && d.Probability >= threshold).OrderByDescending(d => d.Weight).ToListAsync(ct);
         }
 
-        long merged = 0;
+        // One merge may decide several pairs.
+        var merged = new HashSet<Guid>();
         foreach (var duplicate in certain)
         {
             try
             {
                 await using var scope = scopes.CreateAsyncScope();
-                await scope.ServiceProvider.GetRequiredService<MergeDuplicate>().RunAsync(
+                merged.Add(await scope.ServiceProvider.GetRequiredService<MergeDuplicate>().RunAsync(
                     duplicate, new() { Reason = $"Merged by {Contracts.Ids.DuplicateScan.Format(scan)}: probability {duplicate.Probability:0.0000}" }, "svc:contacts",
-                    () => RequireCertainAsync(duplicate, threshold, ct), ct);
-                merged++;
+                    () => RequireCertainAsync(duplicate, threshold, ct), ct));
             }
             catch (Exception exception) when (exception is ProblemException or RuleViolationException)
             {
@@ -318,7 +318,7 @@ internal sealed partial class DuplicateScanner(
             }
         }
 
-        return merged;
+        return merged.Count;
     }
 
     /// <summary>
