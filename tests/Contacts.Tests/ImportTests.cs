@@ -451,6 +451,21 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
             (string?)customer["addresses"]![0]!["city"], (string?)customer["addresses"]![0]!["country"], (string?)customer["lifecycle"]));
     }
 
+    [Theory]
+    [InlineData("salesforce", "Id,LastName,IsDeleted,MasterRecordId", "1,Gone,true,", "2,Merged,1,003000000000001", "3,Here,false,000000000000000AAA")]
+    [InlineData("salesforce-accounts", "Id,Name,IsDeleted,MasterRecordId", "1,Gone,1,", "2,Merged,,001000000000001AAA", "3,Here,0,")]
+    [InlineData("espocrm", "id,lastName,deleted", "1,Gone,1", "2,Gone,true", "3,Here,0")]
+    [InlineData("suitecrm-accounts", "ID,Name,Deleted", "1,Gone,1", "2,Gone,Yes", "3,Here,No")]
+    public async Task A_record_that_the_other_product_has_deleted_makes_and_changes_nobody(string mapping, string columns, string first, string second, string third)
+    {
+        var import = await ImportAsync(string.Join('\n', columns, Own(first), Own(second), Own(third)), "text/csv", $"mapping={mapping}");
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
+        Assert.Equal(["failed gone", "failed gone", "created "], results["data"]!.AsArray().Select(r => $"{r!["outcome"]} {r["code"]}"));
+        Assert.Empty(import["ignored_columns"]!.AsArray());
+
+        static string Own(string row) => $"{Unique()}{row}";
+    }
+
     [Fact]
     public async Task Every_ready_mapping_names_only_fields_that_there_are()
     {

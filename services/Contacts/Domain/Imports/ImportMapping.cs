@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Crm.Contacts.Domain.CustomFields;
+using Crm.Contracts;
 using Crm.Hosting.Web;
 
 namespace Crm.Contacts.Domain.Imports;
@@ -18,8 +19,8 @@ public sealed partial record ImportMapping : IValidatableObject
     /// birth_date locale time_zone lifecycle department tier source.type source.detail email email.work phone phone.mobile
     /// address.lines address.city address.region address.postal_code address.country</c>, an address of a type
     /// (<c>address.shipping.city</c>), <c>external_id.&lt;system&gt;</c>, <c>attributes.&lt;name&gt;</c>,
-    /// <c>tags</c>, several with <c>;</c> or <c>,</c> between them, in small letters and with <c>-</c> for blanks, or
-    /// <c>ignore</c>. Of several columns for one field the first that is not empty counts; tags are those of all. Empty: the
+    /// <c>tags</c>, several with <c>;</c> or <c>,</c> between them, in small letters and with <c>-</c> for blanks,
+    /// <c>deleted</c>, which fails the row as <c>gone</c> unless it is empty, 0, no or false, or <c>ignore</c>. Of several columns for one field the first that is not empty counts; tags are those of all. Empty: the
     /// columns are called as the fields.
     /// </summary>
     public Dictionary<string, string>? Fields { get; init; }
@@ -79,6 +80,9 @@ internal enum TargetKind
     ExternalId,
     Attribute,
     Tags,
+
+    /// <summary>Whether the product that wrote the file has the record no more.</summary>
+    Deleted,
 }
 
 /// <summary>A field that a column can fill.</summary>
@@ -98,6 +102,7 @@ internal sealed record ImportTarget(string Text, TargetKind Kind, string Name, s
     {
         ["ignore"] => new(text, TargetKind.Ignore, "", null),
         ["tags"] => new(text, TargetKind.Tags, "", null),
+        ["deleted"] => new(text, TargetKind.Deleted, "", null),
         ["full_name"] => new(text, TargetKind.FullName, "", null),
         [var name] when Scalars.Contains(name) => new(text, TargetKind.Scalar, name, null),
         ["source", "type" or "detail"] parts => new(text, TargetKind.Source, parts[1], null),
@@ -117,6 +122,7 @@ internal sealed record ImportTarget(string Text, TargetKind Kind, string Name, s
 internal sealed class CompiledMapping
 {
     private static readonly Dictionary<string, string> CountryCodes = CountriesByName();
+    private static readonly HashSet<string> No = new(StringComparer.OrdinalIgnoreCase) { "0", "no", "n", "false", "f" };
 
     private readonly ImportMapping _mapping;
     private readonly FieldCatalog _catalog;
@@ -142,7 +148,7 @@ internal sealed class CompiledMapping
     public IReadOnlyList<string> Ignored { get; }
 
     /// <summary>False when no column fills anything.</summary>
-    public bool FillsAnything => _columns.Any(c => c is not null and not { Kind: TargetKind.Ignore });
+    public bool FillsAnything => _columns.Any(c => c is not null and not { Kind: TargetKind.Ignore or TargetKind.Deleted });
 
     /// <summary>A row as the body of a merge patch of a customer.</summary>
     /// <exception cref="ProblemException">The row cannot be read.</exception>
@@ -259,6 +265,10 @@ internal sealed class CompiledMapping
 
             switch (target.Kind)
             {
+                case TargetKind.Deleted when No.Contains(value):
+                    break;
+                case TargetKind.Deleted:
+                    throw new ProblemException(ProblemCodes.Gone, "The product that wrote the file has deleted the record; the row makes and changes nobody.");
                 case TargetKind.Scalar:
                     customer[target.Name] ??= target.Name == "birth_date" ? Date(value) : value;
                     break;
