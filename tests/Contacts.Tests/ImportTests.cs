@@ -502,6 +502,33 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         AssertProblem(response, problem, status, code);
     }
 
+    [Theory]
+    [InlineData("iso-8859-1", "José", new byte[] { 0x4A, 0x6F, 0x73, 0xE9 })]
+    [InlineData("Windows-1252", "Zoë €", new byte[] { 0x5A, 0x6F, 0xEB, 0x20, 0x80 })]
+    [InlineData("\"utf-8\"", "José", new byte[] { 0x4A, 0x6F, 0x73, 0xC3, 0xA9 })]
+    public async Task A_file_is_read_in_the_charset_that_it_is_sent_with(string charset, string name, byte[] bytes)
+    {
+        var system = $"l{Unique()}";
+        using var file = new ByteArrayContent([.. Encoding.ASCII.GetBytes($"kind,external_id.{system},given_name\nperson,1,"), .. bytes]);
+        file.Headers.Add("Content-Type", $"text/csv; charset={charset}");
+        using var accepted = await Client.PostAsync("/v1/imports", file, Ct);
+        Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
+        await UntilAsync(accepted.Headers.Location!.ToString(), "completed");
+        Assert.Equal(name, (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1")).Body["given_name"]);
+    }
+
+    [Theory]
+    [InlineData("text/csv; charset=klingon", false, 415)]
+    [InlineData("text/csv; charset=us-ascii", false, 400)]
+    [InlineData("text/csv", true, 400)]
+    public async Task A_file_is_refused_that_is_no_text_of_its_charset(string type, bool marked, int status)
+    {
+        using var file = new ByteArrayContent([.. marked ? "\uFEFF"u8 : ""u8, .. "kind,given_name\nperson,Jos"u8, 0xE9]);
+        file.Headers.Add("Content-Type", type);
+        using var refused = await Client.PostAsync("/v1/imports", file, Ct);
+        Assert.Equal(status, (int)refused.StatusCode);
+    }
+
     [Fact]
     public async Task Bytes_that_are_no_text_are_refused_and_rows_that_are_no_customers_fail_alone()
     {

@@ -20,8 +20,9 @@ public sealed partial record ImportMapping : IValidatableObject
     /// address.lines address.city address.region address.postal_code address.country</c>, an address of a type
     /// (<c>address.shipping.city</c>), <c>external_id.&lt;system&gt;</c>, <c>attributes.&lt;name&gt;</c>,
     /// <c>tags</c>, several with <c>;</c> or <c>,</c> between them, in small letters and with <c>-</c> for blanks,
-    /// <c>deleted</c>, which fails the row as <c>gone</c> unless it is empty, 0, no or false, or <c>ignore</c>. Of several columns for one field the first that is not empty counts; tags are those of all. Empty: the
-    /// columns are called as the fields.
+    /// <c>deleted</c>, which fails the row as <c>gone</c> unless it is empty, 0, no or false, or <c>ignore</c>. Of several
+    /// columns for one field the first that is not empty counts; tags are those of all. Empty: the columns are called as
+    /// the fields.
     /// </summary>
     public Dictionary<string, string>? Fields { get; init; }
 

@@ -10,6 +10,7 @@ using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.Net.Http.Headers;
 using Npgsql;
 
 namespace Crm.Contacts.Features.Imports;
@@ -43,6 +44,8 @@ internal static class ReceiveImport
             "application/x-ndjson" or "application/jsonl" => ImportFormat.Ndjson,
             _ => throw new ProblemException(ProblemCodes.UnsupportedMediaType, "Send text/csv or application/x-ndjson."),
         };
+        var charset = MediaTypeHeaderValue.TryParse(request.ContentType, out var type) ? HeaderUtilities.RemoveQuotes(type.Charset).Value : null;
+        var encoding = TextRecords.EncodingOf(charset) ?? throw new ProblemException(ProblemCodes.UnsupportedMediaType, "The charset is not known here; send UTF-8.");
         var dryRun = request.Query["dry_run"].ToString() switch
         {
             "" or "false" => false,
@@ -55,7 +58,7 @@ internal static class ReceiveImport
         var import = Import.Receive(format, name, mapping, MatchOn(request, fields), dryRun, request.HttpContext.User.Subject(), clock.GetUtcNow());
         await db.InTransactionAsync(async () =>
         {
-            using var records = new TextRecords(request.Body);
+            using var records = new TextRecords(request.Body, encoding);
             IReadOnlyList<string> columns = [];
             if (format == ImportFormat.Csv)
             {
