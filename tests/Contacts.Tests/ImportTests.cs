@@ -495,11 +495,35 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     [InlineData("application/json", "", "{}", 415, "unsupported_media_type")]
     [InlineData("text/csv", "?mapping=nothing", "name\nx\n", 400, "invalid_parameter")]
     [InlineData("text/csv", "?match_on=name", "name\nx\n", 400, "invalid_parameter")]
+    [InlineData("text/csv", "?calling_code=UK", "name\nx\n", 400, "invalid_parameter")]
+    [InlineData("text/csv", "?date_format=%25d", "name\nx\n", 400, "invalid_parameter")]
     [InlineData("text/csv", "?colour=red", "name\nx\n", 400, "unknown_parameter")]
     public async Task A_file_that_cannot_be_read_is_refused_whole(string type, string query, string body, int status, string code)
     {
         var (response, problem) = await PostAsync("/v1/imports" + query, body, type);
         AssertProblem(response, problem, status, code);
+    }
+
+    [Fact]
+    public async Task The_calling_code_and_the_form_of_dates_of_a_file_are_said_with_it()
+    {
+        var id = Unique();
+        var csv = $"Id,FirstName,Phone,Birthdate\n{id},Ada,(555) 123-4567,05/17/1980\n";
+        var bare = await ImportAsync(csv, "text/csv", "mapping=salesforce");
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{bare["id"]}/results");
+        Assert.Contains("calling_code", results.ToJsonString(), StringComparison.Ordinal);
+
+        // A + in a query is a blank.
+        var import = await ImportAsync(csv, "text/csv", "mapping=salesforce&calling_code=+1&date_format=MM/dd/yyyy");
+        Assert.True((int)import["created"]! == 1, (await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results")).Body.ToJsonString());
+        var (_, ada) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/salesforce/{id}");
+        Assert.Equal(("+15551234567", "1980-05-17"), ((string?)ada["phones"]![0]!["number"], (string?)ada["birth_date"]));
+
+        // They come before the mapping's.
+        var mapping = await SaveMappingAsync("""{"fields":{"Id":"external_id.salesforce","Tel":"phone"},"defaults":{"kind":"person"},"calling_code":"+44"}""");
+        await ImportAsync($"Id,Tel\n{id},020 7946 0000\n", "text/csv", $"mapping={mapping}&calling_code=%2B33");
+        var (_, called) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/salesforce/{id}");
+        Assert.Contains(called["phones"]!.AsArray(), p => (string?)p!["number"] == "+332079460000");
     }
 
     [Theory]

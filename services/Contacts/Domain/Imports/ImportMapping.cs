@@ -12,7 +12,11 @@ namespace Crm.Contacts.Domain.Imports;
 /// <summary>How the columns of a file become the fields of a customer.</summary>
 public sealed partial record ImportMapping : IValidatableObject
 {
+    internal const string ExpectedCallingCode = "A calling code such as +44.";
+    internal const string ExpectedDateFormat = "A form of dates with day, month and year, such as dd/MM/yyyy.";
+
     private const int MostFields = 500;
+    private const string CallingCodeForm = @"^\+[1-9][0-9]{0,3}$";
 
     /// <summary>
     /// By column (letter case does not matter) the field that it fills: <c>kind given_name family_name full_name name
@@ -33,15 +37,36 @@ public sealed partial record ImportMapping : IValidatableObject
     public Dictionary<string, Dictionary<string, string>>? Values { get; init; }
 
     /// <summary>Before phone numbers that are written without one, such as <c>+44</c>; a leading 0 goes.</summary>
-    [RegularExpression(@"^\+[1-9][0-9]{0,3}$", ErrorMessage = "wrong_format|A calling code such as +44.")]
+    [RegularExpression(CallingCodeForm, ErrorMessage = $"wrong_format|{ExpectedCallingCode}")]
     public string? CallingCode { get; init; }
 
     /// <summary>Of dates that are not ISO 8601, such as <c>dd/MM/yyyy</c> (.NET's letters).</summary>
     [Line(40)]
     public string? DateFormat { get; init; }
 
+    public static bool IsCallingCode(string text) => CallingCodePattern().IsMatch(text);
+
+    /// <summary>Whether a date that is written so is read as the same date.</summary>
+    public static bool IsDateFormat(string text)
+    {
+        var date = new DateTime(1987, 11, 23, 0, 0, 0, DateTimeKind.Unspecified);
+        try
+        {
+            return DateTime.TryParseExact(date.ToString(text, CultureInfo.InvariantCulture), text, CultureInfo.InvariantCulture, DateTimeStyles.None, out var read) && read.Date == date;
+        }
+        catch (FormatException)
+        {
+            return false;
+        }
+    }
+
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
+        if (DateFormat is not null && !IsDateFormat(DateFormat))
+        {
+            yield return new($"wrong_format|{ExpectedDateFormat}", [nameof(DateFormat)]);
+        }
+
         if (Fields?.Count > MostFields || Defaults?.Count > MostFields || Values?.Count > MostFields)
         {
             yield return new($"too_many|At most {MostFields} entries.", [nameof(Fields)]);
@@ -58,6 +83,9 @@ public sealed partial record ImportMapping : IValidatableObject
             }
         }
     }
+
+    [GeneratedRegex(CallingCodeForm, RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    private static partial Regex CallingCodePattern();
 }
 
 /// <summary>A mapping under its name.</summary>
@@ -291,7 +319,7 @@ internal sealed class CompiledMapping
                     AddPoint("emails", "address", value, target.Type);
                     break;
                 case TargetKind.Phone:
-                    AddPoint("phones", "number", Phone(value), target.Type);
+                    AddPoint("phones", "number", Phone(value, Array("phones").Count), target.Type);
                     break;
                 default:
                     SetAddress(target, value);
@@ -376,13 +404,16 @@ internal sealed class CompiledMapping
         string[] formats = _mapping.DateFormat is { } format ? [format, "yyyy-MM-dd"] : ["yyyy-MM-dd", "yyyy-MM-dd'T'HH:mm:ss.FFFK", "yyyy-MM-dd HH:mm:ss"];
         return DateTime.TryParseExact(value, formats, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var date)
             ? date.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)
-            : throw ProblemException.Invalid(new FieldError("/birth_date", "wrong_format", "Not a date in the mapping's format."));
+            : throw ProblemException.Invalid(new FieldError("/birth_date", "wrong_format", "Not a date; how dates are written is said by date_format, such as MM/dd/yyyy, of the import or its mapping."));
     }
 
-    private string Phone(string value)
+    private string Phone(string value, int index)
     {
         var number = Domain.Phone.Normalize(value);
-        return number.StartsWith('+') || _mapping.CallingCode is not { } code ? number : code + number.TrimStart('0');
+        return number.StartsWith('+') ? number
+            : _mapping.CallingCode is { } code ? code + number.TrimStart('0')
+            : throw ProblemException.Invalid(new FieldError(
+                $"/phones/{index}/number", "wrong_format", "An E.164 number: + and 7 to 15 digits; what comes before others is said by calling_code of the import or its mapping."));
     }
 
     private static Dictionary<string, string> CountriesByName()
