@@ -511,7 +511,10 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var csv = $"Id,FirstName,Phone,Birthdate\n{id},Ada,(555) 123-4567,05/17/1980\n";
         var bare = await ImportAsync(csv, "text/csv", "mapping=salesforce");
         var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{bare["id"]}/results");
-        Assert.Contains("calling_code", results.ToJsonString(), StringComparison.Ordinal);
+        var errors = results["data"]![0]!["errors"]!.AsArray();
+        Assert.Equal(["/phones/0/number", "/birth_date"], errors.Select(e => (string?)e!["pointer"]));
+        Assert.Contains("calling_code", (string?)errors[0]!["detail"], StringComparison.Ordinal);
+        Assert.Contains("date_format", (string?)errors[1]!["detail"], StringComparison.Ordinal);
 
         // A + in a query is a blank.
         var import = await ImportAsync(csv, "text/csv", "mapping=salesforce&calling_code=+1&date_format=MM/dd/yyyy");
@@ -524,6 +527,20 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         await ImportAsync($"Id,Tel\n{id},020 7946 0000\n", "text/csv", $"mapping={mapping}&calling_code=%2B33");
         var (_, called) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/salesforce/{id}");
         Assert.Contains(called["phones"]!.AsArray(), p => (string?)p!["number"] == "+332079460000");
+    }
+
+    [Fact]
+    public async Task A_row_that_fails_names_all_that_is_wrong_with_it()
+    {
+        var (system, field) = ($"n{Unique()}", $"f{Unique()}");
+        await OkAsync(HttpMethod.Post, "/v1/custom-fields", $$"""{"name":"{{field}}","label":"Size","type":"integer"}""");
+        var mapping = await SaveMappingAsync($$$"""{"fields":{"Nr":"external_id.{{{system}}}","Name":"given_name","Mail":"email","Born":"birth_date","Stage":"lifecycle","Size":"attributes.{{{field}}}"},"defaults":{"kind":"person"}}""");
+        const string Header = "Nr,Name,Mail,Born,Stage,Size\n";
+        await ImportAsync($"{Header}old,Ada,,,,\n", "text/csv", $"mapping={mapping}");
+        var import = await ImportAsync($"{Header}new,Bob,no address,yesterday,alien,large\nold,Ada,no address,yesterday,alien,large\n", "text/csv", $"mapping={mapping}");
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
+        var all = $"/birth_date /attributes/{field} /lifecycle /emails/0/address";
+        Assert.Equal([all, all], results["data"]!.AsArray().Select(r => string.Join(' ', r!["errors"]!.AsArray().Select(e => (string?)e!["pointer"]))));
     }
 
     [Theory]

@@ -180,8 +180,9 @@ internal sealed class CompiledMapping
     public bool FillsAnything => _columns.Any(c => c is not null and not { Kind: TargetKind.Ignore or TargetKind.Deleted });
 
     /// <summary>A row as the body of a merge patch of a customer.</summary>
+    /// <param name="errors">Gets what is wrong with fields, which the patch has not.</param>
     /// <exception cref="ProblemException">The row cannot be read.</exception>
-    public JsonObject Read(ImportFormat format, string body)
+    public JsonObject Read(ImportFormat format, string body, List<FieldError> errors)
     {
         if (format == ImportFormat.Csv)
         {
@@ -191,7 +192,7 @@ internal sealed class CompiledMapping
                 throw ProblemException.Invalid(new FieldError("", "wrong_length", $"The row has {cells.Length} cells, the header {_columns.Length}."));
             }
 
-            return Build(cells.Select((cell, i) => (_columns[i], Unguarded(cell))));
+            return Build(cells.Select((cell, i) => (_columns[i], Unguarded(cell))), errors);
         }
 
         JsonObject? line;
@@ -204,18 +205,19 @@ internal sealed class CompiledMapping
             throw Problems.DescribeJson(exception);
         }
 
-        return line is null ? throw ProblemException.Invalid(new FieldError("", "wrong_type", "A row is an object.")) : _members is null ? line : Build(Flat(line));
+        return line is null ? throw ProblemException.Invalid(new FieldError("", "wrong_type", "A row is an object.")) : _members is null ? line : Build(Flat(line, errors), errors);
     }
 
     /// <summary>EspoCRM and others write an apostrophe before what a spreadsheet would take for a formula, such as each <c>+44…</c>.</summary>
     private static string Unguarded(string cell) => cell is ['\'', '+' or '-' or '@' or '=', ..] ? cell[1..] : cell;
 
     /// <summary>Fills what neither the row nor the customer says: of new customers only.</summary>
-    public void AddDefaults(JsonObject customer)
+    /// <param name="errors">Gets what is wrong with the defaults.</param>
+    public void AddDefaults(JsonObject customer, List<FieldError> errors)
     {
         if (_mapping.Defaults is { Count: > 0 } defaults)
         {
-            foreach (var (name, value) in Build(defaults.Select(d => (ImportTarget.Parse(d.Key), d.Value))))
+            foreach (var (name, value) in Build(defaults.Select(d => (ImportTarget.Parse(d.Key), d.Value)), errors))
             {
                 if (customer[name] is null)
                 {
@@ -244,7 +246,7 @@ internal sealed class CompiledMapping
         }
     }
 
-    private IEnumerable<(ImportTarget?, string)> Flat(JsonObject line)
+    private IEnumerable<(ImportTarget?, string)> Flat(JsonObject line, List<FieldError> errors)
     {
         // In the order of the mapping: of several members for one field the first counts.
         foreach (var (name, target) in _members!)
@@ -264,12 +266,12 @@ internal sealed class CompiledMapping
             }
             else if (member is not null)
             {
-                throw ProblemException.Invalid(new FieldError($"/{name}", "wrong_type", "A mapped member is text, a number or a boolean."));
+                errors.Add(new FieldError($"/{name}", "wrong_type", "A mapped member is text, a number or a boolean."));
             }
         }
     }
 
-    private JsonObject Build(IEnumerable<(ImportTarget? Target, string Value)> cells)
+    private JsonObject Build(IEnumerable<(ImportTarget? Target, string Value)> cells, List<FieldError> errors)
     {
         var customer = new JsonObject();
         foreach (var (target, cell) in cells)
@@ -292,6 +294,25 @@ internal sealed class CompiledMapping
                 continue;
             }
 
+            try
+            {
+                Fill(target, value);
+            }
+            catch (ProblemException problem) when (problem.Code == ProblemCodes.ValidationFailed)
+            {
+                errors.AddRange(problem.Errors);
+            }
+        }
+
+        if (customer["given_name"] is null)
+        {
+            customer.Remove("given_name");
+        }
+
+        return customer;
+
+        void Fill(ImportTarget target, string value)
+        {
             switch (target.Kind)
             {
                 case TargetKind.Deleted when No.Contains(value):
@@ -326,13 +347,6 @@ internal sealed class CompiledMapping
                     break;
             }
         }
-
-        if (customer["given_name"] is null)
-        {
-            customer.Remove("given_name");
-        }
-
-        return customer;
 
         void AddTags(string cell)
         {

@@ -254,7 +254,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         {
             try
             {
-                row.Customer = Find(row, made) is { } existing ? await ChangeAsync(row, existing, made, now, ct) : await CreateAsync(row, reader, made, ct);
+                row.Customer = Find(row, made) is { } existing ? await ChangeAsync(row, reader, existing, made, now, ct) : await CreateAsync(row, reader, made, ct);
                 row.Version = row.Customer.Version;
                 foreach (var key in row.Keys.Where(k => !made.TryGetValue(k, out var first) || !StillHas(first, k)))
                 {
@@ -284,12 +284,12 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         return customer;
     }
 
-    private async Task<Customer> ChangeAsync(ImportRow row, Customer existing, Dictionary<ImportKey, Customer> made, DateTimeOffset now, CancellationToken ct)
+    private async Task<Customer> ChangeAsync(ImportRow row, ImportReader reader, Customer existing, Dictionary<ImportKey, Customer> made, DateTimeOffset now, CancellationToken ct)
     {
         var before = existing.ToInput();
         var stored = JsonSerializer.SerializeToNode(before, JsonDefaults.Options)!.AsObject();
         var patch = Added(row.Fields!, stored);
-        if (SaysNothingNew(patch, stored))
+        if (row.Flaws.Count == 0 && SaysNothingNew(patch, stored))
         {
             RequireFree(row, existing, made);
             RequireReferrer(row);
@@ -297,9 +297,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             return existing;
         }
 
-        var input = MergePatch.Apply(before, patch);
-        await validation.EnsureValidAsync(input, ct);
-        input = _fields.Check(before, input);
+        var input = await reader.CheckAsync(row.Flaws, before, patch, ct);
         RequireFree(row, existing, made);
         RequireReferrer(row);
         RequireTier(input.Tier);
