@@ -64,6 +64,32 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task Imports_of_the_same_rows_are_undone_one_after_the_other_the_last_one_first()
+    {
+        var system = $"o{Unique()}";
+        var imports = new List<JsonNode>();
+        foreach (var (first, second) in new[] { ("Ada", "Ada"), ("Bea", "Bee"), ("Cleo", "Cleo") })
+        {
+            imports.Add(await ImportAsync($$"""
+                {"kind":"person","given_name":"{{first}}","external_ids":[{"system":"{{system}}","id":"1"}]}
+                {"kind":"person","given_name":"{{second}}","external_ids":[{"system":"{{system}}","id":"1"}]}
+                """));
+        }
+
+        Assert.Equal((0, 1, 0), await UndoAsync(imports[2]));
+        Assert.Equal("Bee", (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1")).Body["given_name"]);
+        Assert.Equal((0, 1, 0), await UndoAsync(imports[1]));
+        Assert.Equal("Ada", (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1")).Body["given_name"]);
+        Assert.Equal((1, 0, 0), await UndoAsync(imports[0]));
+
+        async Task<(int, int, int)> UndoAsync(JsonNode import)
+        {
+            await OkAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+            return Counts((await UntilAsync($"/v1/imports/{import["id"]}", "undone"))["undo"]!, "removed", "restored", "refused");
+        }
+    }
+
+    [Fact]
     public async Task Of_a_customer_whose_import_was_undone_no_value_is_left()
     {
         var (system, name) = ($"g{Unique()}", $"Zq{Unique()}");

@@ -438,7 +438,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         var changed = rows.Where(r => r.Outcome == ImportOutcome.Updated).Select(r => r.Customer!).Where(c => !created.Contains(c)).ToHashSet();
         if (created.Count + changed.Count > 0)
         {
-            await _customers.StoreAsync(created, changed, ct);
+            await _customers.StoreAsync(created, changed, _fields.Unique, ct);
             await db.PublishAsync(Import, created, changed, ct);
             await db.AuditAsync(Import.Actor, rows.Where(r => r.Audit is not null).Select(r =>
                 (r.Outcome == ImportOutcome.Created ? "created" : "updated", Customer.RecordType, r.Customer!.Id, (Guid?)r.Customer.Id, r.Audit!)), ct);
