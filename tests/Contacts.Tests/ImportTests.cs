@@ -507,9 +507,28 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var (taken, problem) = await SendAsync(HttpMethod.Put, "/v1/import-mappings/hubspot", """{"fields":{}}""");
         AssertProblem(taken, problem, 409, "conflict");
         var (bad, why) = await SendAsync(HttpMethod.Put, "/v1/import-mappings/bad", """{"fields":{"x":"colour"}}""");
-        AssertProblem(bad, why, 400, "validation_failed", "/fields");
+        AssertProblem(bad, why, 400, "validation_failed", "/fields/x");
         Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(HttpMethod.Delete, "/v1/import-mappings/my-hubspot")).Response.StatusCode);
         Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/v1/import-mappings/my-hubspot")).Response.StatusCode);
+    }
+
+    [Theory]
+    [InlineData("""{"fields":{"Record ID":1}}""", "/fields/Record ID")]
+    [InlineData("""{"fields":{"A.b/C":"colour"}}""", "/fields/A.b~1C")]
+    [InlineData("""{"fields":{" ":"given_name"}}""", "/fields/ ")]
+    [InlineData("""{"defaults":{"colour":"red"}}""", "/defaults/colour")]
+    [InlineData("""{"defaults":{"lifecycle":"zzz"}}""", "/defaults/lifecycle")]
+    [InlineData("""{"defaults":{"deleted":"1"}}""", "/defaults/deleted")]
+    [InlineData("""{"defaults":{"email.work":"nobody"}}""", "/defaults/email.work")]
+    [InlineData("""{"values":{"lifecycle":{"Customer":"active_buyer","X":"zzz"}}}""", "/values/lifecycle/X")]
+    [InlineData("""{"values":{"lifecycle":null}}""", "/values/lifecycle")]
+    [InlineData("""{"values":{"lifecycle":{"x":"lapsed","X":"former"}}}""", "/values/lifecycle")]
+    [InlineData("""{"date_format":"%d"}""", "/date_format")]
+    [InlineData("""{"calling_code":"44"}""", "/calling_code")]
+    public async Task A_mapping_that_no_row_could_come_in_by_is_refused_where_it_is_wrong(string mapping, string pointer)
+    {
+        var (refused, problem) = await SendAsync(HttpMethod.Put, $"/v1/import-mappings/m{Unique()}", mapping);
+        AssertProblem(refused, problem, 400, "validation_failed", pointer);
     }
 
     [Theory]

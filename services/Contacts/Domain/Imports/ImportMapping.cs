@@ -72,16 +72,53 @@ public sealed partial record ImportMapping : IValidatableObject
             yield return new($"too_many|At most {MostFields} entries.", [nameof(Fields)]);
         }
 
-        foreach (var (name, targets) in new[] { (nameof(Fields), Fields?.Values), (nameof(Defaults), (IEnumerable<string>?)Defaults?.Keys), (nameof(Values), Values?.Keys) })
+        foreach (var (column, target) in Fields ?? [])
         {
-            foreach (var target in targets ?? [])
+            if (string.IsNullOrWhiteSpace(column))
             {
-                if (ImportTarget.Parse(target) is null)
-                {
-                    yield return new($"unknown_value|There is no field {(target is { Length: <= 80 } ? target : "of this name")}.", [name]);
-                }
+                yield return new("too_short|A column has a name.", [At(nameof(Fields), column)]);
+            }
+            else if (ImportTarget.Parse(target) is null)
+            {
+                yield return Unknown(target, At(nameof(Fields), column));
             }
         }
+
+        foreach (var (target, value) in Defaults ?? [])
+        {
+            if (ImportTarget.Parse(target) is not { } known)
+            {
+                yield return Unknown(target, At(nameof(Defaults), target));
+            }
+            else if (known.Kind is TargetKind.Ignore or TargetKind.Deleted)
+            {
+                yield return new("not_allowed|No field of a customer has this value.", [At(nameof(Defaults), target)]);
+            }
+            else if (value is null)
+            {
+                yield return new("wrong_type|The value is text.", [At(nameof(Defaults), target)]);
+            }
+        }
+
+        foreach (var (target, values) in Values ?? [])
+        {
+            if (ImportTarget.Parse(target) is null)
+            {
+                yield return Unknown(target, At(nameof(Values), target));
+            }
+            else if (values is null || values.ContainsValue(null!))
+            {
+                yield return new("wrong_type|What values become is text.", [At(nameof(Values), target)]);
+            }
+            else if (values.Keys.Distinct(StringComparer.OrdinalIgnoreCase).Count() < values.Count)
+            {
+                yield return new("duplicate_field|A value is there twice; letter case does not matter.", [At(nameof(Values), target)]);
+            }
+        }
+
+        static string At(string member, string name) => $"{member}['{name}']";
+
+        static ValidationResult Unknown(string? target, string at) => new($"unknown_value|There is no field {(target is { Length: <= 80 } ? target : "of this name")}.", [at]);
     }
 
     [GeneratedRegex(CallingCodeForm, RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
@@ -207,6 +244,10 @@ internal sealed class CompiledMapping
 
         return line is null ? throw ProblemException.Invalid(new FieldError("", "wrong_type", "A row is an object.")) : _members is null ? line : Build(Flat(line, errors), errors);
     }
+
+    /// <summary>What one value fills.</summary>
+    /// <param name="errors">Gets what is wrong with it.</param>
+    public JsonObject Of(ImportTarget target, string value, List<FieldError> errors) => Build([(target, value)], errors);
 
     /// <summary>EspoCRM and others write an apostrophe before what a spreadsheet would take for a formula, such as each <c>+44…</c>.</summary>
     private static string Unguarded(string cell) => cell is ['\'', '+' or '-' or '@' or '=', ..] ? cell[1..] : cell;
