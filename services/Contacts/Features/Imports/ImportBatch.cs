@@ -267,7 +267,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         {
             try
             {
-                row.Customer = Find(row, made) is { } existing ? await ChangeAsync(row, existing, made, now, ct) : await CreateAsync(row, reader, made, ct);
+                row.Customer = Find(row, made) is { } existing ? await ChangeAsync(row, reader, existing, made, now, ct) : await CreateAsync(row, reader, made, ct);
                 row.Version = row.Customer.Version;
                 foreach (var key in row.Keys.Where(k => !made.TryGetValue(k, out var first) || !StillHas(first, k)))
                 {
@@ -297,7 +297,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         return customer;
     }
 
-    private async Task<Customer> ChangeAsync(ImportRow row, Customer existing, Dictionary<ImportKey, Customer> made, DateTimeOffset now, CancellationToken ct)
+    private async Task<Customer> ChangeAsync(ImportRow row, ImportReader reader, Customer existing, Dictionary<ImportKey, Customer> made, DateTimeOffset now, CancellationToken ct)
     {
         var before = existing.ToInput();
         var stored = JsonSerializer.SerializeToNode(before, JsonDefaults.Options)!.AsObject();
@@ -308,7 +308,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             patch["attributes"]!.AsObject().Remove(key.System);
         }
 
-        if (SaysNothingNew(patch, stored))
+        if (row.Flaws.Count == 0 && SaysNothingNew(patch, stored))
         {
             RequireFree(row, existing, made);
             RequireReferrer(row);
@@ -316,9 +316,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             return existing;
         }
 
-        var input = MergePatch.Apply(before, patch);
-        await validation.EnsureValidAsync(input, ct);
-        input = _fields.Check(before, input);
+        var input = await reader.CheckAsync(row.Flaws, before, patch, ct);
         RequireFree(row, existing, made);
         RequireReferrer(row);
         RequireTier(input.Tier);
@@ -465,7 +463,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         var changed = rows.Where(r => r.Outcome == ImportOutcome.Updated).Select(r => r.Customer!).Where(c => !created.Contains(c)).ToHashSet();
         if (created.Count + changed.Count > 0)
         {
-            await _customers.StoreAsync(created, changed, ct);
+            await _customers.StoreAsync(created, changed, _fields.Unique, ct);
             await db.PublishAsync(Import, created, changed, ct);
             await db.AuditAsync(Import.Actor, rows.Where(r => r.Audit is not null).Select(r =>
                 (r.Outcome == ImportOutcome.Created ? "created" : "updated", Customer.RecordType, r.Customer!.Id, (Guid?)r.Customer.Id, r.Audit!)), ct);
