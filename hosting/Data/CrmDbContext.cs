@@ -45,7 +45,7 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
     protected List<string> UnseenDepartments => CallerRights.Current.UnseenDepartments;
 
     /// <inheritdoc cref="AllDepartments"/>
-    protected List<string> CallerDepartments => [.. CallerRights.Current.Departments];
+    protected List<string> CallerDepartments => [.. CallerRights.Current.GranteeDepartments];
 #pragma warning restore CA1822
 
     /// <summary>For query filters: until when a grant holds.</summary>

@@ -99,10 +99,16 @@ public sealed class CallerRights
         }
     }
 
-    /// <summary>The caller approves what somebody of these departments asked for: what either may change can be changed until the request ends.</summary>
+    /// <summary>
+    /// The caller approves what people of these departments asked for or have approved: what any of them may change is seen and
+    /// can be changed until <see cref="EndApproval"/>.
+    /// </summary>
     /// <param name="given">What others have granted to these departments.</param>
-    public void Approve(IReadOnlyList<string> requesterDepartments, IReadOnlyList<DepartmentGrant> given) =>
-        _requester = new() { Departments = requesterDepartments, _grants = _grants, _given = given };
+    public void Approve(IReadOnlyList<string> departments, IReadOnlyList<DepartmentGrant> given) =>
+        (_requester, _unseen) = (new() { Departments = departments, _grants = _grants, _given = given }, null);
+
+    /// <summary>The caller's own rights hold again.</summary>
+    public void EndApproval() => (_requester, _unseen) = (null, null);
 
     /// <summary>What callers in these roles may read and write, whoever calls now.</summary>
     public static CallerRights OfRoles(IReadOnlyList<string> roles, Policy policy) => new()

@@ -178,6 +178,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             request.Property(r => r.Id).ValueGeneratedNever();
             request.Property(r => r.Before).AsJson();
             request.Property(r => r.Wanted).AsJson();
+            request.Property(r => r.Approvals).AsJson();
             request.Ignore(r => r.IsOfMerge);
             request.Ignore(r => r.HoldsConcerned);
             request.Ignore(r => r.Asked);

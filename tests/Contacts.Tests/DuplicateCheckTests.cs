@@ -23,6 +23,43 @@ public sealed class DuplicateCheckTests(ContactsFixture fixture) : ContactsTest(
     }
 
     [Fact]
+    public async Task Whom_an_upsert_or_a_forced_create_makes_waits_in_the_review_queue_with_those_who_may_be_the_same()
+    {
+        var body = $$$"""{"kind":"person","given_name":"Wilhelmina","family_name":"{{{NewName()}}}","emails":[{"address":"{{{NewEmail()}}}"}],"source":{"type":"enquiry"}}""";
+        var shop = $"/v1/customers/by-external-id/shop/{Unique()}";
+        var first = await MadeAsync(HttpMethod.Put, shop);
+        Assert.Empty(await OpenAsync(first));
+        var second = await MadeAsync(HttpMethod.Put, $"/v1/customers/by-external-id/crm/{Unique()}");
+        Assert.Equal([second], await OpenAsync(first));
+        Assert.Equal([first], await OpenAsync(second));
+        var forced = await MadeAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=another+one");
+        Assert.Equal(Sorted([first, second]), await OpenAsync(forced));
+        var atOnce = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => MadeAsync(HttpMethod.Put, $"/v1/customers/by-external-id/web/{Unique()}")));
+        Assert.Equal(Sorted([first, second, forced, .. atOnce[1..]]), await OpenAsync(atOnce[0]));
+
+        // Somebody else is nobody's twin, and what is changed only is compared by the next scan.
+        var (_, other) = await SendAsync(HttpMethod.Put, $"/v1/customers/by-external-id/shop/{Unique()}", Person("Otto", NewName(), null));
+        Assert.Empty(await OpenAsync((string)other["id"]!));
+        await SendAsync(HttpMethod.Put, shop, """{"tier":"gold"}""");
+        Assert.Equal(5, (await OpenAsync(first)).Count);
+
+        async Task<string> MadeAsync(HttpMethod method, string path)
+        {
+            var (response, created) = await SendAsync(method, path, body);
+            Assert.True(response.StatusCode == HttpStatusCode.Created, created.ToJsonString());
+            return (string)created["id"]!;
+        }
+
+        async Task<IReadOnlyList<string>> OpenAsync(string customer)
+        {
+            var (_, open) = await SendAsync(HttpMethod.Get, $"/v1/duplicates?customer_id={customer}");
+            return Sorted(open["data"]!.AsArray().Select(p => p!["customers"]!.AsArray().Select(c => (string)c!["customer_id"]!).Single(c => c != customer)));
+        }
+
+        static IReadOnlyList<string> Sorted(IEnumerable<string> ids) => [.. ids.Order(StringComparer.Ordinal)];
+    }
+
+    [Fact]
     public async Task A_suspicion_is_explained_field_by_field()
     {
         var name = NewName();

@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Rights;
 using Crm.Testing;
 using Npgsql;
 
@@ -204,6 +205,29 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         var decided = await Api.CallAsync($"v1/duplicates/{pair["id"]}", Ct);
         Assert.Equal(("merged", "key_owner", "Same birth date"), ((string?)decided["status"], (string?)decided["decided_by"], (string?)decided["reason"]));
         Assert.StartsWith("mrg_", (string?)decided["merge_id"], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Who_has_a_row_filter_sees_after_an_undo_nothing_of_the_record_that_was_merged_into_its_own()
+    {
+        var (partner, email) = (NewName(), $"{NewName()}@example.com".ToLowerInvariant());
+        var (own, other) = (await RecordAsync("Robert", NewName()), await RecordAsync("Berta", NewName(), NewBirth(), email));
+        await PatchAsync(own, $$$"""{"attributes":{"distributor":"{{{partner}}}"}}""");
+        var preview = await Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{other}}"],"survivor_id":"{{own}}"}""", Ct);
+        var merge = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct);
+        var undo = await Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two persons"}""", Ct);
+        Assert.True(undo.Status == HttpStatusCode.Accepted, undo.ToString());
+
+        using var caller = fixture.CreateClient("contacts", new TokenSubject("key_partner", Scopes.All, [], [], new RowFilter { Attribute = "distributor", Value = partner }));
+        var path = $"v1/customers/{own}/history";
+        var history = await caller.CallAsync(path, Ct);
+        Assert.Equal(["unmerged", "merged"], history.Data.Take(2).Select(e => (string?)e["action"]));
+        Assert.All(history.Data.Take(2), e => Assert.Null(e["changes"]));
+        Assert.NotNull(history.Data[2]["changes"]);
+        Assert.DoesNotContain(email, history.Body!.ToJsonString(), StringComparison.Ordinal);
+        var restored = await caller.CallAsync(HttpMethod.Post, $"{path}/{history.Data[0]["id"]}/restore", "{}", [("If-Match", "*")], Ct);
+        Assert.Equal((HttpStatusCode.Conflict, "conflict"), (restored.Status, restored.Code));
+        Assert.Contains(email, (await Api.CallAsync(path, Ct)).Body!.ToJsonString(), StringComparison.Ordinal);
     }
 
     [Fact]

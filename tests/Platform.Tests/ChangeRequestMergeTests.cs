@@ -76,6 +76,54 @@ public sealed class ChangeRequestMergeTests(TracedPlatform fixture) : PlatformTe
     }
 
     [Fact]
+    public async Task A_merge_over_two_departments_is_made_when_both_have_approved_it_and_rejected_when_one_rejects_it()
+    {
+        using var admin = Fixture.Platform.CreateClient("admin");
+        using var asker = await OfDepartmentAsync(admin, "support");
+        using var sales = await OfDepartmentAsync(admin, "sales");
+        using var marketing = await OfDepartmentAsync(admin, "marketing");
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne", "marketing"));
+        var preview = await OkAsync(asker.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{twin}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        var asked = await OkAsync(asker.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        var request = $"v1/change-requests/{asked["id"]}";
+        for (var n = 0; n < 2; n++)
+        {
+            var half = await OkAsync(sales.PostAsync($"{request}/approve", "{}", Ct));
+            Assert.Equal(("pending", "sales"), ((string?)half["status"], (string?)half["approvals"]!.AsArray().Single()!["department"]));
+        }
+
+        Assert.Empty((await OkAsync(Api.CallAsync($"v1/merges?customer_id={twin}", Ct)))["data"]!.AsArray());
+        var whole = await OkAsync(marketing.PostAsync($"{request}/approve", "{}", Ct));
+        Assert.Equal("approved", (string?)whole["status"]);
+        Assert.Equal(["sales", "marketing"], whole["approvals"]!.AsArray().Select(a => (string?)a!["department"]));
+        var merge = (await OkAsync(Api.CallAsync($"v1/merges?customer_id={twin}", Ct)))["data"]!.AsArray().Single()!;
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "completed", TimeSpan.FromMinutes(1), Ct);
+
+        var undo = $"v1/change-requests/{(await OkAsync(asker.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two persons"}""", Ct)))["id"]}";
+        Assert.Equal("pending", (string?)(await OkAsync(sales.PostAsync($"{undo}/approve", "{}", Ct)))["status"]);
+        Assert.Equal("rejected", (string?)(await OkAsync(marketing.PostAsync($"{undo}/reject", """{"reason":"One person"}""", Ct)))["status"]);
+        Assert.Equal("completed", (string?)(await OkAsync(Api.CallAsync($"v1/merges/{merge["id"]}", Ct)))["status"]);
+    }
+
+    [Fact]
+    public async Task A_closed_department_gets_its_record_merged_with_one_of_another_that_does_not_see_it()
+    {
+        using var admin = Fixture.Platform.CreateClient("admin");
+        using var asker = await OfDepartmentAsync(admin, "legal");
+        using var sales = await OfDepartmentAsync(admin, "sales");
+        foreach (var (ofSurvivor, ofTwin) in new[] { ("sales", "legal"), ("legal", "sales") })
+        {
+            var (survivor, twin) = (await NewAsync("Ann", ofSurvivor), await NewAsync("Anne", ofTwin));
+            var preview = await OkAsync(asker.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{twin}}"],"survivor_id":"{{survivor}}"}""", Ct));
+            var asked = await OkAsync(asker.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+            var approved = await OkAsync(sales.PostAsync($"v1/change-requests/{asked["id"]}/approve", "{}", Ct));
+            Assert.Equal("approved", (string?)approved["status"]);
+            Assert.Null(approved["request"]);
+            Assert.Equal(survivor, (string?)(await OkAsync(Api.CallAsync($"v1/merges?customer_id={twin}", Ct)))["data"]!.AsArray().Single()!["survivor_id"]);
+        }
+    }
+
+    [Fact]
     public async Task A_merge_that_waits_is_outdated_by_a_change_of_any_of_its_customers()
     {
         using var admin = Fixture.Platform.CreateClient("admin");

@@ -265,6 +265,13 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
                 (string?)history[0]!["evidence"]!["confirms_id"], (string?)history[0]!["ip"]));
         Assert.Single((await SendAsync(client, ada)).Mails);
         Assert.Single(fixture.Platform.Mail!.Mails, m => m.Recipients[0] == ada.Email && m.Header("Subject")!.StartsWith("Please confirm", StringComparison.Ordinal));
+
+        Assert.Contains("is confirmed", await nobody.GetStringAsync(link, Ct), StringComparison.Ordinal);
+        await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
+        await CopiedAsync(client, ada.Id, "withdrawn");
+        using var again = await nobody.PostAsync(link, null, Ct);
+        Assert.Contains("has ended since", await again.Content.ReadAsStringAsync(Ct), StringComparison.Ordinal);
+        Assert.Contains("has ended since", await nobody.GetStringAsync(link, Ct), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -318,6 +325,47 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
         Assert.Equal(HttpStatusCode.Gone, late.StatusCode);
         await Task.Delay(1000, Ct);
         Assert.Equal("pending", (string?)(await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct))["current"]![0]!["state"]);
+    }
+
+    [Fact]
+    public async Task A_confirmation_lapses_when_the_customer_has_another_mailbox_by_then()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client, consent: false);
+        await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"pending","source":"web_form","double_opt_in":true}""");
+        var link = Links(await MailAsync(ada.Email, "marketing")).Single();
+        await MoveAsync($"{Guid.NewGuid():n}@example.com");
+        await ShowsAsync(HttpStatusCode.Gone);
+        using (var lapsed = await nobody.PostAsync(link, null, Ct))
+        {
+            Assert.Equal(HttpStatusCode.Gone, lapsed.StatusCode);
+        }
+
+        Assert.Equal("pending", (string?)(await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct))["current"]![0]!["state"]);
+
+        // Back in that mailbox, the person confirms from it.
+        await MoveAsync(ada.Email);
+        await ShowsAsync(HttpStatusCode.OK);
+        using (var confirmed = await nobody.PostAsync(link, null, Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, confirmed.StatusCode);
+        }
+
+        await CopiedAsync(client, ada.Id, "granted");
+
+        async Task MoveAsync(string email)
+        {
+            var moved = await client.PatchAsync($"/v1/customers/{ada.Id}", $$$"""{"emails":[{"address":"{{{email}}}"}]}""", "*", Ct);
+            Assert.True(moved.Status == HttpStatusCode.OK, moved.ToString());
+        }
+
+        Task ShowsAsync(HttpStatusCode status) => Eventually.GetAsync(
+            async () =>
+            {
+                using var page = await nobody.GetAsync(link, Ct);
+                return page.StatusCode;
+            }, s => s == status, ct: Ct);
     }
 
     [Fact]

@@ -61,6 +61,10 @@ internal sealed record WantedChange(ChangeOperation Operation, JsonObject Wanted
         new(one.Select(m => m.Key).Union(other.Select(m => m.Key)).Union(also).Where(n => !JsonNode.DeepEquals(one[n], other[n]) || also.Contains(n)).Select(n => KeyValuePair.Create(n, one[n]?.DeepClone())));
 }
 
+/// <summary>A department's part in the approval of a merge.</summary>
+/// <param name="ApprovedBy">Who approved it for the department.</param>
+public sealed record DepartmentApproval(string Department, string ApprovedBy, DateTimeOffset At);
+
 /// <summary>What somebody wants done to a record of another department, and what that department made of it.</summary>
 internal sealed class ChangeRequest : IAggregate
 {
@@ -98,6 +102,9 @@ internal sealed class ChangeRequest : IAggregate
     public List<string> RequesterRoles { get; private set; } = [];
     public List<string> RequesterDepartments { get; private set; } = [];
     public DateTimeOffset RequestedAt { get; private set; }
+
+    /// <summary>Of a merge: the departments that have approved it so far.</summary>
+    public List<DepartmentApproval> Approvals { get; private set; } = [];
     public string? DecidedBy { get; private set; }
     public DateTimeOffset? DecidedAt { get; private set; }
 
@@ -168,6 +175,16 @@ internal sealed class ChangeRequest : IAggregate
     /// <exception cref="RuleViolationException">Something else was decided before.</exception>
     public bool MayBecome(ChangeRequestStatus status) => Status == ChangeRequestStatus.Pending
         || (Status == status ? false : throw new RuleViolationException("This was decided before, in another way."));
+
+    /// <summary>False when they all had approved it before.</summary>
+    public bool ApproveFor(IEnumerable<string> departments, string approver, DateTimeOffset now)
+    {
+        var added = departments.Where(d => !IsApprovedBy(d)).Select(d => new DepartmentApproval(d, approver, now)).ToList();
+        Approvals = [.. Approvals, .. added];
+        return added.Count > 0;
+    }
+
+    public bool IsApprovedBy(string department) => Approvals.Exists(a => a.Department == department);
 
     /// <inheritdoc cref="MayBecome"/>
     public bool Approve(string approver, DateTimeOffset now) => Decide(ChangeRequestStatus.Approved, null, approver, now);

@@ -15,7 +15,7 @@ namespace Crm.Contacts.Features;
 /// <c>in_recycle_bin</c> the one in the recycle bin; 409 <c>duplicate_suspected</c> lists in <c>candidates</c> who shares an
 /// e-mail address or a phone number, is an organization of the same name with no other address, or agrees in the names and
 /// in something else, each with its probability and the weight of every field in bits; it is overridden with
-/// <c>allow_duplicate=true</c> and a <c>reason</c>.
+/// <c>allow_duplicate=true</c> and a <c>reason</c>; the pairs wait in the review queue then.
 /// </summary>
 internal static class CreateCustomer
 {
@@ -46,6 +46,11 @@ internal static class CreateCustomer
             }
 
             await db.SaveAsync(input, ct);
+            if (candidates.Count > 0)
+            {
+                await duplicates.QueueAsync(created, ct);
+            }
+
             return created;
         }, ct);
         http.Response.Headers.ETag = ETags.Of(customer.Version);

@@ -65,7 +65,9 @@ internal static class OwnershipRules
             : [FieldRules.GroupOf<CustomerInput>(name)];
     }
 
-    private static async Task<bool> MayChangeAsync(this ContactsDb db, Customer customer, IReadOnlyCollection<string?>? groups, CancellationToken ct)
+    /// <summary>Whether the caller changes the record.</summary>
+    /// <inheritdoc cref="RequireDepartmentAsync"/>
+    public static async Task<bool> MayChangeAsync(this ContactsDb db, Customer customer, IReadOnlyCollection<string?>? groups, CancellationToken ct)
     {
         var rights = CallerRights.Current;
         if (customer.Department is not { } owner || (groups is null ? rights.MayWriteOf(owner) : rights.MayWriteOf(owner, groups)))

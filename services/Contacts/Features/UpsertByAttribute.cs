@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Features.CustomFields;
+using Crm.Contacts.Features.Duplicates;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
@@ -18,11 +19,11 @@ namespace Crm.Contacts.Features;
 /// </summary>
 internal static class UpsertByAttribute
 {
-    public static async Task<IResult> Handle(HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+    public static async Task<IResult> Handle(HttpContext http, ContactsDb db, Validation validation, DuplicateCheck duplicates, TimeProvider clock, CancellationToken ct)
     {
         var name = http.Request.Query["name"].ToString();
         var body = await MergePatch.ReadAsync(http.Request, ct);
-        return await db.InTransactionAsync(async () =>
+        var result = await db.InTransactionAsync(async () =>
         {
             var field = await FindAsync(name, db, ct);
             var value = ValueOf(field, body);
@@ -39,6 +40,8 @@ internal static class UpsertByAttribute
                 ? throw UniqueValues.ValueTaken(field, existing)
                 : await UpsertCustomer.SaveAsync(existing, MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), http, db, validation, clock, ct);
         }, ct);
+        await UpsertCustomer.QueueTwinsAsync(result, db, duplicates, ct);
+        return result;
     }
 
     private static async Task<CustomField> FindAsync(string name, ContactsDb db, CancellationToken ct)

@@ -3,9 +3,11 @@ using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
+using Crm.Contacts.Features.Duplicates;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
@@ -14,13 +16,13 @@ namespace Crm.Contacts.Features;
 /// Creates or changes the customer with this external id: members of the body are set, null clears,
 /// absent ones stay. With <c>match_on=email</c> a customer without this external id is found by the e-mail
 /// address, if exactly one has it, who has no other external id of this system; a blocked address finds nobody.
-/// Never answers <c>duplicate_suspected</c>. 409 <c>in_recycle_bin</c> names the customer in the recycle bin who has this
-/// external id. 202 with a change request when the record belongs to another department that approves such changes.
+/// Never answers <c>duplicate_suspected</c>: whom it creates waits in the review queue with those who may be the same.
+/// 409 <c>in_recycle_bin</c> names the customer in the recycle bin who has this external id. 202 with a change request when the record belongs to another department that approves such changes.
 /// </summary>
 internal static class UpsertCustomer
 {
     public static async Task<IResult> Handle(
-        string source, string externalId, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
+        string source, string externalId, HttpContext http, ContactsDb db, Validation validation, DuplicateCheck duplicates, TimeProvider clock, CancellationToken ct)
     {
         var matchOnEmail = http.Request.Query["match_on"].ToString() switch
         {
@@ -32,7 +34,7 @@ internal static class UpsertCustomer
         var own = new ExternalIdInput { System = source, Id = externalId };
         await validation.EnsureValidAsync(own, ct);
         var body = await MergePatch.ReadAsync(http.Request, ct);
-        return await db.InTransactionAsync(async () =>
+        var result = await db.InTransactionAsync(async () =>
         {
             await db.LockAsync([$"external {source} {externalId}"], ct);
             var existing = await db.Whole().FirstOrDefaultAsync(c => c.ExternalIds.Any(e => e.System == source && e.Value == externalId), ct)
@@ -44,6 +46,18 @@ internal static class UpsertCustomer
 
             return await SaveAsync(existing, WithOwnId(MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), own), http, db, validation, clock, ct);
         }, ct);
+        await QueueTwinsAsync(result, db, duplicates, ct);
+        return result;
+    }
+
+    /// <summary>After the customer is stored: of two who are created at once, the later finds the other.</summary>
+    public static async Task QueueTwinsAsync(IResult result, ContactsDb db, DuplicateCheck duplicates, CancellationToken ct)
+    {
+        if (result is Created<CustomerView> { Value: { } view })
+        {
+            var id = Ids.Customer.Parse(view.Id);
+            await duplicates.QueueAsync(db.Customers.Local.First(c => c.Id == id), ct);
+        }
     }
 
     /// <summary>Creates the customer, or changes the one who is there, or asks the department that it belongs to for it.</summary>

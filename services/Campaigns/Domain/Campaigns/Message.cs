@@ -103,6 +103,9 @@ internal sealed class Message : IAggregate
     /// <summary>Of a confirmation: the pending statement.</summary>
     public Guid? ConfirmsId { get; private set; }
     public string? Purpose { get; private set; }
+
+    /// <summary>Of a confirmation: the mailbox that it asks.</summary>
+    public string? ToAddress { get; private set; }
     public string? Wording { get; private set; }
     public DateTimeOffset? ExpiresAt { get; private set; }
 

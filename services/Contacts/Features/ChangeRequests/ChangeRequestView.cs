@@ -18,6 +18,7 @@ namespace Crm.Contacts.Features.ChangeRequests;
 /// <param name="RecordVersion">The customer's version when it was asked for.</param>
 /// <param name="Changes">What the fields that the caller may see were then, and are to be.</param>
 /// <param name="Reason">Why it was rejected.</param>
+/// <param name="Approvals">Of a merge over several departments: those that have approved it. It is made when all have.</param>
 /// <param name="HistoryId">The entry of the customer's history that it became; null when nothing was left to change.</param>
 public sealed record ChangeRequestView(
     string Id,
@@ -33,7 +34,8 @@ public sealed record ChangeRequestView(
     string? DecidedBy,
     DateTimeOffset? DecidedAt,
     string? Reason,
-    string? HistoryId)
+    string? HistoryId,
+    IReadOnlyList<DepartmentApproval> Approvals)
 {
     internal static ChangeRequestView Of(ChangeRequest request, Customer customer)
     {
@@ -44,7 +46,7 @@ public sealed record ChangeRequestView(
         return new(
             Ids.ChangeRequest.Format(request.Id), Ids.Customer.Format(request.CustomerId), customer.Department, request.Operation, request.Status, request.RecordVersion,
             [.. wanted.Where(w => Reaches(granted, w.Key)).Select(w => new FieldChange(w.Key, before[w.Key]?.DeepClone(), w.Value?.DeepClone()))], ofFields ? null : BodyOf(request, granted),
-            request.RequestedBy, request.RequestedAt, request.DecidedBy, request.DecidedAt, request.Reason, Ids.History.Format(request.HistoryId));
+            request.RequestedBy, request.RequestedAt, request.DecidedBy, request.DecidedAt, request.Reason, Ids.History.Format(request.HistoryId), request.Approvals);
     }
 
     private static bool Reaches(IReadOnlySet<string>? granted, string field) =>

@@ -13,7 +13,8 @@ namespace Crm.Contacts.Features.ChangeRequests;
 
 /// <summary>
 /// Decides about a change request: approved or rejected by somebody who changes records of the department that owns it and
-/// did not ask for it, or withdrawn by who did. The same again answers the same and changes nothing.
+/// did not ask for it, or withdrawn by who did. A merge takes the approval of every department that is asked; one rejects it for
+/// all. The same again answers the same and changes nothing.
 /// </summary>
 internal static class DecideChangeRequest
 {
@@ -32,7 +33,7 @@ internal static class DecideChangeRequest
     {
         var view = await DecideAsync(id, db, async (request, customer) =>
         {
-            await RequireOtherAsync(request, customer, http, db, ct);
+            var (asked, own) = await RequireOtherAsync(request, customer, http, db, ct);
             if (request.Status == ChangeRequestStatus.Outdated || !request.MayBecome(ChangeRequestStatus.Approved))
             {
                 return null;
@@ -44,9 +45,16 @@ internal static class DecideChangeRequest
                 return "outdated";
             }
 
-            if (request.RequesterDepartments.Count > 0)
+            var isNew = request.ApproveFor(own, http.User.Subject(), clock.GetUtcNow());
+            if (!asked.TrueForAll(request.IsApprovedBy))
             {
-                CallerRights.Current.Approve(request.RequesterDepartments, await db.ReadGrantsAsync(request.RequesterDepartments, ct));
+                return isNew ? "department_approved" : null;
+            }
+
+            string[] departments = [.. request.RequesterDepartments, .. request.Approvals.Select(a => a.Department)];
+            if (departments.Length > 0)
+            {
+                CallerRights.Current.Approve(departments, await db.ReadGrantsAsync(departments, ct));
             }
 
             // Decided first: what it saves does not overtake it.
@@ -61,6 +69,10 @@ internal static class DecideChangeRequest
             {
                 request.Outlive();
                 return "outdated";
+            }
+            finally
+            {
+                CallerRights.Current.EndApproval();
             }
 
             // The tag is of the customer, and the answer is not.
@@ -121,11 +133,15 @@ internal static class DecideChangeRequest
                 ?? throw ProblemException.NotFound("change request");
             var customer = await db.Whole().FirstAsync(c => c.Id == owner, ct);
             // What it does saves the request with it.
-            var before = Decision(request);
+            var (before, status) = (Decision(request), request.Status);
             if (await decide(request, customer) is { } action)
             {
                 db.Audit(action, ChangeRequest.RecordType, request.Id, customer.Id, AuditChanges.Between(before, Decision(request)));
-                db.Publish(request, request.Changed());
+                if (request.Status != status)
+                {
+                    db.Publish(request, request.Changed());
+                }
+
                 await db.SaveChangesAsync(ct);
             }
 
@@ -134,14 +150,16 @@ internal static class DecideChangeRequest
         }, ct);
     }
 
-    private static object Decision(ChangeRequest request) => new { request.Status, request.DecidedBy, request.DecidedAt, request.Reason, request.HistoryIds };
+    private static object Decision(ChangeRequest request) => new { request.Status, request.DecidedBy, request.DecidedAt, request.Reason, request.HistoryIds, request.Approvals };
 
+    /// <returns>Of a merge: the departments that have to approve it, and those of them that the caller decides for; else none.</returns>
     /// <exception cref="ProblemException">403 for who asked for it, 403 <c>department_forbidden</c> for another department.</exception>
-    private static async Task RequireOtherAsync(ChangeRequest request, Customer customer, HttpContext http, ContactsDb db, CancellationToken ct)
+    private static async Task<(List<string> Asked, List<string> Own)> RequireOtherAsync(ChangeRequest request, Customer customer, HttpContext http, ContactsDb db, CancellationToken ct)
     {
+        var departments = (Asked: new List<string>(), Own: new List<string>());
         if (request.IsOfMerge)
         {
-            await RequireMembersAsync(request, db, ct);
+            departments = await FindDepartmentsAsync(request, db, ct);
         }
         else
         {
@@ -152,20 +170,27 @@ internal static class DecideChangeRequest
         {
             throw new ProblemException(ProblemCodes.Forbidden, "Nobody decides about a change that they asked for themselves; it can be withdrawn.");
         }
+
+        return departments;
     }
 
-    /// <summary>Of the customers of a merge, those are decided about by their department that the requester does not change.</summary>
-    private static async Task RequireMembersAsync(ChangeRequest request, ContactsDb db, CancellationToken ct)
+    /// <summary>Of the customers of a merge, those are decided about by their department that the requester does not change, whoever sees the others.</summary>
+    private static async Task<(List<string> Asked, List<string> Own)> FindDepartmentsAsync(ChangeRequest request, ContactsDb db, CancellationToken ct)
     {
-        var members = await db.Customers.AsNoTracking().Where(c => request.Concerned.Contains(c.Id)).ToListAsync(ct);
-        if (members.Count < request.Concerned.Count)
+        var members = await db.Customers.IgnoreQueryFilters().AsNoTracking().Where(c => request.Concerned.Contains(c.Id)).ToListAsync(ct);
+        var asked = members.Where(m => m.Department is { } owner && request.Asked.Contains(owner)).ToLookup(m => m.Department!, StringComparer.Ordinal);
+        var (departments, own) = (asked.Select(d => d.Key).ToList(), asked.Select(d => d.Key).ToList());
+        foreach (var member in asked.SelectMany(d => d))
         {
-            throw new ProblemException(ProblemCodes.DepartmentForbidden, "Some of the records belong to a department whose records the caller does not see.");
+            if (!await db.MayChangeAsync(member, null, ct))
+            {
+                own.Remove(member.Department!);
+            }
         }
 
-        foreach (var member in members.Where(m => m.Department is { } owner && request.Asked.Contains(owner)))
-        {
-            await db.RequireDepartmentAsync(member, ct);
-        }
+        return departments.Count == 0 || own.Count > 0
+            ? (departments, own)
+            : throw new ProblemException(
+                ProblemCodes.DepartmentForbidden, $"The records belong to {string.Join(", ", departments)}.", new FieldError("/department", ProblemCodes.DepartmentForbidden.Code));
     }
 }

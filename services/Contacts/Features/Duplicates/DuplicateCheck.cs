@@ -19,7 +19,7 @@ internal sealed record Candidate(Guid Id, string DisplayName, MatchScore Score)
 /// organisation of the very same name unless something differs, and whoever scores high enough by name and something else.
 /// One statement, by index, whatever the number of customers: of a key that many have nobody is looked at.
 /// </summary>
-internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions<DuplicateOptions> options)
+internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions<DuplicateOptions> options, TimeProvider clock)
 {
     /// <summary>Keys that more customers have are passed over; the others find the same person.</summary>
     private const int MostOfKey = 50;
@@ -62,7 +62,26 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
     /// <summary>The likeliest first.</summary>
     public async Task<IReadOnlyList<Candidate>> FindAsync(CustomerInput input, CancellationToken ct)
     {
-        var wanted = input.ToMatchFields(default);
+        var (model, record, found) = await ReadAsync(input, default, ct);
+        // Whom the caller does not see is no hint for it.
+        var seen = await db.FindSeenAsync(found.ConvertAll(f => f.Record.Id), ct);
+        return [.. found.Where(f => seen.Contains(f.Record.Id)).Select(f => Compare(model, record, f.Record, f.DisplayName, f.SameName)).OfType<Candidate>()
+            .OrderByDescending(c => c.Score.Weight).ThenBy(c => c.Id)];
+    }
+
+    /// <summary>Puts a new customer, with everybody who may be the same, into the review queue, as a scan would.</summary>
+    public async Task QueueAsync(Customer created, CancellationToken ct) => await db.InTransactionAsync(async () =>
+    {
+        var (model, record, found) = await ReadAsync(created.ToInput().Normalized(), created.Id, ct);
+        var pairs = found.Where(f => f.Record.Id != created.Id && f.Record.Organization == record.Organization)
+            .Select(f => DuplicateScanner.Found.Of(model, record, f.Record)).Where(p => p.Score.Probability >= options.Value.ReviewFrom).ToList();
+        return await DuplicateScanner.WriteAsync((NpgsqlConnection)db.Database.GetDbConnection(), null, pairs, clock.GetUtcNow(), ct);
+    }, ct);
+
+    /// <param name="id">Of the customer, when it is stored: it is found too.</param>
+    private async Task<(MatchModel Model, MatchRecord Record, List<(MatchRecord Record, string DisplayName, bool SameName)> Found)> ReadAsync(CustomerInput input, Guid id, CancellationToken ct)
+    {
+        var wanted = input.ToMatchFields(id);
         var model = await models.OfAsync(wanted.Organization, ct);
         var found = new List<(MatchFields Fields, string DisplayName)>();
         string[] shared = [];
@@ -85,15 +104,9 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
             }
         }
 
-        // Whom the caller does not see is no hint for it.
-        var seen = await db.FindSeenAsync(found.ConvertAll(f => f.Fields.Id), ct);
-        found.RemoveAll(f => !seen.Contains(f.Fields.Id));
-
         var proveNothing = shared.Select(MatchRecord.Identifier).ToHashSet(StringComparer.Ordinal);
-        var record = MatchRecord.Of(wanted, proveNothing.Contains);
-        return [.. found
-            .Select(f => Compare(model, record, MatchRecord.Of(f.Fields, proveNothing.Contains), f.DisplayName, OrganizationName.IsSame(wanted.Name, f.Fields.Name)))
-            .OfType<Candidate>().OrderByDescending(c => c.Score.Weight).ThenBy(c => c.Id)];
+        return (model, MatchRecord.Of(wanted, proveNothing.Contains), found.ConvertAll(f =>
+            (MatchRecord.Of(f.Fields, proveNothing.Contains), f.DisplayName, OrganizationName.IsSame(wanted.Name, f.Fields.Name))));
     }
 
     /// <param name="sameName">Two organisations have one name, legal form included: hardly ever by chance.</param>

@@ -70,7 +70,7 @@ internal sealed partial class DuplicateScanner(
             foreach (var chunk in pairs.Chunk(WrittenAtOnce))
             {
                 await using var connection = await dataSource.OpenConnectionAsync(ct);
-                found += await WriteAsync(connection, scan, [.. chunk.Select(p => Found.Of(model, all[p.A], all[p.B]))], ct);
+                found += await WriteAsync(connection, scan, [.. chunk.Select(p => Found.Of(model, all[p.A], all[p.B]))], clock.GetUtcNow(), ct);
                 await ProgressAsync(scan, records, compared, found, ct);
             }
         }
@@ -127,7 +127,7 @@ internal sealed partial class DuplicateScanner(
             }
 
             var (pairs, comparisons) = await CompareChangedAsync(connection, changed, ct);
-            var written = await WriteAsync(connection, scan, pairs, ct);
+            var written = await WriteAsync(connection, scan, pairs, clock.GetUtcNow(), ct);
             await using (var close = new NpgsqlCommand(
                 "DELETE FROM duplicates WHERE status = 'open' AND scan_id <> @scan AND (low_id = ANY (@changed) OR high_id = ANY (@changed))", connection))
             {
@@ -259,7 +259,8 @@ internal sealed partial class DuplicateScanner(
     /// Puts the pairs into the queue, or says there that they were found again. Left out is a pair that was decided before,
     /// under these ids or under those that the two have absorbed.
     /// </summary>
-    private async Task<long> WriteAsync(NpgsqlConnection connection, Guid scan, List<Found> pairs, CancellationToken ct)
+    /// <param name="scan">That found them; null: a customer was created, and what a scan says of its pairs stays.</param>
+    internal static async Task<long> WriteAsync(NpgsqlConnection connection, Guid? scan, List<Found> pairs, DateTimeOffset now, CancellationToken ct)
     {
         if (pairs.Count == 0)
         {
@@ -268,19 +269,20 @@ internal sealed partial class DuplicateScanner(
 
         await using var write = new NpgsqlCommand("""
             INSERT INTO duplicates (id, low_id, high_id, status, weight, probability, fields, unasked, scan_id, found_at)
-            SELECT f.id, least(a.id, b.id), greatest(a.id, b.id), 'open', f.weight, f.probability, f.fields::jsonb, f.unasked, @scan, @now
+            SELECT f.id, least(a.id, b.id), greatest(a.id, b.id), 'open', f.weight, f.probability, f.fields::jsonb, f.unasked, coalesce(@scan, '00000000-0000-0000-0000-000000000000'), @now
             FROM unnest(@ids, @a, @b, @weights, @probabilities, @fields, @unasked) AS f (id, a, b, weight, probability, fields, unasked)
             JOIN customers a ON a.id = f.a JOIN customers b ON b.id = f.b
             WHERE a.state = 'active' AND b.state = 'active' AND NOT EXISTS (
                 SELECT 1 FROM unnest(a.id || a.merged_from) AS x (id), unnest(b.id || b.merged_from) AS y (id), duplicates decided
                 WHERE decided.low_id = least(x.id, y.id) AND decided.high_id = greatest(x.id, y.id) AND decided.status <> 'open')
+            ORDER BY 2, 3
             ON CONFLICT ON CONSTRAINT duplicates_pair DO UPDATE
             SET weight = excluded.weight, probability = excluded.probability, fields = excluded.fields, unasked = excluded.unasked, scan_id = excluded.scan_id
-            WHERE duplicates.status = 'open'
+            WHERE duplicates.status = 'open' AND @scan IS NOT NULL
             """, connection) { CommandTimeout = 300 };
-        write.Parameters.Add(new NpgsqlParameter<Guid>("scan", scan));
-        write.Parameters.Add(Now());
-        write.Parameters.Add(new NpgsqlParameter<Guid[]>("ids", [.. pairs.Select(_ => Guid.CreateVersion7(clock.GetUtcNow()))]));
+        write.Parameters.Add(new NpgsqlParameter("scan", NpgsqlTypes.NpgsqlDbType.Uuid) { Value = (object?)scan ?? DBNull.Value });
+        write.Parameters.Add(new NpgsqlParameter<DateTimeOffset>("now", now));
+        write.Parameters.Add(new NpgsqlParameter<Guid[]>("ids", [.. pairs.Select(_ => Guid.CreateVersion7(now))]));
         write.Parameters.Add(new NpgsqlParameter<Guid[]>("a", [.. pairs.Select(p => p.A)]));
         write.Parameters.Add(new NpgsqlParameter<Guid[]>("b", [.. pairs.Select(p => p.B)]));
         write.Parameters.Add(new NpgsqlParameter<double[]>("weights", [.. pairs.Select(p => p.Score.Weight)]));
@@ -365,7 +367,7 @@ internal sealed partial class DuplicateScanner(
     [LoggerMessage(LogLevel.Warning, "{Id} was not merged: {Reason}")]
     private partial void LogNotMerged(string id, string reason);
 
-    private sealed record Found(Guid A, Guid B, MatchScore Score, bool Unasked)
+    internal sealed record Found(Guid A, Guid B, MatchScore Score, bool Unasked)
     {
         public static Found Of(MatchModel model, MatchRecord a, MatchRecord b)
         {

@@ -84,7 +84,7 @@ internal static class ReadHistory
 /// <summary>One change: what the fields that the caller may see were before and after it.</summary>
 /// <param name="Actor">The key or user, or <c>svc:…</c> for the platform's own work.</param>
 /// <param name="Action"><c>created</c>, <c>updated</c>, …</param>
-/// <param name="Changes">Null when the values were erased; that there was a change stays.</param>
+/// <param name="Changes">Null when the values were erased, and of a merge or its undo for who has a row filter; that there was a change stays.</param>
 public sealed record HistoryEntry(string Id, DateTimeOffset At, string Actor, string? TraceId, string Action, IReadOnlyList<FieldChange>? Changes)
 {
     /// <summary>The change request that <c>actor</c> approved; null for a change that was made at once.</summary>
@@ -95,7 +95,10 @@ public sealed record HistoryEntry(string Id, DateTimeOffset At, string Actor, st
 
     internal static HistoryEntry Of(AuditEntry entry) => new(
         Ids.History.Format(entry.Id), entry.At, entry.Actor, entry.TraceId, entry.Action,
-        entry.Value is { } value ? Shown(JsonNode.Parse(value.Changes)!.AsObject()) : null);
+        entry.Value is { } value && !HidesValues(entry) ? Shown(JsonNode.Parse(value.Changes)!.AsObject()) : null);
+
+    /// <summary>What a merge gave to a record, and its undo took, is another record's, which is in other rows maybe.</summary>
+    internal static bool HidesValues(AuditEntry entry) => CallerRights.Current.Rows is not null && entry.Action is "merged" or "unmerged";
 
     private static List<FieldChange> Shown(JsonObject changes)
     {

@@ -39,6 +39,11 @@ internal static class RestoreFields
             throw new ProblemException(ProblemCodes.Conflict, "The values of this change were erased.");
         }
 
+        if (HistoryEntry.HidesValues(change))
+        {
+            throw new ProblemException(ProblemCodes.Conflict, "The values of this change are not shown to the caller.");
+        }
+
         var changes = JsonNode.Parse(change.Value.Changes)!.AsObject();
         var fields = await db.FieldsOfAsync(changes, body.Fields, ct);
         var restored = Restored(customer.ToInput(), changes, fields);

@@ -21,7 +21,7 @@ namespace Crm.Contacts.Features.Merges;
 /// Carries out a previewed merge: 202 with the merge, which is <c>completed</c> when all services have moved their rows.
 /// The same token again answers the same merge. 409 <c>preview_outdated</c> when a record changed since the preview, 409
 /// <c>two_paying_accounts</c> when two of them pay in the same billing source. 202 with a change request when records belong to
-/// other departments that approve such changes: all that are asked have to be the approver's.
+/// other departments that approve such changes: every department that is asked has to approve it.
 /// </summary>
 internal static class MergeCustomers
 {
@@ -101,12 +101,14 @@ internal static class MergeCustomers
 
         await RequireUnblockedAsync(preview, impact, ct);
         var (survivor, now) = (customers[preview.SurvivorId], clock.GetUtcNow());
+        // Where a department that is asked sees it.
+        var filed = customers.Values.OrderBy(c => c.Id != survivor.Id).ThenBy(c => c.Id).First(c => c.Department is { } owner && departments.Contains(owner));
         return await db.InTransactionAsync(async () =>
         {
             var held = (await db.MergePreviews.ForUpdate($"token_hash = {hash}").ToListAsync(ct)).Single();
             RequireSame(held, customers, now);
             // Two who ask for one merge at once have a preview each: the second finds the first one's request.
-            await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {survivor.Id} FOR UPDATE", ct);
+            await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {filed.Id} FOR UPDATE", ct);
             var wanted = JsonSerializer.SerializeToNode(new
             {
                 survivor_id = Ids.Customer.Format(survivor.Id),
@@ -114,13 +116,13 @@ internal static class MergeCustomers
                 choices = held.Choices.ToDictionary(c => c.Key, c => Ids.Customer.Format(c.Value)),
                 departments,
             })!.AsObject();
-            var pending = await db.ChangeRequests.AsNoTracking().Where(r => r.CustomerId == survivor.Id && r.Operation == ChangeOperation.MergeCustomers && r.Status == ChangeRequestStatus.Pending).ToListAsync(ct);
+            var pending = await db.ChangeRequests.AsNoTracking().Where(r => r.CustomerId == filed.Id && r.Operation == ChangeOperation.MergeCustomers && r.Status == ChangeRequestStatus.Pending).ToListAsync(ct);
             if (pending.Find(r => wanted.All(w => JsonNode.DeepEquals(r.Wanted[w.Key], w.Value))) is { } same)
             {
                 var kept = Convert.FromBase64String((string)same.Before["preview"]!);
                 if (await db.MergePreviews.AnyAsync(p => p.TokenHash == kept && p.ExpiresAt >= now, ct))
                 {
-                    return AskForChange.Accepted(same, survivor);
+                    return AskForChange.Accepted(same, filed);
                 }
 
                 // It has waited so long that nobody can approve it any more.
@@ -130,7 +132,7 @@ internal static class MergeCustomers
             // The preview waits with the request.
             held.ExpiresAt = now + PreviewMerge.LifetimeForApproval;
             wanted["reason"] = reason;
-            return await db.AskAsync(http, survivor, new(
+            return await db.AskAsync(http, filed, new(
                 ChangeOperation.MergeCustomers,
                 wanted,
                 new()
