@@ -39,6 +39,7 @@ public static class CrmService
     private static readonly Setting[] Everywhere =
     [
         new("CRM_SECRETS"), new("Policy__File"), new("Ports__Address", "0.0.0.0"), new("Ports__Http", "8080"), new("Ports__Grpc", "8081"),
+        new("Logging__Console__FormatterName", JsonLogLines.FormatterName),
     ];
 
     /// <summary>
@@ -70,6 +71,7 @@ public static class CrmService
                 ["Logging:LogLevel:System.Net.Http"] = "Warning",
                 ["Logging:LogLevel:Grpc"] = "Warning",
                 ["Logging:LogLevel:Npgsql"] = "Warning",
+                ["Logging:Console:FormatterName"] = JsonLogLines.FormatterName,
             },
         });
         if (Environment.GetEnvironmentVariable("CRM_SECRETS") is { Length: > 0 } secrets)
@@ -189,7 +191,18 @@ public static class CrmService
         });
         app.UseExceptionHandler();
         app.UseStatusCodePages(context => Problems.WriteAsync(context.HttpContext, Contracts.ProblemCodes.OfStatus(context.HttpContext.Response.StatusCode)));
+        // HEAD is GET without the body (RFC 9110, 9.3.2), which the server leaves out.
+        app.Use((http, next) =>
+        {
+            if (HttpMethods.IsHead(http.Request.Method))
+            {
+                http.Request.Method = HttpMethods.Get;
+            }
+
+            return next(http);
+        });
         app.UseRouting();
+        app.Use(RouteValues.UnescapeSlashes);
         app.Use(GrpcServer.HandleAsync);
     }
 

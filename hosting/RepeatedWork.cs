@@ -10,6 +10,7 @@ namespace Crm.Hosting;
 public abstract partial class RepeatedWork(TimeSpan every, TimeProvider clock, ILogger logger) : BackgroundService
 {
     protected TimeProvider Clock => clock;
+    protected ILogger Logger => logger;
 
     /// <summary>One round, at once when the process starts, then every time the period is over. It leaves no spans.</summary>
     protected abstract Task RunAsync(CancellationToken ct);

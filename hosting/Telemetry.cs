@@ -2,8 +2,10 @@ using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
 using OpenTelemetry;
 using OpenTelemetry.Logs;
 using OpenTelemetry.Metrics;
@@ -13,7 +15,7 @@ using OpenTelemetry.Trace;
 namespace Crm.Hosting;
 
 /// <summary>
-/// Traces, metrics and logs over OTLP. Endpoint, protocol, headers and sampling come from the standard
+/// Traces, metrics and logs over OTLP, and logs on standard output. Endpoint, protocol, headers and sampling come from the standard
 /// <c>OTEL_*</c> variables; with no endpoint set nothing is exported.
 /// </summary>
 public static class Telemetry
@@ -33,6 +35,8 @@ public static class Telemetry
     {
         builder.Logging.Configure(o => o.ActivityTrackingOptions =
             ActivityTrackingOptions.TraceId | ActivityTrackingOptions.SpanId);
+        builder.Services.TryAddEnumerable(ServiceDescriptor.Singleton<ConsoleFormatter, JsonLogLines>());
+        builder.Services.TryAddEnumerable(ServiceDescriptor.Singleton<ConsoleFormatter, TextLogLines>());
 
         var configuration = builder.Configuration;
         var otel = builder.Services.AddOpenTelemetry()
@@ -58,7 +62,7 @@ public static class Telemetry
         if (Exports(configuration, "LOGS"))
         {
             // No scopes: that of a request has its whole path, with what a link or a partner put there.
-            otel.WithLogging(l => l.AddOtlpExporter());
+            otel.WithLogging(l => l.AddProcessor<MessageAttributes>().AddOtlpExporter());
         }
     }
 

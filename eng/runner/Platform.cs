@@ -354,6 +354,9 @@ public sealed class Platform : IAsyncDisposable
         environment["Auth__TrustedKeys"] = Secrets.TrustedKeys;
         foreach (var (name, value) in _options.Installation?.MarkOf(entry.Name) ?? [])
             environment[name] = value;
+        // An installation's logs are read by people, those of a cluster by a collector.
+        if (_options.Installation is not null)
+            environment["Logging__Console__FormatterName"] = "crm-text";
         foreach (var (name, value) in _options is { EndWithCaller: true, Durable: false } ? ReadyToRun.ShortLived : new Dictionary<string, string>())
             environment[name] = value;
         foreach (var (name, value) in _options.Environment)

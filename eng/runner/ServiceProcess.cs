@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using System.Text.Json;
 
 namespace Crm.Runner;
 
@@ -70,8 +71,26 @@ public sealed class ServiceProcess
     /// <summary>What the log says of the first request that failed as none should, with its exception; empty when there is none.</summary>
     public string FirstFailure()
     {
-        var log = Process?.LogTail(int.MaxValue) ?? "";
-        return log.IndexOf("failed with internal_error", StringComparison.Ordinal) is >= 0 and var at ? $"{Name}: {log[at..Math.Min(log.Length, at + 4000)]}" : "";
+        var line = (Process?.LogTail(int.MaxValue) ?? "").Split('\n').FirstOrDefault(l => l.Contains("failed with internal_error", StringComparison.Ordinal));
+        if (line is null)
+            return "";
+        var text = $"{Name}: {Unfold(line)}";
+        return text[..Math.Min(text.Length, 4000)];
+    }
+
+    /// <summary>A log line's message and exception, its lines as lines.</summary>
+    private static string Unfold(string line)
+    {
+        try
+        {
+            var record = JsonElement.Parse(line);
+            return $"{record.GetProperty("message").GetString()}\n{(record.TryGetProperty("exception", out var exception) ? exception.GetString() : "")}";
+        }
+        catch (JsonException)
+        {
+            // Written to be read, or cut off by kill -9.
+            return line;
+        }
     }
 
     public async Task<(bool Ready, string Answer)> ProbeAsync(CancellationToken ct = default)

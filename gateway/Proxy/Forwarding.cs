@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net.Http.Headers;
+using System.Text;
 using Crm.Contracts;
 using Crm.Gateway.Authentication;
 using Crm.Hosting;
@@ -37,6 +38,8 @@ internal static class Forwarding
             .ConfigureHttpClient((_, handler) =>
             {
                 handler.ConnectTimeout = TimeSpan.FromSeconds(2);
+                // As they came in: Kestrel reads them so, and a header that cannot be sent on would be the service's failure.
+                handler.RequestHeaderEncodingSelector = (_, _) => Encoding.UTF8;
                 handler.ConnectCallback = ServiceConnections.OpenAsync;
                 // Shorter than the five seconds for which a service drains: whatever is still open when it ends was not used for
                 // a while, so no request is on its way on it. (Those in use are ended by the answers of a service that drains.)
@@ -83,6 +86,13 @@ internal static class Forwarding
     /// <summary>Failures of forwarding as problems: 413, 400, 502, 503, 504.</summary>
     public static void UseForwardingProblems(this IApplicationBuilder proxy) => proxy.Use(async (http, next) =>
     {
+        // The forwarder leaves out what is empty, and the service would take the call for one without a key.
+        if (http.Request.Headers.TryGetValue(Idempotency.Header, out var keys) && keys.All(string.IsNullOrEmpty))
+        {
+            await Idempotency.RefuseAsync(http);
+            return;
+        }
+
         await next(http);
         if (http.Response.HasStarted || http.RequestAborted.IsCancellationRequested)
         {

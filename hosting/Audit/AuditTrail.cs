@@ -11,6 +11,12 @@ namespace Crm.Hosting.Audit;
 
 public static class AuditTrail
 {
+    /// <summary>
+    /// Who deletes values of entries says so before, in its transaction, with <c>@actor</c>: then the log records which, and
+    /// they are not missed.
+    /// </summary>
+    public const string ErasingBy = "SELECT set_config('crm.erasing_by', @actor, true)";
+
     /// <summary>Who changes something: the caller of the present request, or the service itself.</summary>
     public static string Actor(this CrmDbContext db) =>
         db.GetService<IHttpContextAccessor>().HttpContext?.User.Subject() ?? $"svc:{db.GetService<ServiceName>().Value}";

@@ -1,4 +1,5 @@
 using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
@@ -20,6 +21,7 @@ public static class ErasureRun
     {
         var (erased, kept) = (new SortedDictionary<string, long>(StringComparer.Ordinal), new SortedDictionary<string, long>(StringComparer.Ordinal));
         var records = new List<(string? Type, Guid Id, string Name)>();
+        await db.ExecuteAsync(AuditTrail.ErasingBy, ct, new NpgsqlParameter<string>("actor", db.Actor()));
         await db.ExecuteAsync("INSERT INTO erased_record (id) SELECT unnest(@names) ON CONFLICT DO NOTHING", ct, new NpgsqlParameter<string[]>("names", names));
         foreach (var step in db.ErasureSteps)
         {

@@ -26,8 +26,18 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
         KeepAsync(queue, context.ReceiveContext, context.MessageId, context.SupportedMessageTypes.FirstOrDefault(), Retries + 1, exception);
 
     /// <summary>A message that no consumer saw: its envelope cannot be read, or nobody here reads its type.</summary>
-    public Task KeepUnreadAsync(string queue, ReceiveContext context, Exception exception) =>
-        context.HasPayloadType(typeof(Kept)) ? Task.CompletedTask : KeepAsync(queue, context, context.GetMessageId(), type: null, attempts: 1, exception);
+    public async Task KeepUnreadAsync(string queue, ReceiveContext context, Exception exception)
+    {
+        if (context.HasPayloadType(typeof(Kept)))
+        {
+            return;
+        }
+
+        var messageId = context.GetMessageId();
+        using var activity = ReceiveFilter.StartActivity(queue, messageId?.ToString(), context.TransportHeaders);
+        activity.SetStatus(ActivityStatusCode.Error, exception.GetType().Name);
+        await KeepAsync(queue, context, messageId, type: null, attempts: 1, exception);
+    }
 
     private async Task KeepAsync(string queue, ReceiveContext context, Guid? messageId, string? type, int attempts, Exception exception)
     {

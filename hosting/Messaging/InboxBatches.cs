@@ -76,6 +76,7 @@ internal sealed partial class InboxBatches<TMessage>(IServiceScopeFactory scopes
     private async Task<bool> TryConsumeAsync(string consumer, List<Waiting> batch)
     {
         Activity.Current = batch[0].Activity;
+        ConsumedMessage.Current = new(string.Join(',', batch.Select(w => w.MessageId)), consumer);
         using var activity = batch.Count == 1 ? null : Telemetry.Messaging.StartActivity(
             $"process {consumer}", ActivityKind.Internal, batch[0].Activity?.Context ?? default,
             [new("messaging.batch.message_count", batch.Count)], batch.Where(w => w.Activity is not null).Skip(1).Select(w => new ActivityLink(w.Activity!.Context)));

@@ -18,19 +18,25 @@ internal sealed class ReceiveFilter(string queue, DeadLetters deadLetters, TimeP
 
     public static string QueueOf(ReceiveContext context) => context.InputAddress.AbsolutePath[(context.InputAddress.AbsolutePath.LastIndexOf('/') + 1)..];
 
-    public async Task Send(ConsumeContext context, IPipe<ConsumeContext> next)
-    {
-        using var activity = TraceHeaders.Start(
+    /// <summary>The span of one message, in its publisher's trace.</summary>
+    public static Activity StartActivity(string queue, string? messageId, Headers headers) =>
+        TraceHeaders.Start(
             $"process {queue}",
             ActivityKind.Consumer,
-            context.Headers.Get<string>(TraceHeaders.Traceparent),
-            context.Headers.Get<string>(TraceHeaders.Tracestate),
-            context.Headers.Get<string>(TraceHeaders.Baggage));
-        activity.SetTag("messaging.system", "rabbitmq")
+            headers.Get<string>(TraceHeaders.Traceparent),
+            headers.Get<string>(TraceHeaders.Tracestate),
+            headers.Get<string>(TraceHeaders.Baggage))
+            .SetTag("messaging.system", "rabbitmq")
             .SetTag("messaging.operation.name", "process")
             .SetTag("messaging.operation.type", "process")
             .SetTag("messaging.destination.name", queue)
-            .SetTag("messaging.message.id", context.MessageId);
+            .SetTag("messaging.message.id", messageId);
+
+    public async Task Send(ConsumeContext context, IPipe<ConsumeContext> next)
+    {
+        var messageId = context.MessageId?.ToString();
+        using var activity = StartActivity(queue, messageId, context.Headers);
+        ConsumedMessage.Current = new(messageId, queue);
         if (context.SentTime is { } sent)
         {
             Lag.Record(Math.Max(0, (clock.GetUtcNow().UtcDateTime - sent).TotalSeconds), new KeyValuePair<string, object?>("queue", queue));

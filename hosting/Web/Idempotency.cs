@@ -18,13 +18,14 @@ namespace Crm.Hosting.Web;
 /// stored in the transaction of the write, so a retry after any crash gets the first answer or does the
 /// work, never both. Only successes are kept: a request that failed changed nothing and may be sent again.
 /// </summary>
-internal static class Idempotency
+public static class Idempotency
 {
-    private const string Header = "Idempotency-Key";
+    public const string Header = "Idempotency-Key";
+
     private const int LongestKey = 255;
     private static readonly string[] KeptHeaders = ["ETag", "Location", "Content-Type"];
 
-    public static async Task HandleAsync(HttpContext http, RequestDelegate next)
+    internal static async Task HandleAsync(HttpContext http, RequestDelegate next)
     {
         if (!(HttpMethods.IsPost(http.Request.Method) || HttpMethods.IsPatch(http.Request.Method))
             || !http.Request.Headers.TryGetValue(Header, out var header)
@@ -36,7 +37,7 @@ internal static class Idempotency
 
         if (header is not [{ Length: > 0 and <= LongestKey } key])
         {
-            await Problems.WriteAsync(http, ProblemCodes.BadRequest, $"{Header} has 1 to {LongestKey} characters.", new FieldError(Header, "wrong_length"));
+            await RefuseAsync(http);
             return;
         }
 
@@ -66,7 +67,7 @@ internal static class Idempotency
         {
             // The database waits for no upload.
             await transaction.DisposeAsync();
-            await ReplayAsync(http, stored, hash ?? await large!.FinishAsync(ct));
+            await ReplayAsync(http, stored, hash ?? new(await large!.FinishAsync(ct), null));
             return;
         }
 
@@ -85,12 +86,12 @@ internal static class Idempotency
 
         if (http.Response.StatusCode is >= 200 and < 300)
         {
-            hash ??= await large!.FinishAsync(ct);
+            hash ??= new(await large!.FinishAsync(ct), null);
             var headers = JsonSerializer.Serialize(KeptHeaders.Where(http.Response.Headers.ContainsKey)
                 .ToDictionary(h => h, h => http.Response.Headers[h].ToString(), StringComparer.Ordinal));
             await db.Database.ExecuteSqlAsync($"""
-                INSERT INTO idempotency (owner, operation, key, body_hash, status, headers, body, names)
-                VALUES ({owner}, {operation}, {key}, {hash}, {http.Response.StatusCode}, {headers}::jsonb, {buffer.ToArray()}, {PublicIds.In(operation, buffer.ToArray())})
+                INSERT INTO idempotency (owner, operation, key, body_hash, json_hash, status, headers, body, names)
+                VALUES ({owner}, {operation}, {key}, {hash.Bytes}, {hash.Json}, {http.Response.StatusCode}, {headers}::jsonb, {buffer.ToArray()}, {PublicIds.In(operation, buffer.ToArray())})
                 """, ct);
             await transaction.CommitAsync(ct);
         }
@@ -99,31 +100,53 @@ internal static class Idempotency
         await buffer.CopyToAsync(original, ct);
     }
 
+    /// <summary>400: the key is too short or too long.</summary>
+    public static Task RefuseAsync(HttpContext http) =>
+        Problems.WriteAsync(http, ProblemCodes.BadRequest, $"{Header} has 1 to {LongestKey} characters.", new FieldError(Header, "wrong_length"));
+
     /// <summary>Leaves the body to be read once more.</summary>
-    private static async Task<byte[]> HashAsync(HttpRequest request, CancellationToken ct)
+    private static async Task<BodyHash> HashAsync(HttpRequest request, CancellationToken ct)
     {
         request.EnableBuffering();
         var hash = await SHA256.HashDataAsync(request.Body, ct);
         request.Body.Position = 0;
-        return hash;
+        if (!request.HasJsonContentType())
+        {
+            return new(hash, null);
+        }
+
+        try
+        {
+            using var json = await JsonDocument.ParseAsync(request.Body, cancellationToken: ct);
+            return new(hash, CanonicalJson.Hash(json.RootElement));
+        }
+        catch (JsonException)
+        {
+            // The endpoint says so.
+            return new(hash, null);
+        }
+        finally
+        {
+            request.Body.Position = 0;
+        }
     }
 
     private static async Task<StoredAnswer?> FindAsync(NpgsqlTransaction transaction, string owner, string operation, string key, CancellationToken ct)
     {
         await using var command = new NpgsqlCommand(
-            "SELECT body_hash, status, headers::text, body FROM idempotency WHERE owner = @owner AND operation = @operation AND key = @key", transaction.Connection, transaction);
+            "SELECT body_hash, json_hash, status, headers::text, body FROM idempotency WHERE owner = @owner AND operation = @operation AND key = @key", transaction.Connection, transaction);
         command.Parameters.Add(new NpgsqlParameter<string>("owner", owner));
         command.Parameters.Add(new NpgsqlParameter<string>("operation", operation));
         command.Parameters.Add(new NpgsqlParameter<string>("key", key));
         await using var reader = await command.ExecuteReaderAsync(ct);
         return await reader.ReadAsync(ct)
-            ? new(reader.GetFieldValue<byte[]>(0), reader.GetInt32(1), reader.GetString(2), reader.GetFieldValue<byte[]>(3))
+            ? new(new(reader.GetFieldValue<byte[]>(0), reader.IsDBNull(1) ? null : reader.GetFieldValue<byte[]>(1)), reader.GetInt32(2), reader.GetString(3), reader.GetFieldValue<byte[]>(4))
             : null;
     }
 
-    private static async Task ReplayAsync(HttpContext http, StoredAnswer stored, byte[] hash)
+    private static async Task ReplayAsync(HttpContext http, StoredAnswer stored, BodyHash hash)
     {
-        if (!stored.BodyHash.AsSpan().SequenceEqual(hash))
+        if (!stored.Hash.IsOfSame(hash))
         {
             await Problems.WriteAsync(http, ProblemCodes.IdempotencyMismatch, "This key was used with another body; take a new one.");
             return;
@@ -139,5 +162,11 @@ internal static class Idempotency
         await http.Response.Body.WriteAsync(stored.Body);
     }
 
-    private sealed record StoredAnswer(byte[] BodyHash, int Status, string Headers, byte[] Body);
+    private sealed record StoredAnswer(BodyHash Hash, int Status, string Headers, byte[] Body);
+
+    /// <param name="Json">Of the canonical form; null for what is no JSON, and for what earlier releases stored.</param>
+    private sealed record BodyHash(byte[] Bytes, byte[]? Json)
+    {
+        public bool IsOfSame(BodyHash other) => Bytes.AsSpan().SequenceEqual(other.Bytes) || (Json is not null && other.Json is not null && Json.AsSpan().SequenceEqual(other.Json));
+    }
 }

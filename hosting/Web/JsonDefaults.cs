@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using System.Text.RegularExpressions;
 
 namespace Crm.Hosting.Web;
 
@@ -137,25 +138,27 @@ public static class Instants
     }
 }
 
-internal static class JsonPaths
+internal static partial class JsonPaths
 {
-    /// <summary><c>$.emails[0].address</c> or <c>Emails[0].Address</c> as a JSON Pointer.</summary>
+    /// <summary>
+    /// <c>$.emails[0].address</c> of the reader, or <c>Emails[0].Address</c> of validation, as a JSON Pointer. The reader's names,
+    /// and what is in brackets, are as they stand in the body.
+    /// </summary>
     public static string ToPointer(string? path)
     {
-        if (string.IsNullOrEmpty(path) || path == "$")
-        {
-            return "";
-        }
-
+        var isRead = path?.StartsWith('$') is true;
         var pointer = new System.Text.StringBuilder();
-        var rest = path.StartsWith("$.", StringComparison.Ordinal) ? path[2..] : path.StartsWith('$') ? path[1..] : path;
-        foreach (var part in rest.Replace("['", ".", StringComparison.Ordinal).Replace("']", "", StringComparison.Ordinal)
-            .Replace("[", ".", StringComparison.Ordinal).Replace("]", "", StringComparison.Ordinal).Split('.', StringSplitOptions.RemoveEmptyEntries))
+        foreach (var part in Parts().Matches(isRead ? path![1..] : path ?? "").Cast<Match>())
         {
-            pointer.Append('/').Append(JsonNamingPolicy.SnakeCaseLower.ConvertName(part)
-                .Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal));
+            var name = part.Groups["name"] is { Success: true } bracketed ? bracketed.Value
+                : isRead ? part.Value
+                : JsonNamingPolicy.SnakeCaseLower.ConvertName(part.Value);
+            pointer.Append('/').Append(name.Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal));
         }
 
         return pointer.ToString();
     }
+
+    [GeneratedRegex(@"\['(?<name>.*?)'\](?=$|[.\[])|\[(?<name>[^\]]*)\]|[^.\[]+", RegexOptions.CultureInvariant | RegexOptions.Singleline | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 100)]
+    private static partial Regex Parts();
 }

@@ -66,6 +66,10 @@ public static class Problems
         {
             StatusCodes.Status413PayloadTooLarge => new(ProblemCodes.BodyTooLarge, "The body is larger than this endpoint accepts."),
             StatusCodes.Status415UnsupportedMediaType => new(ProblemCodes.UnsupportedMediaType, "Send the body as application/json."),
+            // The framework's own words are about our code.
+            StatusCodes.Status400BadRequest when exception.Message.Contains("no body was provided", StringComparison.Ordinal)
+                || exception.Message.Contains("was not provided from body", StringComparison.Ordinal) =>
+                new(ProblemCodes.BadRequest, "The body is missing; send a JSON object.", new FieldError("", "required", "A JSON object.")),
             StatusCodes.Status400BadRequest => new(ProblemCodes.BadRequest, Printable(exception.Message)),
             var status => new(ProblemCodes.OfStatus(status), "The request could not be read."),
         };
@@ -77,6 +81,13 @@ public static class Problems
         if (exception is FieldForbiddenException)
         {
             return FieldRules.Forbidden(new FieldError(JsonPaths.ToPointer(exception.Path), ProblemCodes.FieldForbidden.Code));
+        }
+
+        if (exception.Message.Contains("missing required properties", StringComparison.Ordinal))
+        {
+            // … was missing required properties including: 'a', 'b'.
+            var names = exception.Message[(exception.Message.LastIndexOf(':') + 1)..].Split('\'').Where((_, i) => i % 2 == 1);
+            return ProblemException.Invalid([.. names.Select(n => new FieldError($"{JsonPaths.ToPointer(exception.Path)}/{n}", "required", "This field is required."))]);
         }
 
         if (exception.Path is null or "$" && exception.LineNumber is null)
@@ -91,7 +102,6 @@ public static class Problems
             var m when m.Contains("Duplicate property", StringComparison.Ordinal) => ("duplicate_field", "This field is there twice."),
             var m when m.Contains("could not be converted", StringComparison.Ordinal) => ("wrong_type", "The value has the wrong type."),
             var m when m.Contains("maximum configured depth", StringComparison.Ordinal) => ("too_deep", "The body is nested too deeply."),
-            var m when m.Contains("missing required properties", StringComparison.Ordinal) => ("required", "A required field is missing."),
             var m when m.StartsWith(JsonDefaults.BadText, StringComparison.Ordinal) => ("bad_text", "The text has a character that cannot be stored."),
             _ => ("malformed_json", "The body is not valid JSON here."),
         };

@@ -44,6 +44,11 @@ public sealed class Validation(IOptions<ValidationOptions> options)
             _ when message.Contains("must match the regular expression", StringComparison.Ordinal) => "wrong_format",
             _ => "invalid",
         };
-        return new(JsonPaths.ToPointer(path), code, message);
+        return new(JsonPaths.ToPointer(path), code, code switch
+        {
+            // The framework names the property of our code.
+            "required" => "This field is required.",
+            _ => message,
+        });
     }
 }

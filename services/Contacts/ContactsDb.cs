@@ -268,6 +268,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             merge.Property(m => m.Id).ValueGeneratedNever();
             merge.Property(m => m.KeptEdits!).AsJson();
             merge.Property(m => m.CarriedConsents!).AsJson();
+            merge.Property(m => m.CarriedHolds!).AsJson();
+            merge.Property(m => m.NotGivenBack!).AsJson();
             merge.HasMany(m => m.Receipts).WithOne().HasForeignKey(r => r.MergeId);
         });
         modelBuilder.Entity<ServiceReceipt>(receipt =>

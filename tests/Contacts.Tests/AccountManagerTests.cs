@@ -20,6 +20,9 @@ public sealed class AccountManagerTests(ContactsFixture fixture) : ContactsTest(
         // The same again is nothing new; nobody ends it.
         await AssignAsync(customer, $$"""{"manager":"{{joe}}"}""");
         Assert.Equal(2, (await OfCustomerAsync(customer)).Count);
+        var (silent, problem) = await SendAsync(HttpMethod.Put, $"/v1/customers/{customer}/account-manager", "{}");
+        AssertProblem(silent, problem, 400, "validation_failed", "/manager");
+        Assert.Equal([customer], await BookAsync($"manager={joe}"));
         await AssignAsync(customer, """{"manager":null}""");
         Assert.Empty(await BookAsync($"manager={joe}"));
         var (_, history) = await SendAsync(HttpMethod.Get, $"/v1/customers/{customer}/account-managers");

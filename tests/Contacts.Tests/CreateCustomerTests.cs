@@ -82,10 +82,61 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
         AssertProblem(other, problem, 422, "idempotency_mismatch");
     }
 
+    [Fact]
+    public async Task The_same_json_laid_out_otherwise_is_the_same_request_under_an_idempotency_key()
+    {
+        var (key, email) = (Unique(), NewEmail());
+        var (first, created) = await SendAsync(HttpMethod.Post, "/v1/customers", $$$"""{"kind":"person","given_name":"Zoë","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""", ("Idempotency-Key", key));
+        Assert.Equal(HttpStatusCode.Created, first.StatusCode);
+        var (again, replayed) = await SendAsync(HttpMethod.Post, "/v1/customers", $$$"""
+            { "source": { "type": "enquiry" }, "emails": [ { "address": "{{{email}}}" } ], "given_name": "Zoë", "kind": "person" }
+            """, ("Idempotency-Key", key));
+        Assert.Equal(HttpStatusCode.Created, again.StatusCode);
+        Assert.Equal("true", again.Headers.GetValues("Idempotent-Replayed").Single());
+        Assert.Equal(created.ToJsonString(), replayed.ToJsonString());
+    }
+
+    [Theory, InlineData("%2F"), InlineData("%2f")]
+    public async Task An_external_id_with_a_slash_is_one_id_in_a_body_and_in_a_path(string slash)
+    {
+        var (left, right) = (Unique(), Unique());
+        var created = await CreateAsync($$$"""{"kind":"person","given_name":"Slash","external_ids":[{"system":"shop","id":"{{{left}}}/{{{right}}}"}],"source":{"type":"enquiry"}}""");
+        var (response, same) = await SendAsync(HttpMethod.Put, $"/v1/customers/by-external-id/shop/{left}{slash}{right}", """{"kind":"person","given_name":"Slashed","source":{"type":"enquiry"}}""");
+        Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+        Assert.Equal((string?)created["id"], (string?)same["id"]);
+        Assert.Equal($"{left}/{right}", (string?)same["external_ids"]![0]!["id"]);
+    }
+
+    [Fact]
+    public async Task Head_answers_as_get_does_without_the_body()
+    {
+        var id = (string?)(await CreatePersonAsync())["id"];
+        using var request = new HttpRequestMessage(HttpMethod.Head, $"/v1/customers/{id}");
+        using var response = await Client.SendAsync(request, Ct);
+        Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+        Assert.Equal("\"1\"", response.Headers.ETag!.Tag);
+        Assert.Empty(await response.Content.ReadAsByteArrayAsync(Ct));
+    }
+
+    [Fact]
+    public async Task A_referrer_is_somebody_else_who_is_there_and_how_a_customer_was_won_is_not_forgotten()
+    {
+        var (id, gone) = ((string?)(await CreatePersonAsync())["id"], (string?)(await CreatePersonAsync())["id"]);
+        var (self, own) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{id}", $$$"""{"source":{"referrer_id":"{{{id}}}"}}""", ("If-Match", "*"));
+        AssertProblem(self, own, 422, "unprocessable", "/source/referrer_id");
+        var (forgotten, problem) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{id}", """{"source":null}""", ("If-Match", "*"));
+        AssertProblem(forgotten, problem, 422, "unprocessable", "/source");
+        var (erased, _) = await SendAsync(HttpMethod.Post, $"/v1/customers/{gone}/erasures", """{"reason":"asked"}""", ("If-Match", "*"));
+        Assert.True(erased.IsSuccessStatusCode);
+        var (late, unknown) = await SendAsync(HttpMethod.Post, "/v1/customers", $$$"""{"kind":"person","given_name":"Late","emails":[{"address":"{{{NewEmail()}}}"}],"source":{"type":"referral","referrer_id":"{{{gone}}}"}}""");
+        AssertProblem(late, unknown, 422, "unknown_customer", "/source/referrer_id");
+    }
+
     public static TheoryData<string, int, string, string?> BadBodies => new()
     {
         { "{", 400, "malformed_json", null },
-        { "", 400, "bad_request", null },
+        { "", 400, "bad_request", "" },
+        { "null", 400, "bad_request", "" },
         { "[]", 400, "validation_failed", null },
         { """{"kind":"person","given_name":"A","colour":"red"}""", 400, "validation_failed", "/colour" },
         { """{"kind":"person","given_name":7}""", 400, "validation_failed", "/given_name" },

@@ -135,7 +135,8 @@ public sealed class CustomFieldTests(ContactsFixture fixture) : ContactsTest(fix
         var (changed, _) = await SendAsync(HttpMethod.Patch, path, $$$"""{"attributes":{"{{{name}}}":40}}""", ("If-Match", "*"));
         Assert.Equal(HttpStatusCode.OK, changed.StatusCode);
         var (_, history) = await SendAsync(HttpMethod.Get, $"{path}/history?field=attributes");
-        Assert.Equal(("forty", 40), ((string?)history["data"]![0]!["changes"]![0]!["old"]![name], (int?)history["data"]![0]!["changes"]![0]!["new"]![name]));
+        var change = history["data"]![0]!["changes"]![0]!;
+        Assert.Equal(($"attributes.{name}", "forty", 40), ((string?)change["field"], (string?)change["old"], (int?)change["new"]));
         var (restored, wrong) = await SendAsync(HttpMethod.Post, $"{path}/history/{history["data"]![0]!["id"]}/restore", "{}", ("If-Match", "*"));
         AssertProblem(restored, wrong, 400, "validation_failed", $"/attributes/{name}");
         // Whoever is asked next is not there in this test.
@@ -419,6 +420,18 @@ public sealed class CustomFieldTests(ContactsFixture fixture) : ContactsTest(fix
             Assert.Equal(sees ? [] : [$"/attributes/{name} field_forbidden"], written.Errors);
             // What it does not see stays.
             Assert.Equal(HttpStatusCode.OK, (await caller.PatchAsync(path, """{"attributes":{"shoe":38},"tier":"gold"}""", "*", Ct)).Status);
+            await manager.PatchAsync(path, $$$"""{"attributes":{"{{{name}}}":"secret"}}""", "*", Ct);
+
+            var asked = await caller.CallAsync($"{path}/history?field=attributes.{name}", Ct);
+            Assert.Equal(sees ? null : "field_forbidden", asked.Code);
+            var entry = (string)(await manager.CallAsync($"{path}/history?field=attributes.{name}&limit=1", Ct)).Data[0]!["id"]!;
+            foreach (var fields in (string[])["attributes", $"attributes.{name}"])
+            {
+                var restored = await caller.CallAsync(HttpMethod.Post, $"{path}/history/{entry}/restore", $$"""{"fields":["{{fields}}"]}""", [("If-Match", "*")], Ct);
+                Assert.Equal(sees ? null : "field_forbidden", restored.Code);
+                Assert.Equal(sees ? [] : [$"/attributes/{name} field_forbidden"], restored.Errors);
+            }
+
             await manager.PatchAsync(path, $$$"""{"attributes":{"{{{name}}}":"secret"}}""", "*", Ct);
         }
 

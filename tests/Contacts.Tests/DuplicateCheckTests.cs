@@ -98,6 +98,38 @@ public sealed class DuplicateCheckTests(ContactsFixture fixture) : ContactsTest(
     }
 
     [Fact]
+    public async Task An_organization_is_suspected_by_its_name_alone()
+    {
+        var name = NewName();
+        var known = await CreateAsync(Firm($"{name} Werke GmbH"));
+        foreach (var same in (string[])[$"{name} Werke GmbH", $"{name.ToUpperInvariant()} WÉRKE, GmbH."])
+        {
+            var (response, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", Firm(same));
+            AssertProblem(response, problem, 409, "duplicate_suspected", "/name");
+            Assert.Equal((string?)known["id"], (string?)Assert.Single(problem["candidates"]!.AsArray())!["customer_id"]);
+        }
+
+        await CreateAsync(Firm($"{name} Werke Ltd"));
+        await CreateAsync(Firm($"{name} Bau GmbH"));
+    }
+
+    [Fact]
+    public async Task Branches_of_one_name_at_different_addresses_are_created_without_a_question()
+    {
+        var name = NewName();
+        await CreateAsync(Firm(name, "7 Elm Road"));
+        await CreateAsync(Firm(name, "112 Market Square"));
+    }
+
+    [Fact]
+    public async Task Of_fifty_identical_creates_of_an_organization_one_makes_a_row()
+    {
+        var body = Firm(NewName());
+        var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => SendAsync(HttpMethod.Post, "/v1/customers", body)));
+        Assert.Equal([201, .. Enumerable.Repeat(409, 49)], answers.Select(a => (int)a.Response.StatusCode).Order());
+    }
+
+    [Fact]
     public async Task A_number_that_more_customers_have_than_the_limit_proves_nothing()
     {
         var phone = $"+49{Random.Shared.NextInt64(1_000_000_000, 9_999_999_999)}";
@@ -175,6 +207,17 @@ public sealed class DuplicateCheckTests(ContactsFixture fixture) : ContactsTest(
     private static string NewName() => $"Qu{new string([.. Unique().Select(c => (char)('a' + (c % 25)))])}";
 
     private Task<JsonNode> PersonAsync(string given, string family, string? birth, string? street = null) => CreateAsync(Person(given, family, birth, street));
+
+    private static string Firm(string name, string? street = null)
+    {
+        var firm = new JsonObject { ["kind"] = "organization", ["name"] = name, ["source"] = new JsonObject { ["type"] = "enquiry" } };
+        if (street is not null)
+        {
+            firm["addresses"] = new JsonArray(new JsonObject { ["lines"] = new JsonArray(street), ["city"] = "Ware" });
+        }
+
+        return firm.ToJsonString();
+    }
 
     private static string Person(string given, string family, string? birth, string? street = null)
     {

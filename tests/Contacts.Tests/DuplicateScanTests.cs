@@ -12,11 +12,18 @@ namespace Contacts.Tests;
 public class DuplicatesFixture : ServicesFixture
 {
     protected override IReadOnlyCollection<string> Only => ["contacts", "billing-sync"];
+
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string> { ["Duplicates__ScanSeconds"] = "0" };
 }
 
 public sealed class MergingFixture : DuplicatesFixture
 {
-    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string> { ["Duplicates__MergeFrom"] = "0.95" };
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string> { ["Duplicates__MergeFrom"] = "0.95", ["Duplicates__ScanSeconds"] = "0" };
+}
+
+public sealed class UnaskedFixture : DuplicatesFixture
+{
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string> { ["Duplicates__ScanSeconds"] = "1" };
 }
 
 /// <summary>Their scans look at every customer, so they have a platform to themselves, and one after the other.</summary>
@@ -112,6 +119,37 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         Assert.Equal(("merged", "key_test", (string?)merge["id"]), ((string?)decided["status"], (string?)decided["decided_by"], (string?)decided["merge_id"]));
         Assert.Empty(await OpenAsync(first));
         Assert.Equal(HttpStatusCode.Conflict, (await Api.PostAsync($"v1/duplicates/{pair["id"]}/reject", "{}", Ct)).Status);
+        Assert.Equal(1, await AuditedAsync("duplicate", (string)pair["id"]!));
+    }
+
+    [Fact]
+    public async Task A_pair_whose_two_were_merged_by_hand_is_decided_by_that_merge()
+    {
+        var name = NewName();
+        var (first, second) = (await RecordAsync("Robert", name), await RecordAsync("Bob", name, system: "erp"));
+        await ScanAsync();
+        var pair = Assert.Single(await OpenAsync(first));
+        var preview = await Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{second}}"],"survivor_id":"{{first}}"}""", Ct);
+        var merge = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same birth date"}""", Ct);
+        Assert.True(merge.Status == HttpStatusCode.Accepted, merge.ToString());
+
+        foreach (var undone in new[] { false, true })
+        {
+            if (undone)
+            {
+                var undo = await Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two after all"}""", Ct);
+                Assert.True(undo.Status == HttpStatusCode.Accepted, undo.ToString());
+            }
+
+            // As of one that was accepted.
+            var decided = await Api.CallAsync($"v1/duplicates/{pair["id"]}", Ct);
+            Assert.Equal(
+                ("merged", "key_test", "Same birth date", (string?)merge["id"]),
+                ((string?)decided["status"], (string?)decided["decided_by"], (string?)decided["reason"], (string?)decided["merge_id"]));
+            Assert.Empty(await OpenAsync(first));
+            Assert.Equal((string?)merge["id"], (string?)(await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct))["id"]);
+        }
+
         Assert.Equal(1, await AuditedAsync("duplicate", (string)pair["id"]!));
     }
 
@@ -216,6 +254,78 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         await ScanAsync("full");
         Assert.Empty(await OpenAsync(third));
         Assert.Contains((await Api.CallAsync($"v1/duplicates?status=rejected&customer_id={son}", Ct)).Data, p => (string?)p["id"] == (string?)pair["id"]);
+    }
+
+    [Fact]
+    public async Task An_ignored_pair_is_not_asked_about_again_and_can_still_be_decided()
+    {
+        var (name, other) = (NewName(), NewName());
+        var (a, b) = (await RecordAsync("Wilhelmina", name), await RecordAsync("Wilhelmine", name, system: "erp"));
+        var (c, _) = (await RecordAsync("Wilhelmina", other), await RecordAsync("Wilhelmine", other, system: "erp"));
+        await ScanAsync();
+        var (pair, second) = (Assert.Single(await OpenAsync(a)), Assert.Single(await OpenAsync(c)));
+        var ignored = await Api.PostAsync($"v1/duplicates/{pair["id"]}/ignore", """{"reason":"Nobody can tell"}""", Ct);
+        Assert.Equal(("ignored", "key_test", "Nobody can tell"), ((string?)ignored["status"], (string?)ignored["decided_by"], (string?)ignored["reason"]));
+        var again = await Api.PostAsync($"v1/duplicates/{pair["id"]}/ignore", """{"reason":"Again"}""", Ct);
+        Assert.Equal((HttpStatusCode.OK, "Nobody can tell"), (again.Status, (string?)again["reason"]));
+
+        await PatchAsync(b, """{"addresses":[{"city":"Ware"}]}""");
+        await ScanAsync();
+        Assert.Empty(await OpenAsync(a));
+        await ScanAsync("full");
+        Assert.DoesNotContain(await OpenAsync(a), p => Has(p, b));
+        Assert.Single((await Api.CallAsync($"v1/duplicates?status=ignored&customer_id={a}", Ct)).Data);
+
+        var merge = await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct);
+        Assert.True(merge.Status == HttpStatusCode.Accepted, merge.ToString());
+        Assert.Equal(HttpStatusCode.Conflict, (await Api.PostAsync($"v1/duplicates/{pair["id"]}/ignore", "{}", Ct)).Status);
+        Assert.Equal(2, await AuditedAsync("duplicate", (string)pair["id"]!));
+
+        await Api.PostAsync($"v1/duplicates/{second["id"]}/ignore", "{}", Ct);
+        Assert.Equal("rejected", (string?)(await Api.PostAsync($"v1/duplicates/{second["id"]}/reject", "{}", Ct))["status"]);
+        Assert.Equal(HttpStatusCode.Conflict, (await Api.PostAsync($"v1/duplicates/{second["id"]}/ignore", "{}", Ct)).Status);
+    }
+
+    [Fact]
+    public async Task Where_it_is_switched_off_nothing_is_scanned_unasked()
+    {
+        await RecordAsync("Wilhelmina", NewName());
+        await Task.Delay(TimeSpan.FromSeconds(4), Ct);
+        Assert.DoesNotContain((await Api.CallAsync("v1/duplicate-scans?limit=100", Ct)).Data, s => (string?)s["actor"] == "svc:contacts");
+    }
+
+    [Fact]
+    public async Task A_scan_that_fails_again_and_again_is_given_up_and_the_next_one_runs()
+    {
+        var name = NewName();
+        var (a, _) = (await RecordAsync("Wilhelmina", name), await RecordAsync("Wilhelmina", name, system: "erp"));
+        await using var database = await fixture.DatabaseAsync("contacts");
+        await RenameAsync("duplicate_models", "away");
+        try
+        {
+            var scan = await ScanAsync("full");
+            Assert.Equal("failed", (string?)scan["status"]);
+            Assert.NotNull((string?)scan["finished_at"]);
+            Assert.True(Crm.Contracts.Ids.DuplicateScan.TryParse((string)scan["id"]!, out var id));
+            await using var attempts = database.CreateCommand("SELECT attempts FROM duplicate_scans WHERE id = $1");
+            attempts.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = id });
+            Assert.Equal(5, await attempts.ExecuteScalarAsync(Ct));
+        }
+        finally
+        {
+            await RenameAsync("away", "duplicate_models");
+        }
+
+        // Whatever was asked for: the one before it saw nothing.
+        var next = await ScanAsync();
+        Assert.Equal(("completed", "full"), ((string?)next["status"], (string?)next["mode"]));
+        Assert.Single(await OpenAsync(a));
+
+        async Task RenameAsync(string from, string to)
+        {
+            await using var rename = database.CreateCommand($"ALTER TABLE {from} RENAME TO {to}");
+            await rename.ExecuteNonQueryAsync(Ct);
+        }
     }
 
     [Fact]
@@ -399,6 +509,44 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         static Guid Parse(string id) =>
             (Crm.Contracts.Ids.Duplicate.TryParse(id, out var key) || Crm.Contracts.Ids.BlockedIdentifier.TryParse(id, out key)) ? key : throw new ArgumentException(id, nameof(id));
     }
+}
+
+/// <summary>Where what has waited a second is scanned.</summary>
+public sealed class UnaskedScanTests(UnaskedFixture fixture) : ScanningTest(fixture), IClassFixture<UnaskedFixture>
+{
+    [Fact]
+    public async Task What_is_new_or_changed_is_found_without_anybody_asking_and_much_more_of_it_estimated_anew()
+    {
+        var (name, birth) = (NewName(), NewBirth());
+        var first = await RecordAsync("Wilhelmina", name, birth);
+        var same = $$$"""{"kind":"person","given_name":"Wilhelmina","family_name":"{{{name}}}","birth_date":"{{{birth}}}","source":{"type":"enquiry"}}""";
+        var forced = await Api.PostAsync("v1/customers?allow_duplicate=true&reason=namesake", same, Ct);
+        Assert.True(forced.Status == HttpStatusCode.Created, forced.ToString());
+        Assert.Single(await Eventually.GetAsync(() => OpenAsync(first), open => open.Count > 0, TimeSpan.FromMinutes(1), Ct));
+
+        await PatchAsync(first, """{"addresses":[{"city":"Ware"}]}""");
+        var scans = await ScansAsync(s => s.Contains("changed"));
+        Assert.Equal("full", scans[^1]);
+        Assert.Single(scans, "full");
+
+        for (var i = 0; i < 4; i++)
+        {
+            await RecordAsync("Otto", NewName(), NewBirth());
+        }
+
+        await ScansAsync(s => s.Count(mode => mode == "full") == 2);
+        Assert.Single(await OpenAsync(first));
+    }
+
+    /// <summary>The modes of all completed scans, which nobody asked for, the newest first.</summary>
+    private Task<List<string>> ScansAsync(Predicate<List<string>> until) => Eventually.GetAsync(
+        async () =>
+        {
+            var scans = (await Api.CallAsync("v1/duplicate-scans?limit=100", Ct)).Data.Where(s => (string?)s["status"] == "completed").ToList();
+            Assert.All(scans, s => Assert.Equal("svc:contacts", (string?)s["actor"]));
+            return scans.OrderByDescending(s => (string)s["id"]!, StringComparer.Ordinal).Select(s => (string)s["mode"]!).ToList();
+        },
+        s => until(s), TimeSpan.FromMinutes(1), Ct);
 }
 
 /// <summary>With a threshold set.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
@@ -51,6 +52,74 @@ public sealed class HistoryTests(ContactsFixture fixture) : ContactsTest(fixture
     }
 
     [Fact]
+    public async Task Each_attribute_has_a_history_of_its_own_and_is_restored_alone()
+    {
+        var customer = await CreatePersonAsync("Grace", "Hopper");
+        var path = $"/v1/customers/{customer["id"]}";
+        await PatchAsync(path, """{"attributes":{"rank":"admiral","ship":"Hopper"}}""", 1);
+        await PatchAsync(path, """{"attributes":{"ship":"Cole","shoe":38}}""", 2);
+        await PatchAsync(path, """{"attributes":{"rank":null,"cap":7}}""", 3);
+
+        Assert.Equal(["attributes.rank: \"admiral\" -> ", "attributes.cap:  -> 7"], Shown((await HistoryAsync(path, "?field=attributes.rank"))[0]));
+        foreach (var (field, count) in new[] { ("attributes.rank", 2), ("attributes.ship", 2), ("attributes.shoe", 1), ("attributes.none", 0), ("attributes", 4) })
+        {
+            Assert.Equal((field, count), (field, (await HistoryAsync(path, $"?field={field}")).Count));
+        }
+
+        var entries = await HistoryAsync(path);
+        var (second, first) = ((string)entries[1]["id"]!, (string)entries[2]["id"]!);
+        Assert.Equal(["attributes.ship: \"Hopper\" -> \"Cole\"", "attributes.shoe:  -> 38"], Shown(entries[1]));
+
+        var (other, untouched) = await RestoreAsync(path, second, """{"fields":["attributes.ship","attributes.cap"]}""", 4);
+        AssertProblem(other, untouched, 400, "validation_failed", "/fields/1");
+        var (stale, problem) = await RestoreAsync(path, second, """{"fields":["attributes.ship"]}""", 3);
+        AssertProblem(stale, problem, 412, "stale_version");
+
+        var (_, one) = await RestoreAsync(path, second, """{"fields":["attributes.ship"]}""", 4);
+        Assert.Equal("""{"cap":7,"ship":"Hopper","shoe":38}""", Attributes(one));
+        var (_, whole) = await RestoreAsync(path, second, """{"fields":["attributes"]}""", 5);
+        Assert.Equal("""{"cap":7,"ship":"Hopper"}""", Attributes(whole));
+        var (_, none) = await RestoreAsync(path, first, "{}", 6);
+        Assert.Equal("""{"cap":7}""", Attributes(none));
+        Assert.Equal(["attributes.ship: \"Hopper\" -> "], Shown((await HistoryAsync(path))[0]));
+        var (wrong, parameter) = await SendAsync(HttpMethod.Get, $"{path}/history?field=attributes.'");
+        AssertProblem(wrong, parameter, 400, "invalid_parameter", "field");
+
+        static string Attributes(JsonNode customer) =>
+            new JsonObject(customer["attributes"]!.AsObject().OrderBy(a => a.Key, StringComparer.Ordinal).Select(a => KeyValuePair.Create(a.Key, a.Value?.DeepClone()))).ToJsonString();
+
+        static IEnumerable<string> Shown(JsonNode entry) => entry["changes"]!.AsArray().Select(c => $"{c!["field"]}: {c["old"]?.ToJsonString()} -> {c["new"]?.ToJsonString()}");
+    }
+
+    [Fact]
+    public async Task Of_a_list_only_the_entries_that_a_change_touched_are_restored()
+    {
+        var (a, b, c, d) = (NewEmail(), NewEmail(), NewEmail(), NewEmail());
+        var street = Unique();
+        var customer = await CreatePersonAsync("Grace", "Hopper", a);
+        var path = $"/v1/customers/{customer["id"]}";
+        var (home, billing, work) = (Place("home", "1"), Place("billing", "1"), Place("work", "2"));
+        await PatchAsync(path, $$"""{"emails":[{"address":"{{a}}"},{"address":"{{b}}","type":"work"}],"addresses":[{{home}},{{billing}}],"tags":["one","two"]}""", 1);
+        await PatchAsync(path, $$"""{"emails":[{"address":"{{b}}","type":"home"},{"address":"{{c}}"}],"addresses":[{{home}}],"tags":["two","three"]}""", 2);
+        await PatchAsync(path, $$"""{"emails":[{"address":"{{d}}"},{"address":"{{b}}","type":"home"},{"address":"{{c}}","type":"work"}],"addresses":[{{home}},{{work}}],"tags":["two","three","four"]}""", 3);
+        var change = (string)(await HistoryAsync(path))[1]["id"]!;
+
+        var (response, restored) = await RestoreAsync(path, change, """{"fields":["emails","addresses","tags"]}""", 4);
+        Assert.True(response.IsSuccessStatusCode, restored.ToJsonString());
+        // The change took a away, which was primary, and put c in; d came later.
+        Assert.Equal([$"{a} other True", $"{b} work False", $"{d} other False"], restored["emails"]!.AsArray().Select(e => $"{e!["address"]} {e["type"]} {(bool)e["primary"]!}"));
+        Assert.Equal(["home 1", "billing 1", "work 2"], restored["addresses"]!.AsArray().Select(p => $"{p!["type"]} {((string)p["lines"]![0]!).Split(' ')[1]}"));
+        Assert.Equal(["four", "one", "two"], restored["tags"]!.AsArray().Select(t => (string)t!));
+
+        // Nothing was changed since: it is what it was.
+        var (_, undone) = await RestoreAsync(path, (string)(await HistoryAsync(path))[0]["id"]!, "{}", 5);
+        Assert.Equal([d, b, c], undone["emails"]!.AsArray().Select(e => (string)e!["address"]!));
+        Assert.True((bool)undone["emails"]![0]!["primary"]!);
+
+        string Place(string type, string number) => $$"""{"lines":["{{street}} {{number}}"],"city":"London","country":"GB","type":"{{type}}"}""";
+    }
+
+    [Fact]
     public async Task A_restore_of_something_else_or_of_a_stale_version_changes_nothing()
     {
         var (customer, other) = (await CreatePersonAsync(), await CreatePersonAsync());
@@ -97,37 +166,110 @@ public sealed class HistoryTests(ContactsFixture fixture) : ContactsTest(fixture
         await TamperAsync("audit_value", $"UPDATE audit_value SET changes = replace(changes, 'Murray', 'Byron') WHERE entry_id IN (SELECT id FROM audit_entry WHERE record_id = '{id}')");
         Assert.Contains("are not what was recorded", await VerifyAsync(1), StringComparison.Ordinal);
 
-        await ExecuteAsync($"DELETE FROM audit_value WHERE entry_id IN (SELECT id FROM audit_entry WHERE customer_id = '{id}')");
-        // Other tests erase at the same time.
-        Assert.InRange(Erased(await VerifyAsync(0)), Erased(whole) + 2, int.MaxValue);
-        Assert.All(await HistoryAsync($"/v1/customers/{customer["id"]}"), e => Assert.Null(e["changes"]));
+        await TamperAsync("audit_value", $"UPDATE audit_value SET changes = replace(changes, 'Byron', 'Murray') WHERE entry_id IN (SELECT id FROM audit_entry WHERE record_id = '{id}')");
 
         // Put back afterwards: other tests verify the chain of this database too.
-        await TamperAsync("audit_entry", $"CREATE TABLE put_aside AS SELECT * FROM audit_entry WHERE record_id = '{id}' AND action = 'created'; DELETE FROM audit_entry WHERE id IN (SELECT id FROM put_aside)");
+        var values = $"put_aside_{Unique()}";
+        await ExecuteAsync($"CREATE TABLE {values} AS SELECT v.* FROM audit_value v JOIN audit_entry e ON e.id = v.entry_id WHERE e.record_id = '{id}' AND e.action = 'updated'");
+        await ExecuteAsync($"DELETE FROM audit_value WHERE entry_id IN (SELECT entry_id FROM {values})");
+        Assert.Contains("are missing, and no entry says that they were erased", await VerifyAsync(1), StringComparison.Ordinal);
+        await ExecuteAsync($"INSERT INTO audit_value SELECT * FROM {values}; DROP TABLE {values}");
+
+        var entries = $"put_aside_{Unique()}";
+        await TamperAsync("audit_entry", $"CREATE TABLE {entries} AS SELECT e.*, v.salt, v.changes FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE record_id = '{id}' AND action = 'created'");
+        await ExecuteAsync($"DELETE FROM audit_value WHERE entry_id IN (SELECT id FROM {entries})");
+        await TamperAsync("audit_entry", $"DELETE FROM audit_entry WHERE id IN (SELECT id FROM {entries})");
         Assert.Contains("is missing", await VerifyAsync(1), StringComparison.Ordinal);
-        await TamperAsync("audit_entry", "INSERT INTO audit_entry SELECT * FROM put_aside; DROP TABLE put_aside");
+        await TamperAsync("audit_entry", $"INSERT INTO audit_entry SELECT id, at, actor, trace_id, action, record_type, record_id, customer_id, digest, seq, hash FROM {entries}");
+        await ExecuteAsync($"INSERT INTO audit_value SELECT id, salt, changes FROM {entries}; DROP TABLE {entries}");
+
+        // As who erases does: the log says so.
+        await ExecuteAsync($"SELECT set_config('crm.erasing_by', 'key_test', true); DELETE FROM audit_value WHERE entry_id IN (SELECT id FROM audit_entry WHERE record_id = '{id}' AND action = 'updated')");
         await VerifyAsync(0);
+        Assert.Equal([true, false], (await HistoryAsync($"/v1/customers/{customer["id"]}")).Select(e => e["changes"] is null));
+        var (accepted, erasure) = await SendAsync(HttpMethod.Post, $"/v1/customers/{customer["id"]}/erasures", """{"reason":"Asked for"}""", ("If-Match", "*"));
+        Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, erasure.ToJsonString());
+        // Other tests erase at the same time.
+        Assert.InRange(Erased(await VerifyAsync(0)), Erased(whole) + 2, int.MaxValue);
+        var guarded = await Assert.ThrowsAsync<PostgresException>(() => ExecuteAsync("DELETE FROM audit_head"));
+        Assert.Equal(PostgresErrorCodes.InsufficientPrivilege, guarded.SqlState);
 
         static int Erased(string verified) =>
             System.Text.RegularExpressions.Regex.Match(verified, @"(\d+) with erased values") is { Success: true } found ? int.Parse(found.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture) : 0;
 
-        async Task<string> VerifyAsync(int exitCode)
+        Task<string> VerifyAsync(int exitCode) => this.VerifyAsync(exitCode);
+
+        Task ExecuteAsync(string sql) => HistoryTests.ExecuteAsync(database, sql);
+
+        Task TamperAsync(string table, string sql) => HistoryTests.TamperAsync(database, table, sql);
+    }
+
+    [Fact]
+    public async Task What_is_cut_off_at_the_end_of_the_audit_log_is_missed_and_a_head_kept_outside_proves_it_against_its_owner()
+    {
+        await CreatePersonAsync("Grace", "Hopper");
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        var head = await HeadAsync();
+        Assert.Contains("whole: ", await VerifyAsync(0, "--head", head), StringComparison.Ordinal);
+        var (seq, hash) = (long.Parse(head.Split(':')[0], CultureInfo.InvariantCulture), head.Split(':')[1]);
+        Assert.Contains("is not the head that was kept of it", await VerifyAsync(1, "--head", $"{seq}:{new string('0', 64)}"), StringComparison.Ordinal);
+        Assert.Contains("it ends with entry ", await VerifyAsync(1, "--head", $"{seq + 1_000_000}:{hash}"), StringComparison.Ordinal);
+        await VerifyAsync(2, "--head", hash);
+
+        // Nobody links entries meanwhile, so that the last one stays the last.
+        await using var connection = await database.OpenConnectionAsync(Ct);
+        await HoldChainAsync("SELECT pg_advisory_lock(x'43524D415544'::bigint)");
+        var last = await HeadAsync();
+        var (end, before) = (long.Parse(last.Split(':')[0], CultureInfo.InvariantCulture), $"put_aside_{Unique()}");
+        await ExecuteAsync(database, $"CREATE TABLE {before} AS SELECT e.*, v.salt, v.changes FROM audit_entry e LEFT JOIN audit_value v ON v.entry_id = e.id WHERE seq = {end}");
+        try
         {
-            var result = await Fixture.Platform["contacts"].RunModeAsync(["--audit", "verify"], Ct);
-            Assert.Equal(exitCode, result.ExitCode);
-            return result.Output;
+            await ExecuteAsync(database, $"DELETE FROM audit_value WHERE entry_id IN (SELECT id FROM {before})");
+            await TamperAsync(database, "audit_entry", $"DELETE FROM audit_entry WHERE id IN (SELECT id FROM {before})");
+            Assert.Contains($"it ends with entry {end - 1}, and had {end}", await VerifyAsync(1), StringComparison.Ordinal);
+
+            // An owner of the database who knows of the guard rewrites it too.
+            await TamperAsync(database, "audit_head", $"UPDATE audit_head SET (seq, hash) = (SELECT seq, hash FROM audit_entry WHERE seq = {end - 1})");
+            Assert.DoesNotContain("it ends with", (await Fixture.Platform["contacts"].RunModeAsync(["--audit", "verify"], Ct)).Output, StringComparison.Ordinal);
+            Assert.Contains($"it ends with entry {end - 1}, and had {end}", await VerifyAsync(1, "--head", last), StringComparison.Ordinal);
+        }
+        finally
+        {
+            // Other tests verify the chain of this database too.
+            await TamperAsync(database, "audit_entry", $"INSERT INTO audit_entry SELECT id, at, actor, trace_id, action, record_type, record_id, customer_id, digest, seq, hash FROM {before}");
+            await ExecuteAsync(database, $"INSERT INTO audit_value SELECT id, salt, changes FROM {before} WHERE salt IS NOT NULL");
+            await TamperAsync(database, "audit_head", $"UPDATE audit_head SET (seq, hash) = (SELECT seq, hash FROM {before})");
+            await ExecuteAsync(database, $"DROP TABLE {before}");
+            await HoldChainAsync("SELECT pg_advisory_unlock_all()");
         }
 
-        async Task ExecuteAsync(string sql)
+        await VerifyAsync(0, "--head", last);
+
+        async Task<string> HeadAsync() => (await VerifyAsync(0)).Trim().Split("head ")[1];
+
+        async Task HoldChainAsync(string sql)
         {
-            await using var command = database.CreateCommand(sql);
+            await using var command = new NpgsqlCommand(sql, connection);
             await command.ExecuteNonQueryAsync(Ct);
         }
-
-        // As somebody with the rights of the owner would.
-        async Task TamperAsync(string table, string sql) =>
-            await ExecuteAsync($"ALTER TABLE {table} DISABLE TRIGGER USER; {sql}; ALTER TABLE {table} ENABLE TRIGGER USER");
     }
+
+    private async Task<string> VerifyAsync(int exitCode, params string[] options)
+    {
+        var result = await Fixture.Platform["contacts"].RunModeAsync(["--audit", "verify", .. options], Ct);
+        Assert.True(exitCode == result.ExitCode, result.Output);
+        return result.Output;
+    }
+
+    private static async Task ExecuteAsync(NpgsqlDataSource database, string sql)
+    {
+        await using var command = database.CreateCommand(sql);
+        await command.ExecuteNonQueryAsync(Ct);
+    }
+
+    // As somebody with the rights of the owner would.
+    private static async Task TamperAsync(NpgsqlDataSource database, string table, string sql) =>
+        await ExecuteAsync(database, $"ALTER TABLE {table} DISABLE TRIGGER USER; {sql}; ALTER TABLE {table} ENABLE TRIGGER USER");
 
     private Task<(HttpResponseMessage Response, JsonNode Body)> PatchAsync(string path, string json, int version) =>
         SendAsync(HttpMethod.Patch, path, json, ("If-Match", $"\"{version}\""));

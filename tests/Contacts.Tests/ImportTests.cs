@@ -64,6 +64,32 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task Imports_of_the_same_rows_are_undone_one_after_the_other_the_last_one_first()
+    {
+        var system = $"o{Unique()}";
+        var imports = new List<JsonNode>();
+        foreach (var (first, second) in new[] { ("Ada", "Ada"), ("Bea", "Bee"), ("Cleo", "Cleo") })
+        {
+            imports.Add(await ImportAsync($$"""
+                {"kind":"person","given_name":"{{first}}","external_ids":[{"system":"{{system}}","id":"1"}]}
+                {"kind":"person","given_name":"{{second}}","external_ids":[{"system":"{{system}}","id":"1"}]}
+                """));
+        }
+
+        Assert.Equal((0, 1, 0), await UndoAsync(imports[2]));
+        Assert.Equal("Bee", (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1")).Body["given_name"]);
+        Assert.Equal((0, 1, 0), await UndoAsync(imports[1]));
+        Assert.Equal("Ada", (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1")).Body["given_name"]);
+        Assert.Equal((1, 0, 0), await UndoAsync(imports[0]));
+
+        async Task<(int, int, int)> UndoAsync(JsonNode import)
+        {
+            await OkAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+            return Counts((await UntilAsync($"/v1/imports/{import["id"]}", "undone"))["undo"]!, "removed", "restored", "refused");
+        }
+    }
+
+    [Fact]
     public async Task Of_a_customer_whose_import_was_undone_no_value_is_left()
     {
         var (system, name) = ($"g{Unique()}", $"Zq{Unique()}");
@@ -451,6 +477,21 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
             (string?)customer["addresses"]![0]!["city"], (string?)customer["addresses"]![0]!["country"], (string?)customer["lifecycle"]));
     }
 
+    [Theory]
+    [InlineData("salesforce", "Id,LastName,IsDeleted,MasterRecordId", "1,Gone,true,", "2,Merged,1,003000000000001", "3,Here,false,000000000000000AAA")]
+    [InlineData("salesforce-accounts", "Id,Name,IsDeleted,MasterRecordId", "1,Gone,1,", "2,Merged,,001000000000001AAA", "3,Here,0,")]
+    [InlineData("espocrm", "id,lastName,deleted", "1,Gone,1", "2,Gone,true", "3,Here,0")]
+    [InlineData("suitecrm-accounts", "ID,Name,Deleted", "1,Gone,1", "2,Gone,Yes", "3,Here,No")]
+    public async Task A_record_that_the_other_product_has_deleted_makes_and_changes_nobody(string mapping, string columns, string first, string second, string third)
+    {
+        var import = await ImportAsync(string.Join('\n', columns, Own(first), Own(second), Own(third)), "text/csv", $"mapping={mapping}");
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
+        Assert.Equal(["failed gone", "failed gone", "created "], results["data"]!.AsArray().Select(r => $"{r!["outcome"]} {r["code"]}"));
+        Assert.Empty(import["ignored_columns"]!.AsArray());
+
+        static string Own(string row) => $"{Unique()}{row}";
+    }
+
     [Fact]
     public async Task Every_ready_mapping_names_only_fields_that_there_are()
     {
@@ -466,9 +507,28 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var (taken, problem) = await SendAsync(HttpMethod.Put, "/v1/import-mappings/hubspot", """{"fields":{}}""");
         AssertProblem(taken, problem, 409, "conflict");
         var (bad, why) = await SendAsync(HttpMethod.Put, "/v1/import-mappings/bad", """{"fields":{"x":"colour"}}""");
-        AssertProblem(bad, why, 400, "validation_failed", "/fields");
+        AssertProblem(bad, why, 400, "validation_failed", "/fields/x");
         Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(HttpMethod.Delete, "/v1/import-mappings/my-hubspot")).Response.StatusCode);
         Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/v1/import-mappings/my-hubspot")).Response.StatusCode);
+    }
+
+    [Theory]
+    [InlineData("""{"fields":{"Record ID":1}}""", "/fields/Record ID")]
+    [InlineData("""{"fields":{"A.b/C":"colour"}}""", "/fields/A.b~1C")]
+    [InlineData("""{"fields":{" ":"given_name"}}""", "/fields/ ")]
+    [InlineData("""{"defaults":{"colour":"red"}}""", "/defaults/colour")]
+    [InlineData("""{"defaults":{"lifecycle":"zzz"}}""", "/defaults/lifecycle")]
+    [InlineData("""{"defaults":{"deleted":"1"}}""", "/defaults/deleted")]
+    [InlineData("""{"defaults":{"email.work":"nobody"}}""", "/defaults/email.work")]
+    [InlineData("""{"values":{"lifecycle":{"Customer":"active_buyer","X":"zzz"}}}""", "/values/lifecycle/X")]
+    [InlineData("""{"values":{"lifecycle":null}}""", "/values/lifecycle")]
+    [InlineData("""{"values":{"lifecycle":{"x":"lapsed","X":"former"}}}""", "/values/lifecycle")]
+    [InlineData("""{"date_format":"%d"}""", "/date_format")]
+    [InlineData("""{"calling_code":"44"}""", "/calling_code")]
+    public async Task A_mapping_that_no_row_could_come_in_by_is_refused_where_it_is_wrong(string mapping, string pointer)
+    {
+        var (refused, problem) = await SendAsync(HttpMethod.Put, $"/v1/import-mappings/m{Unique()}", mapping);
+        AssertProblem(refused, problem, 400, "validation_failed", pointer);
     }
 
     [Theory]
@@ -480,11 +540,79 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     [InlineData("application/json", "", "{}", 415, "unsupported_media_type")]
     [InlineData("text/csv", "?mapping=nothing", "name\nx\n", 400, "invalid_parameter")]
     [InlineData("text/csv", "?match_on=name", "name\nx\n", 400, "invalid_parameter")]
+    [InlineData("text/csv", "?calling_code=UK", "name\nx\n", 400, "invalid_parameter")]
+    [InlineData("text/csv", "?date_format=%25d", "name\nx\n", 400, "invalid_parameter")]
     [InlineData("text/csv", "?colour=red", "name\nx\n", 400, "unknown_parameter")]
     public async Task A_file_that_cannot_be_read_is_refused_whole(string type, string query, string body, int status, string code)
     {
         var (response, problem) = await PostAsync("/v1/imports" + query, body, type);
         AssertProblem(response, problem, status, code);
+    }
+
+    [Fact]
+    public async Task The_calling_code_and_the_form_of_dates_of_a_file_are_said_with_it()
+    {
+        var id = Unique();
+        var csv = $"Id,FirstName,Phone,Birthdate\n{id},Ada,(555) 123-4567,05/17/1980\n";
+        var bare = await ImportAsync(csv, "text/csv", "mapping=salesforce");
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{bare["id"]}/results");
+        var errors = results["data"]![0]!["errors"]!.AsArray();
+        Assert.Equal(["/phones/0/number", "/birth_date"], errors.Select(e => (string?)e!["pointer"]));
+        Assert.Contains("calling_code", (string?)errors[0]!["detail"], StringComparison.Ordinal);
+        Assert.Contains("date_format", (string?)errors[1]!["detail"], StringComparison.Ordinal);
+
+        // A + in a query is a blank.
+        var import = await ImportAsync(csv, "text/csv", "mapping=salesforce&calling_code=+1&date_format=MM/dd/yyyy");
+        Assert.True((int)import["created"]! == 1, (await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results")).Body.ToJsonString());
+        var (_, ada) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/salesforce/{id}");
+        Assert.Equal(("+15551234567", "1980-05-17"), ((string?)ada["phones"]![0]!["number"], (string?)ada["birth_date"]));
+
+        // They come before the mapping's.
+        var mapping = await SaveMappingAsync("""{"fields":{"Id":"external_id.salesforce","Tel":"phone"},"defaults":{"kind":"person"},"calling_code":"+44"}""");
+        await ImportAsync($"Id,Tel\n{id},020 7946 0000\n", "text/csv", $"mapping={mapping}&calling_code=%2B33");
+        var (_, called) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/salesforce/{id}");
+        Assert.Contains(called["phones"]!.AsArray(), p => (string?)p!["number"] == "+332079460000");
+    }
+
+    [Fact]
+    public async Task A_row_that_fails_names_all_that_is_wrong_with_it()
+    {
+        var (system, field) = ($"n{Unique()}", $"f{Unique()}");
+        await OkAsync(HttpMethod.Post, "/v1/custom-fields", $$"""{"name":"{{field}}","label":"Size","type":"integer"}""");
+        var mapping = await SaveMappingAsync($$$"""{"fields":{"Nr":"external_id.{{{system}}}","Name":"given_name","Mail":"email","Born":"birth_date","Stage":"lifecycle","Size":"attributes.{{{field}}}"},"defaults":{"kind":"person"}}""");
+        const string Header = "Nr,Name,Mail,Born,Stage,Size\n";
+        await ImportAsync($"{Header}old,Ada,,,,\n", "text/csv", $"mapping={mapping}");
+        var import = await ImportAsync($"{Header}new,Bob,no address,yesterday,alien,large\nold,Ada,no address,yesterday,alien,large\n", "text/csv", $"mapping={mapping}");
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
+        var all = $"/birth_date /attributes/{field} /lifecycle /emails/0/address";
+        Assert.Equal([all, all], results["data"]!.AsArray().Select(r => string.Join(' ', r!["errors"]!.AsArray().Select(e => (string?)e!["pointer"]))));
+    }
+
+    [Theory]
+    [InlineData("iso-8859-1", "José", new byte[] { 0x4A, 0x6F, 0x73, 0xE9 })]
+    [InlineData("Windows-1252", "Zoë €", new byte[] { 0x5A, 0x6F, 0xEB, 0x20, 0x80 })]
+    [InlineData("\"utf-8\"", "José", new byte[] { 0x4A, 0x6F, 0x73, 0xC3, 0xA9 })]
+    public async Task A_file_is_read_in_the_charset_that_it_is_sent_with(string charset, string name, byte[] bytes)
+    {
+        var system = $"l{Unique()}";
+        using var file = new ByteArrayContent([.. Encoding.ASCII.GetBytes($"kind,external_id.{system},given_name\nperson,1,"), .. bytes]);
+        file.Headers.Add("Content-Type", $"text/csv; charset={charset}");
+        using var accepted = await Client.PostAsync("/v1/imports", file, Ct);
+        Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
+        await UntilAsync(accepted.Headers.Location!.ToString(), "completed");
+        Assert.Equal(name, (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1")).Body["given_name"]);
+    }
+
+    [Theory]
+    [InlineData("text/csv; charset=klingon", false, 415)]
+    [InlineData("text/csv; charset=us-ascii", false, 400)]
+    [InlineData("text/csv", true, 400)]
+    public async Task A_file_is_refused_that_is_no_text_of_its_charset(string type, bool marked, int status)
+    {
+        using var file = new ByteArrayContent([.. marked ? "\uFEFF"u8 : ""u8, .. "kind,given_name\nperson,Jos"u8, 0xE9]);
+        file.Headers.Add("Content-Type", type);
+        using var refused = await Client.PostAsync("/v1/imports", file, Ct);
+        Assert.Equal(status, (int)refused.StatusCode);
     }
 
     [Fact]

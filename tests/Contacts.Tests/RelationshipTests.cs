@@ -139,7 +139,14 @@ public sealed class RelationshipTests(ContactsFixture fixture) : ContactsTest(fi
         Assert.Equal("created updated deleted", await audit.ExecuteScalarAsync(Ct));
     }
 
-    private async Task<string> FirmAsync(string name) => (string)(await CreateAsync($$$"""{"kind":"organization","name":"{{{name}}}","source":{"type":"enquiry"}}"""))["id"]!;
+    /// <summary>Firms of other tests may have its name.</summary>
+    private async Task<string> FirmAsync(string name)
+    {
+        var (response, firm) = await SendAsync(
+            HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=another+one", $$$"""{"kind":"organization","name":"{{{name}}}","source":{"type":"enquiry"}}""");
+        Assert.True(response.StatusCode == HttpStatusCode.Created, firm.ToJsonString());
+        return (string)firm["id"]!;
+    }
 
     private async Task<string> PersonAsync() => (string)(await CreatePersonAsync())["id"]!;
 

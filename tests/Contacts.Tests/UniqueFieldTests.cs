@@ -143,6 +143,38 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
     }
 
     [Fact]
+    public async Task An_undo_gives_back_the_values_that_customers_of_the_import_passed_on_to_each_other()
+    {
+        var (name, key) = (await ReadyAsync("integer"), Unique());
+        await ImportedAsync($"{key}x,1", $"{key}y,2", $"{key}z,3");
+        var import = await ImportedAsync($"{key}x,9", $"{key}y,1", $"{key}x,2", $"{key}z,4", $"{key}new,3");
+        Assert.Equal((1, 4, 0), ((int)import["created"]!, (int)import["updated"]!, (int)import["failed"]!));
+        Assert.Equal((1, 3, 0), await UndoAsync(import));
+        foreach (var (id, value) in new[] { ("x", 1), ("y", 2), ("z", 3) })
+        {
+            Assert.Equal(value, (int)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/unique/{key}{id}")).Body["attributes"]![name]!);
+        }
+
+        // Who was edited since keeps a value, and so keeps whoever had it before from getting it back.
+        var other = await ImportedAsync($"{key}x,9", $"{key}y,1", $"{key}x,2");
+        var (_, x) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/unique/{key}x");
+        await SendAsync(HttpMethod.Patch, $"/v1/customers/{x["id"]}", """{"department":"sales"}""", ("If-Match", "*"));
+        Assert.Equal((0, 0, 2), await UndoAsync(other));
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{other["id"]}/results");
+        Assert.Equal(["edited", "value_taken", "edited"], results["data"]!.AsArray().Select(r => (string?)r!["undo_reason"]));
+
+        Task<JsonNode> ImportedAsync(params string[] rows) =>
+            PostImportAsync($"external_id.unique,attributes.{name},given_name,kind\n{string.Concat(rows.Select(r => $"{r},Ann,person\n"))}", "");
+
+        async Task<(int, int, int)> UndoAsync(JsonNode import)
+        {
+            await SendAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+            var undone = await Eventually.GetAsync(async () => (await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}")).Body, i => (string?)i["status"] == "undone", TimeSpan.FromMinutes(1), Ct);
+            return ((int)undone["undo"]!["removed"]!, (int)undone["undo"]!["restored"]!, (int)undone["undo"]!["refused"]!);
+        }
+    }
+
+    [Fact]
     public async Task An_upsert_by_a_unique_field_of_another_departments_customer_waits_for_its_approval()
     {
         var name = await ReadyAsync("text");

@@ -36,6 +36,25 @@ public sealed class ForwardingTests(GatewayFixture gateway)
     }
 
     [Fact]
+    public async Task A_header_with_other_letters_comes_through_and_an_empty_idempotency_key_is_refused()
+    {
+        using var admin = gateway.Admin();
+        using var request = new HttpRequestMessage(HttpMethod.Post, "v1/customers") { Content = JsonContent.Create(new { kind = "person" }) };
+        request.Headers.TryAddWithoutValidation("Idempotency-Key", "schlüssel");
+        using var handler = new SocketsHttpHandler { RequestHeaderEncodingSelector = (_, _) => Encoding.UTF8 };
+        using var client = new HttpClient(handler) { BaseAddress = admin.BaseAddress };
+        client.DefaultRequestHeaders.Authorization = admin.DefaultRequestHeaders.Authorization;
+        var echo = await (await client.SendAsync(request)).EchoAsync();
+        Assert.Equal("schlüssel", echo.Headers["Idempotency-Key"]);
+
+        using var empty = new HttpRequestMessage(HttpMethod.Post, "v1/customers") { Content = JsonContent.Create(new { kind = "person" }) };
+        empty.Headers.TryAddWithoutValidation("Idempotency-Key", "");
+        using var refused = await admin.SendAsync(empty);
+        Assert.Equal(400, (int)refused.StatusCode);
+        Assert.Equal("Idempotency-Key", (await refused.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("errors")[0].GetProperty("pointer").GetString());
+    }
+
+    [Fact]
     public async Task A_service_gets_a_token_that_the_published_keys_prove_and_the_same_one_again()
     {
         var (id, secret) = await gateway.CreateKeyAsync(["customers:read"]);

@@ -120,6 +120,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         readDuplicate                     x - - - - - x -  -
         acceptDuplicate                   x - - - - - - -  -
         rejectDuplicate                   x - - - - - - -  -
+        ignoreDuplicate                   x - - - - - - -  -
         readLifecycle                     x x x x x x x x  -
         readHierarchy                     x x x x x x x x  -
         readNetwork                       x x x x x x x x  -

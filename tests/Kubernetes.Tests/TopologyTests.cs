@@ -165,6 +165,27 @@ public sealed partial class TopologyTests
         Assert.Contains("rabbitmq_shovel", broker["spec"]!["rabbitmq"]!["additionalPlugins"]!.AsArray().Select(p => (string?)p));
     }
 
+    /// <summary>By it Erlang sizes its tables, which count against the pod's memory.</summary>
+    [Theory]
+    [InlineData("unlimited", "65536")]
+    [InlineData("1073741816", "65536")]
+    [InlineData("65536", "65536")]
+    [InlineData("1024", "1024")]
+    public async Task A_broker_opens_no_more_files_than_65536_and_does_not_raise_a_lower_limit(string given, string expected)
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var broker = Assert.Single((await Manifests.OfAsync("overlays/production")).Of("RabbitmqCluster"));
+        var start = await File.ReadAllTextAsync(Path.Combine(Manifests.Folder, "overlays", "trial", "rabbitmq", "start.sh"), ct);
+        var trial = start[start.IndexOf("limit=", StringComparison.Ordinal)..start.IndexOf("exec ", StringComparison.Ordinal)];
+        foreach (var script in (string[])[(string)broker["spec"]!["rabbitmq"]!["envConfig"]!, trial])
+        {
+            // In the place of the shell's own, which cannot be as high here.
+            const string Ulimit = "given=$1; ulimit() { [ $# = 1 ] && echo \"$given\" || given=$2; }";
+            var result = await Shell.RunAsync(["sh", "-c", $"set -eu\n{Ulimit}\n{script}\necho \"$given\"", "sh", given], ct: ct);
+            Assert.Equal((0, expected), (result.ExitCode, result.Output.Trim()));
+        }
+    }
+
     /// <summary>In a first install there is nothing yet.</summary>
     [Theory]
     [InlineData("contacts 5 gateway 2 support 0 ", 5L)]

@@ -158,6 +158,32 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         Assert.Equal("erased", (await Api.PostAsync($"v1/customers/{ada}/legal-holds", """{"reason":"Too late"}""", Ct)).Code);
     }
 
+    [Fact]
+    public async Task A_legal_hold_set_while_two_are_merged_binds_both_after_the_undo_until_it_is_lifted_at_each()
+    {
+        var (ada, other) = (await PersonAsync("Ada"), await PersonAsync("Augusta"));
+        await OkAsync(Api.PostAsync($"v1/customers/{ada}/legal-holds", """{"reason":"Before"}""", Ct));
+        var merge = await MergeAsync(ada, other);
+        var hold = await OkAsync(Api.PostAsync($"v1/customers/{other}/legal-holds", """{"reason":"Lawsuit about Augusta"}""", Ct));
+        var settled = await OkAsync(Api.PostAsync($"v1/customers/{other}/legal-holds", """{"reason":"Over by then"}""", Ct));
+        await OkAsync(Api.PostAsync($"v1/customers/{ada}/legal-holds/{settled["id"]}/lift", """{"reason":"Settled"}""", Ct));
+
+        var undone = await OkAsync(Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Two persons"}""", Ct));
+        var listed = Assert.Single(undone["carried_holds"]!.AsArray())!;
+        Assert.Equal((other, (string?)hold["id"]), ((string?)listed["customer_id"], (string?)listed["carried_from"]));
+        var carried = Assert.Single((await Api.CallAsync($"v1/customers/{other}/legal-holds", Ct)).Data)!;
+        Assert.Equal(
+            ("Lawsuit about Augusta", (string?)listed["hold_id"], (string?)hold["id"]),
+            ((string?)carried["reason"], (string?)carried["id"], (string?)carried["carried_from"]));
+        Assert.Equal(3, (await Api.CallAsync($"v1/customers/{ada}/legal-holds", Ct)).Data.Count);
+        Assert.Equal("legal_hold", (await EraseAsync(ada, "*")).Code);
+        Assert.Equal("legal_hold", (await EraseAsync(other, "*")).Code);
+
+        await OkAsync(Api.PostAsync($"v1/customers/{other}/legal-holds/{carried["id"]}/lift", """{"reason":"Not her"}""", Ct));
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(other, "*")).Status);
+        Assert.Equal("legal_hold", (await EraseAsync(ada, "*")).Code);
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

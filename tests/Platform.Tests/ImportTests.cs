@@ -2,6 +2,7 @@ using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
+using Crm.Runner;
 using Crm.Testing;
 using Npgsql;
 
@@ -31,11 +32,11 @@ public sealed class ImportTests(TracedPlatform fixture)
         var path = accepted.Headers.Location!.ToString();
         var done = await Eventually.GetAsync(() => client.CallAsync(path, Ct), a => (string?)a["status"] == "completed", TimeSpan.FromMinutes(2), Ct);
         Assert.Equal(6000, (int)done["created"]!);
-        await UntilAsync(batch, "active");
+        await UntilAsync(import, "active");
 
         Assert.Equal(HttpStatusCode.Accepted, (await client.PostAsync($"{path}/undo", "{}", Ct)).Status);
         await Eventually.GetAsync(() => client.CallAsync(path, Ct), a => (string?)a["status"] == "undone", TimeSpan.FromMinutes(2), Ct);
-        await UntilAsync(batch, "removed");
+        await UntilAsync(import, "removed");
     }
 
     [Fact]
@@ -182,14 +183,14 @@ public sealed class ImportTests(TracedPlatform fixture)
     }
 
     /// <summary>Waits until each copy has the six thousand in this state, and nothing of who was removed.</summary>
-    private async Task UntilAsync(string batch, string state)
+    private async Task UntilAsync(JsonNode import, string state)
     {
         await using var contacts = NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync("contacts"));
         var ids = new List<Guid>();
-        await using (var command = contacts.CreateCommand("SELECT customer_id FROM import_results r JOIN customers c ON c.id = r.customer_id WHERE c.state = $1 AND (c.state = 'removed' OR c.attributes ->> 'batch' = $2)"))
+        await using (var command = contacts.CreateCommand("SELECT customer_id FROM import_results r JOIN customers c ON c.id = r.customer_id WHERE c.state = $1 AND r.import_id = $2"))
         {
             command.Parameters.AddWithValue(state);
-            command.Parameters.AddWithValue(batch);
+            command.Parameters.AddWithValue(PublicIds.Parse((string)import["id"]!));
             await using var reader = await command.ExecuteReaderAsync(Ct);
             while (await reader.ReadAsync(Ct))
             {

@@ -275,6 +275,38 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
     }
 
     [Fact]
+    public async Task A_confirmation_by_an_absorbed_customers_own_link_counts_while_they_are_merged_and_goes_back_with_the_undo()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var (ada, bob) = (await ConsentingAsync(client, consent: false), await ConsentingAsync(client, consent: false));
+        await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"denied","source":"call"}""");
+        await ConsentAsync(client, bob.Id, """{"channel":"email","purpose":"marketing","state":"pending","source":"web_form","double_opt_in":true}""");
+        var link = Links(await MailAsync(bob.Email, "marketing")).Single();
+        var preview = await client.PostAsync("/v1/merge-previews", $$"""{"customer_ids":["{{bob.Id}}"],"survivor_id":"{{ada.Id}}"}""", Ct);
+        var merge = $"/v1/merges/{(await client.PostAsync("/v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct))["id"]}";
+        await Eventually.GetAsync(() => client.CallAsync(merge, Ct), m => (string?)m["status"] == "completed", ct: Ct);
+        await CopiedAsync(client, ada.Id, "denied");
+
+        using (var clicked = await nobody.PostAsync(link, null, Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, clicked.StatusCode);
+        }
+
+        // Said last, it counts for the one whom they are.
+        await CopiedAsync(client, ada.Id, "granted");
+        await client.PostAsync($"{merge}/undo", """{"reason":"Two persons"}""", Ct);
+        await Eventually.GetAsync(() => client.CallAsync(merge, Ct), m => (string?)m["status"] == "undone", ct: Ct);
+
+        var (hers, his) = (await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), await client.CallAsync($"/v1/customers/{bob.Id}/consents", Ct));
+        Assert.Equal(("denied", "granted"), ((string?)hers["current"]![0]!["state"], (string?)his["current"]![0]!["state"]));
+        Assert.Equal(["denied"], hers["history"]!.AsArray().Select(s => (string?)s!["state"]));
+        Assert.Equal(["confirmation_link", "web_form"], his["history"]!.AsArray().Select(s => (string?)s!["source"]));
+        await CopiedAsync(client, ada.Id, "denied");
+        await CopiedAsync(client, bob.Id, "granted");
+    }
+
+    [Fact]
     public async Task A_confirmation_that_comes_too_late_confirms_nothing()
     {
         using var client = fixture.Platform.CreateClient();

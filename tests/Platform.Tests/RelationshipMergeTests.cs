@@ -3,7 +3,7 @@ using Crm.Testing;
 
 namespace Platform.Tests;
 
-/// <summary>Relationships over a merge of one end, or of both, and its undo.</summary>
+/// <summary>Relationships and account managers over a merge of one end, or of both, and its undo.</summary>
 public sealed class RelationshipMergeTests(TracedPlatform fixture) : PlatformTest(fixture)
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
@@ -47,6 +47,51 @@ public sealed class RelationshipMergeTests(TracedPlatform fixture) : PlatformTes
         await OkAsync(Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two firms"}""", Ct));
         Assert.Equal(["Top", "Middle", "Bottom"], await TreeAsync(bottom));
     }
+
+    [Fact]
+    public async Task Of_what_a_customer_has_one_at_a_time_the_survivors_own_is_shown_and_the_undo_gives_each_its_own_with_nothing_ended()
+    {
+        var (maker, twin, head, other) = (await FirmAsync("Anvil"), await FirmAsync("Anvil Works"), await FirmAsync("Summit"), await FirmAsync("Rival"));
+        await RelateAsync(maker, "subsidiary", head);
+        await RelateAsync(twin, "subsidiary", other);
+        await RelateAsync(maker, "supplier", other);
+        await RelateAsync(twin, "supplier", other);
+        await RelateAsync(twin, "vendor", other);
+        var (hers, his, later) = ($"m{Guid.NewGuid():n}", $"m{Guid.NewGuid():n}", $"m{Guid.NewGuid():n}");
+        await AssignAsync(maker, hers);
+        await AssignAsync(twin, his);
+
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{twin}}"],"survivor_id":"{{maker}}"}""", Ct));
+        var rows = preview["manifest"]!["services"]!.AsArray().Single(s => (string?)s!["service"] == "contacts")!["rows"]!.AsArray()
+            .ToDictionary(r => (string)r!["table"]!, r => ((int)r!["moved"]!, (int)r["collide"]!));
+        Assert.Equal(((3, 2), (1, 1)), (rows["relationships"], rows["account_managers"]));
+        var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same firm"}""", Ct));
+        Assert.Equal(
+            new[] { $"subsidiary {maker} {head}", $"supplier {maker} {other}", $"vendor {maker} {other}" }.Order(StringComparer.Ordinal), await EdgesAsync(maker));
+        Assert.Equal(["Summit", "Anvil"], await TreeAsync(maker));
+        Assert.Equal((maker, null), (await BookAsync(hers), await BookAsync(his)));
+        Assert.Equal([$"{hers} open"], await ManagersAsync(maker));
+
+        await AssignAsync(maker, later);
+        Assert.Equal((null, null, maker), (await BookAsync(hers), await BookAsync(his), await BookAsync(later)));
+        await OkAsync(Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two firms"}""", Ct));
+        Assert.Equal([$"{later} open", $"{hers} ended"], await ManagersAsync(maker));
+        Assert.Equal([$"{his} open"], await ManagersAsync(twin));
+        Assert.Equal((twin, maker), (await BookAsync(his), await BookAsync(later)));
+        Assert.Equal(["Summit", "Anvil"], await TreeAsync(maker));
+        Assert.Equal(["Rival", "Anvil Works"], await TreeAsync(twin));
+        Assert.Equal(
+            new[] { $"subsidiary {twin} {other}", $"supplier {twin} {other}", $"vendor {twin} {other}" }.Order(StringComparer.Ordinal), await EdgesAsync(twin));
+    }
+
+    private Task<JsonNode> AssignAsync(string customer, string manager) =>
+        OkAsync(Api.PutAsync($"v1/customers/{customer}/account-manager", $$"""{"manager":"{{manager}}"}""", Ct));
+
+    private async Task<string?> BookAsync(string manager) =>
+        (string?)(await OkAsync(Api.CallAsync($"v1/book-of-business?manager={manager}", Ct)))["data"]!.AsArray().SingleOrDefault()?["customer_id"];
+
+    private async Task<List<string>> ManagersAsync(string customer) =>
+        [.. (await OkAsync(Api.CallAsync($"v1/customers/{customer}/account-managers", Ct)))["data"]!.AsArray().Select(m => $"{m!["manager"]} {(m["ends_at"] is null ? "open" : "ended")}")];
 
     private async Task<string> FirmAsync(string name) =>
         (string)(await OkAsync(Api.PostAsync("v1/customers", $$$"""{"kind":"organization","name":"{{{name}}}","source":{"type":"enquiry"}}""", Ct)))["id"]!;

@@ -18,7 +18,7 @@ public sealed class UniqueFieldMergeTests(TracedPlatform fixture) : PlatformTest
         var first = await MergeAsync(ada, twin);
         Assert.Equal("a", await ValueAsync(name, ada));
         var third = await NewAsync(name, "b");
-        await UndoAsync(first);
+        Assert.Equal([$"{twin} attributes.{name}"], (await UndoAsync(first))["not_given_back"]!.AsArray().Select(f => $"{f!["customer_id"]} {f["field"]}"));
         Assert.Equal(("a", null, "b"), (await ValueAsync(name, ada), await ValueAsync(name, twin), await ValueAsync(name, third)));
 
         // Of whom the survivor takes it over, whichever was made first, and back.
@@ -39,6 +39,49 @@ public sealed class UniqueFieldMergeTests(TracedPlatform fixture) : PlatformTest
         Assert.Equal("b", await ValueAsync(name, ada));
         await UndoAsync((string)chosen["id"]!);
         Assert.Equal(("a", "b"), (await ValueAsync(name, ada), await ValueAsync(name, third)));
+    }
+
+    [Fact]
+    public async Task The_value_of_an_absorbed_customer_leads_to_the_survivor_who_keeps_its_own()
+    {
+        var name = $"u{Guid.NewGuid().ToString("n")[..12]}";
+        var field = await OkAsync(Api.PostAsync("v1/custom-fields", $$"""{"name":"{{name}}","label":"L","type":"text","indexed":true,"unique":true}""", Ct));
+        await Eventually.GetAsync(
+            () => Api.CallAsync($"v1/custom-fields/{field["id"]}", Ct), f => (string?)f["uniqueness"] == "ready" && (string?)f["index"] == "ready", TimeSpan.FromMinutes(1), Ct);
+        var (ada, twin) = (await NewAsync(name, "a"), await NewAsync(name, "b"));
+        var merge = await MergeAsync(ada, twin);
+
+        var upserted = await OkAsync(Api.PutAsync($"v1/customers/by-attribute?name={name}", $$$"""{"locale":"en-GB","attributes":{"{{{name}}}":"b"}}""", Ct));
+        Assert.Equal(("updated", ada, "en-GB", "a"), ((string?)upserted["result"], (string?)upserted["id"], (string?)upserted["locale"], await ValueAsync(name, ada)));
+        foreach (var value in new[] { "a", "b" })
+        {
+            Assert.Equal([ada], (await Api.CallAsync($"v1/customers?attributes.{name}={value}", Ct)).Data.Select(c => (string?)c["id"]));
+        }
+
+        using var rows = new StringContent($"kind,locale,attributes.{name}\nperson,fr-FR,b\n", System.Text.Encoding.UTF8, "text/csv");
+        using var accepted = await Api.PostAsync($"v1/imports?match_on=attributes.{name}", rows, Ct);
+        var import = await Eventually.GetAsync(() => Api.CallAsync(accepted.Headers.Location!.ToString(), Ct), i => (string?)i["status"] == "completed", ct: Ct);
+        Assert.Equal((0, 1, 0), ((int)import["created"]!, (int)import["updated"]!, (int)import["failed"]!));
+        Assert.Equal(("fr-FR", "a"), ((string?)(await OkAsync(Api.CallAsync($"v1/customers/{ada}", Ct)))["locale"], await ValueAsync(name, ada)));
+
+        Assert.Empty((await UndoAsync(merge))["not_given_back"]!.AsArray());
+        Assert.Equal(("a", "b"), (await ValueAsync(name, ada), await ValueAsync(name, twin)));
+        Assert.Equal([twin], (await Api.CallAsync($"v1/customers?attributes.{name}=b", Ct)).Data.Select(c => (string?)c["id"]));
+    }
+
+    [Fact]
+    public async Task An_external_id_that_somebody_else_has_by_the_undo_is_listed_as_not_given_back()
+    {
+        var (name, id) = ($"u{Guid.NewGuid().ToString("n")[..12]}", Guid.NewGuid().ToString("n"));
+        var (ada, twin) = (await NewAsync(name, null), await NewAsync(name, null));
+        await OkAsync(Api.PatchAsync($"v1/customers/{twin}", $$"""{"external_ids":[{"system":"shop","id":"{{id}}"}]}""", "*", Ct));
+        var merge = await MergeAsync(ada, twin);
+        await OkAsync(Api.PatchAsync($"v1/customers/{ada}", """{"external_ids":[]}""", "*", Ct));
+        var third = await NewAsync(name, null);
+        await OkAsync(Api.PatchAsync($"v1/customers/{third}", $$"""{"external_ids":[{"system":"shop","id":"{{id}}"}]}""", "*", Ct));
+
+        Assert.Equal([$"{twin} external_ids"], (await UndoAsync(merge))["not_given_back"]!.AsArray().Select(f => $"{f!["customer_id"]} {f["field"]}"));
+        Assert.Empty((await OkAsync(Api.CallAsync($"v1/customers/{twin}", Ct)))["external_ids"]!.AsArray());
     }
 
     private Task<JsonAnswer> CreateAsync(string name, string? value) => Api.PostAsync(

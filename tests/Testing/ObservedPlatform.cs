@@ -22,6 +22,7 @@ public abstract class ObservedPlatform(string signal) : PlatformFixture
                 ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf",
                 ["OTEL_METRIC_EXPORT_INTERVAL"] = "1000",
                 ["OTEL_BSP_SCHEDULE_DELAY"] = "300",
+                ["OTEL_BLRP_SCHEDULE_DELAY"] = "300",
             };
             foreach (var other in Signals.Where(s => s != signal))
             {

@@ -4,7 +4,11 @@ namespace Crm.Runner.Commands;
 internal static class EveryService
 {
     /// <summary>Prints what each said under its name; how many were asked, and how many answered with an error.</summary>
-    public static async Task<(int Asked, int Failed)> RunModeAsync(string[] mode, CancellationToken ct)
+    public static Task<(int Asked, int Failed)> RunModeAsync(string[] mode, CancellationToken ct) => RunModeAsync(_ => mode, ct);
+
+    /// <param name="mode">By name of the service.</param>
+    /// <param name="note">What is to be said besides of a service.</param>
+    public static async Task<(int Asked, int Failed)> RunModeAsync(Func<string, string[]> mode, CancellationToken ct, Func<string, string?>? note = null)
     {
         var root = Topology.FindRoot();
         using var installation = Installation.Look(root);
@@ -12,10 +16,12 @@ internal static class EveryService
         var failed = 0;
         foreach (var service in platform.Services.Values)
         {
-            var result = await service.RunModeAsync(mode, ct);
+            var result = await service.RunModeAsync(mode(service.Name), ct);
             Console.WriteLine($"{service.Name}:");
             foreach (var line in (result.Output.Trim() is { Length: > 0 } output ? output : "none").Split('\n'))
                 Console.WriteLine($"  {line}");
+            if (note?.Invoke(service.Name) is { } more)
+                Console.WriteLine($"  {more}");
             failed += result.ExitCode == 0 ? 0 : 1;
         }
 

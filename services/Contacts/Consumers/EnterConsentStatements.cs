@@ -9,7 +9,10 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Consumers;
 
-/// <summary>Enters what people said by the links of mails into the ledger, with the proof; a merged customer's goes to the survivor.</summary>
+/// <summary>
+/// Enters what people said by the links of mails into the ledger, with the proof; a merged customer's goes to the survivor.
+/// What confirms a pending statement stays with that one through merges and their undo.
+/// </summary>
 internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) : IConsumer<ConsentStated>
 {
     /// <summary>What the actor of such a statement is called: the person, who has no key.</summary>
@@ -25,7 +28,7 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
         }
 
         var (channel, state) = (EnumWords<ConsentChannel>.Parse(stated.Channel), EnumWords<ConsentState>.Parse(stated.State));
-        foreach (var customerId in await HoldCustomersAsync(stated, state, ct))
+        foreach (var customerId in await HoldCustomersAsync(stated, state, pending, ct))
         {
             var now = clock.GetUtcNow();
             await db.LockConsentAsync(customerId, channel, stated.Purpose, ct);
@@ -34,6 +37,7 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
                 {
                     Id = Guid.CreateVersion7(now),
                     CustomerId = customerId,
+                    OriginCustomerId = pending?.OriginCustomerId ?? customerId,
                     Channel = channel,
                     Purpose = stated.Purpose,
                     State = state,
@@ -68,9 +72,9 @@ internal sealed class EnterConsentStatements(ContactsDb db, TimeProvider clock) 
     /// For whom the customer of the mail stands now; nobody when there is none any more. What ends or pauses something counts
     /// for whom that customer was merged with when it was said, too: an undo may have come first.
     /// </summary>
-    private async Task<List<Guid>> HoldCustomersAsync(ConsentStated stated, ConsentState state, CancellationToken ct)
+    private async Task<List<Guid>> HoldCustomersAsync(ConsentStated stated, ConsentState state, Consent? pending, CancellationToken ct)
     {
-        var recipient = Ids.Customer.Parse(stated.OriginCustomerId ?? stated.CustomerId);
+        var recipient = pending?.OriginCustomerId ?? Ids.Customer.Parse(stated.OriginCustomerId ?? stated.CustomerId);
         Guid[] named = state == ConsentState.Granted ? [recipient] : [recipient, Ids.Customer.Parse(stated.CustomerId)];
         var roots = new List<Guid>();
         foreach (var id in named.Distinct().Order())

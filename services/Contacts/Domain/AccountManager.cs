@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using System.Text.Json.Serialization;
 using Crm.Hosting.Web;
 
 namespace Crm.Contacts.Domain;
@@ -28,7 +29,7 @@ internal sealed class AccountManager
 public sealed record AccountManagerInput
 {
     /// <summary>The member of staff, as the identity provider names them; null for nobody.</summary>
-    [Line(200)]
+    [JsonRequired, Line(200)]
     public string? Manager { get; init; }
 
     /// <summary>From when on; now when left out.</summary>

@@ -57,8 +57,8 @@ internal sealed class Consent
         }
     }
 
-    /// <summary>Under whom it was recorded.</summary>
-    public Guid OriginCustomerId { get; private set; }
+    /// <summary>Under whom it was recorded; of a confirmation, for whom the confirmed one was. Set it after the customer.</summary>
+    public Guid OriginCustomerId { get; init; }
 
     public required ConsentChannel Channel { get; init; }
     public required string Purpose { get; init; }

@@ -34,12 +34,21 @@ internal static class CustomerWrites
         return new(code, detail, new FieldError(pointer, code.Code)) { Extensions = new Dictionary<string, object?> { ["existing_id"] = id } };
     }
 
-    /// <exception cref="ProblemException">422 when the referrer or the tier does not exist.</exception>
-    public static async Task RequireReferencesAsync(this ContactsDb db, CustomerInput input, CancellationToken ct)
+    /// <param name="present">The customer that is changed; a referrer that it has already may be gone.</param>
+    /// <exception cref="ProblemException">422 when the referrer or the tier does not exist, or the customer would refer itself.</exception>
+    public static async Task RequireReferencesAsync(this ContactsDb db, CustomerInput input, CancellationToken ct, Customer? present = null)
     {
-        if (Ids.Customer.TryParse(input.Source?.ReferrerId, out var referrer) && !await db.Customers.AnyAsync(c => c.Id == referrer, ct))
+        if (Ids.Customer.TryParse(input.Source?.ReferrerId, out var referrer) && referrer != present?.SourceReferrerId)
         {
-            throw new ProblemException(ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
+            if (!await db.Customers.AnyAsync(c => c.Id == referrer && c.State != CustomerState.Erased && c.State != CustomerState.Removed, ct))
+            {
+                throw new ProblemException(ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
+            }
+
+            if (present is not null && await db.RootOfAsync(referrer, ct) == present.Id)
+            {
+                throw new ProblemException(ProblemCodes.Unprocessable, "Nobody refers themselves.", new FieldError("/source/referrer_id", "same_customer"));
+            }
         }
 
         if (input.Tier is not (null or Tier.Standard) && !await db.Tiers.AnyAsync(t => t.Name == input.Tier, ct))

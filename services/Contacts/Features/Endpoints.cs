@@ -136,6 +136,7 @@ internal static class Endpoints
         duplicates.MapGet("/{id}", ReviewDuplicates.Read).RequireScope(Scopes.MergesRead).WithName("readDuplicate");
         duplicates.MapPost("/{id}/accept", ReviewDuplicates.Accept).RequireScope(Scopes.MergesWrite).WithName("acceptDuplicate").Produces<MergeView>(StatusCodes.Status202Accepted);
         duplicates.MapPost("/{id}/reject", ReviewDuplicates.Reject).RequireScope(Scopes.MergesWrite).WithName("rejectDuplicate");
+        duplicates.MapPost("/{id}/ignore", ReviewDuplicates.Ignore).RequireScope(Scopes.MergesWrite).WithName("ignoreDuplicate");
 
         var blocked = app.MapGroup("/v1/blocked-identifiers").WithTags("duplicates");
         blocked.MapPost("/", BlockIdentifiers.Handle).RequireScope(Scopes.MergesWrite).WithName("blockIdentifier");

@@ -42,7 +42,12 @@ internal static class PatchCustomer
         unreached ??= UnreachedFields.None;
         await validation.EnsureValidAsync(input, ct);
         input = await db.CheckAttributesAsync(customer.ToInput(), input, ct);
-        await db.RequireReferencesAsync(input, ct);
+        await db.RequireReferencesAsync(input, ct, customer);
+        if (input.Source is null && customer.SourceType is not null)
+        {
+            throw new ProblemException(ProblemCodes.Unprocessable, "How the customer was won can be changed, not taken away.", new FieldError("/source", "required"));
+        }
+
         IReadOnlyCollection<string?> groups = [.. await db.ChangedGroupsAsync(customer.ToInput(), input.Normalized(), ct), .. unreached.Groups];
         if (await db.NeedsApprovalAsync(customer, ct, groups) && WantedChange.Between(customer, input.InRows(), unreached.Fields) is { } wanted)
         {

@@ -87,7 +87,7 @@ internal static class RecordConsent
         }
 
         IPAddress? ip = null;
-        if (body.Ip is not null && !IPAddress.TryParse(body.Ip, out ip))
+        if (body.Ip is not null && !(IPAddress.TryParse(body.Ip, out ip) && (body.Ip.Contains(':', StringComparison.Ordinal) || ip.ToString() == body.Ip)))
         {
             throw ProblemException.Invalid(new FieldError("/ip", "wrong_format", "An IPv4 or IPv6 address."));
         }

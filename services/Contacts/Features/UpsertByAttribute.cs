@@ -12,8 +12,9 @@ namespace Crm.Contacts.Features;
 
 /// <summary>
 /// Creates or changes the customer who has the body's value of the unique field <c>name</c>: members of the body are set, null clears,
-/// absent ones stay. The value stands in <c>attributes</c> of the body, since addresses are logged. Never answers
-/// <c>duplicate_suspected</c>. 409 <c>value_taken</c> names the customer in the recycle bin who has the value.
+/// absent ones stay. The value stands in <c>attributes</c> of the body, since addresses are logged. That of an absorbed customer
+/// leads to the survivor, who keeps its own. Never answers <c>duplicate_suspected</c>. 409 <c>value_taken</c> names the customer in
+/// the recycle bin who has the value.
 /// 202 with a change request when the record belongs to another department that approves such changes.
 /// </summary>
 internal static class UpsertByAttribute
@@ -29,6 +30,12 @@ internal static class UpsertByAttribute
             // Of two upserts of one new value the second finds what the first has made.
             await db.LockAsync([$"attribute {name} {value}"], ct);
             var existing = await db.FindByValueAsync(field, value, ct);
+            if (existing is null && await db.FindSurvivorAsync(field, value, ct) is { } survivor)
+            {
+                existing = survivor;
+                body["attributes"]!.AsObject().Remove(field.Name);
+            }
+
             return existing is { State: CustomerState.Deleted }
                 ? throw UniqueValues.ValueTaken(field, existing)
                 : await UpsertCustomer.SaveAsync(existing, MergePatch.Apply(existing?.ToInput() ?? new CustomerInput(), body), http, db, validation, clock, ct);

@@ -15,9 +15,9 @@ namespace Crm.Contacts.Features;
 /// <summary>
 /// Creates or changes the customer with this external id: members of the body are set, null clears,
 /// absent ones stay. With <c>match_on=email</c> a customer without this external id is found by the e-mail
-/// address, if exactly one has it, who has no other external id of this system; a blocked address finds nobody. Never answers <c>duplicate_suspected</c>: whom it creates waits in the review queue with those who may be the same. 409 <c>in_recycle_bin</c> names the customer in
-/// the recycle bin who has this external id. 202 with a change request when the record belongs to another department that
-/// approves such changes.
+/// address, if exactly one has it, who has no other external id of this system; a blocked address finds nobody.
+/// Never answers <c>duplicate_suspected</c>: whom it creates waits in the review queue with those who may be the same.
+/// 409 <c>in_recycle_bin</c> names the customer in the recycle bin who has this external id. 202 with a change request when the record belongs to another department that approves such changes.
 /// </summary>
 internal static class UpsertCustomer
 {
@@ -66,7 +66,7 @@ internal static class UpsertCustomer
     {
         await validation.EnsureValidAsync(input, ct);
         input = await db.CheckAttributesAsync(existing?.ToInput(), input, ct);
-        await db.RequireReferencesAsync(input, ct);
+        await db.RequireReferencesAsync(input, ct, existing);
         if (existing is null)
         {
             input = input.Normalized();

@@ -117,12 +117,95 @@ public sealed class MatchingTests
     }
 
     [Fact]
+    public void Packed_records_are_those_that_were_put_in_whatever_is_in_them()
+    {
+        var records = Population();
+        records.Add(Organization("The Acme Widgets GmbH"));
+        var packed = Packed(records);
+        Assert.Equal(records.Count, packed.Count);
+        Assert.Equal(records.Select(Everything), packed.Select(Everything));
+        Assert.Equal(Everything(records[4500]), Everything(packed[4500]));
+    }
+
+    [Fact]
+    public void Packed_records_have_the_pairs_and_the_model_of_the_same_records_in_any_number_of_ranges()
+    {
+        var records = Population();
+        var packed = Packed(records);
+        var expected = Pairs(CandidatePairs.Of(records), records);
+        Assert.NotEmpty(expected);
+        Assert.Equal(expected, Pairs(CandidatePairs.Of(packed, recordsOfRange: 700), packed));
+        var (one, other) = (new ModelEstimator(records).Estimate(), new ModelEstimator(packed).Estimate());
+        Assert.Equal(one.M, other.M);
+        Assert.Equal(one.U, other.U);
+        Assert.Equal(one.MatchesPerRecord, other.MatchesPerRecord);
+    }
+
+    [Fact]
+    public void An_address_that_many_families_have_counts_and_one_of_a_single_family_does_not()
+    {
+        var records = Enumerable.Range(0, 40).Select(i => Person("Ada", i < 20 ? $"Byron{(char)('a' + i)}x" : "Byron", null, new MatchAddress([i < 20 ? "1 Tower Road" : "2 Cottage Lane"], "Ware", null))).ToList();
+        var terms = TermCounts.Of(records);
+        Assert.True(terms.Address["1 tower"] >= 3);
+        Assert.True(terms.Address.GetValueOrDefault("2 cottage") <= 1);
+    }
+
+    [Fact]
     public void Blocked_values_and_placeholders_are_missing()
     {
         var record = MatchRecord.Of(
             new() { Id = Guid.NewGuid(), GivenName = "unknown", FamilyName = "Byron", BirthDate = "19000101", Emails = ["Info@Corp.example"], Phones = ["+111111111"] },
             value => value == "info@corp.example");
         Assert.Equal(("", "byron", "", 0, 0), (record.Given, record.Family, record.BirthDate, record.Emails.Length, record.Phones.Length));
+    }
+
+    /// <summary>A few thousand, some of them twice, with every kind of value in some.</summary>
+    private static List<MatchRecord> Population()
+    {
+        var random = new Random(7);
+        string[] given = ["Ada", "Robert", "Bob", "Jean Luc", "Zoë", "O'Neil", "李"], family = ["Byron", "van den Berg", "Müller", "Smith", "Šimić", "Ng"];
+        return [.. Enumerable.Range(0, 5000).Select(i => MatchRecord.Of(new()
+        {
+            Id = Guid.NewGuid(),
+            GivenName = given[random.Next(given.Length)] + (i % 3 == 0 ? $" {(char)('a' + random.Next(26))}{(char)('a' + random.Next(26))}" : ""),
+            FamilyName = i % 11 == 0 ? null : $"{family[random.Next(family.Length)]}{(char)('a' + random.Next(26))}",
+            BirthDate = i % 2 == 0 ? $"19{random.Next(30, 99)}0{random.Next(1, 10)}{random.Next(10, 29)}" : null,
+            Emails = i % 4 == 0 ? [$"mail{random.Next(2000)}@example.com", "zoë@exämple.com"] : [],
+            Phones = i % 5 == 0 ? [$"+4915112{random.Next(2000):0000}"] : [],
+            ExternalIds = i % 7 == 0 ? [("erp", $"{random.Next(500)}"), ("shop", $"{i}")] : [],
+            Addresses = i % 3 == 0 ? [new([$"{random.Next(1, 300)} Elm Road", "Flat B"], "Ware", $"SG{random.Next(40)}"), new([], "Hertford", null)] : [],
+        }))];
+    }
+
+    private static PackedRecords Packed(IEnumerable<MatchRecord> records)
+    {
+        var packed = new PackedRecords();
+        foreach (var record in records)
+        {
+            packed.Add(record);
+        }
+
+        packed.Complete();
+        return packed;
+    }
+
+    private static string Everything(MatchRecord r) => System.Text.Json.JsonSerializer.Serialize(
+        new { r.Id, r.Organization, r.Given, r.Family, r.FamilyCompact, r.Name, r.NameTokens, r.BirthDate, r.Emails, r.Phones, Ids = r.ExternalIds.Select(e => $"{e.System} {e.Value}"), r.Addresses });
+
+    private static List<(int, int)> Pairs(CandidatePairs candidates, IReadOnlyList<MatchRecord> records)
+    {
+        var pairs = new List<(int, int)>();
+        for (var block = 0; block < candidates.Blocks; block++)
+        {
+            candidates.Visit(block, records, (a, b) =>
+            {
+                Assert.Equal((records[a.Index].Id, records[b.Index].Id), (a.Record.Id, b.Record.Id));
+                pairs.Add((a.Index, b.Index));
+            });
+        }
+
+        pairs.Sort();
+        return pairs;
     }
 
     private static MatchRecord Person(string given, string family, string? birth, params MatchAddress[] addresses) =>

@@ -77,17 +77,15 @@ internal sealed class FieldCatalog(IReadOnlyList<CustomField> fields, bool stric
         return had.Count == has.Count && has.All(a => IsSame(had, a.Key, a.Value));
     }
 
-    /// <summary>Of a customer as it came, before anything is compared with it.</summary>
-    /// <exception cref="ProblemException">400 naming the attributes with numbers that cannot be stored.</exception>
-    public void RequireNumbers(JsonObject members)
+    /// <summary>Takes the numbers that cannot be stored out of a customer as it came, before anything is compared with it.</summary>
+    /// <returns>What is wrong with them.</returns>
+    public List<FieldError> TakeBadNumbers(JsonObject members)
     {
-        var errors = (members["attributes"] as JsonObject ?? [])
-            .Where(a => a.Value?.GetValueKind() is JsonValueKind.Number or JsonValueKind.Object && !FieldValue.Fits(JsonSerializer.SerializeToElement(a.Value)))
-            .Select(a => Find(a.Key) is { } field ? WrongValue(field) : WrongNumber(a.Key)).ToList();
-        if (errors.Count > 0)
-        {
-            throw ProblemException.Invalid(errors);
-        }
+        var attributes = members["attributes"] as JsonObject ?? [];
+        var bad = attributes.Where(a => a.Value?.GetValueKind() is JsonValueKind.Number or JsonValueKind.Object && !FieldValue.Fits(JsonSerializer.SerializeToElement(a.Value)))
+            .Select(a => a.Key).ToList();
+        bad.ForEach(n => attributes.Remove(n));
+        return bad.ConvertAll(n => Find(n) is { } field ? WrongValue(field) : WrongNumber(n));
     }
 
     /// <summary>A value that a file has as text; text as it is when no field of the name is defined.</summary>

@@ -7,11 +7,14 @@ public enum DuplicateStatus
 {
     Open,
 
-    /// <summary>They were merged. After an undo of the merge they are not asked about again.</summary>
+    /// <summary>They were merged, here or by hand. After an undo of the merge they are not asked about again.</summary>
     Merged,
 
     /// <summary>They are two customers; never asked about again, under whatever ids they go on.</summary>
     Rejected,
+
+    /// <summary>Left undecided; not asked about again either, but it can still be accepted or rejected.</summary>
+    Ignored,
 }
 
 /// <summary>Two customers who may be one, and what was decided.</summary>
@@ -50,6 +53,18 @@ internal sealed class Duplicate
         return Decide(DuplicateStatus.Rejected, reason, actor, now);
     }
 
+    /// <summary>False when it is ignored already.</summary>
+    /// <exception cref="RuleViolationException">It was decided.</exception>
+    public bool Ignore(string? reason, string actor, DateTimeOffset now)
+    {
+        if (Status is DuplicateStatus.Merged or DuplicateStatus.Rejected)
+        {
+            throw new RuleViolationException("This was decided before; it is not asked about again.");
+        }
+
+        return Decide(DuplicateStatus.Ignored, reason, actor, now);
+    }
+
     /// <exception cref="RuleViolationException">It was decided before.</exception>
     public void Merge(Guid merge, string reason, string actor, DateTimeOffset now)
     {
@@ -63,7 +78,7 @@ internal sealed class Duplicate
 
     private bool Decide(DuplicateStatus status, string? reason, string actor, DateTimeOffset now)
     {
-        if (Status != DuplicateStatus.Open)
+        if (Status == status || Status is not (DuplicateStatus.Open or DuplicateStatus.Ignored))
         {
             return false;
         }

@@ -21,6 +21,9 @@ internal sealed class LegalHold
     public string? LiftedBy { get; private set; }
     public string? LiftReason { get; private set; }
 
+    /// <summary>Of one that the undo of a merge set: the survivor's, set while they were one customer.</summary>
+    public Guid? CarriedFrom { get; private set; }
+
     public static LegalHold Set(Guid customer, string reason, string actor, DateTimeOffset now) => new()
     {
         Id = Guid.CreateVersion7(now),
@@ -29,6 +32,14 @@ internal sealed class LegalHold
         Actor = actor,
         SetAt = now,
     };
+
+    /// <summary>The same for somebody who was one customer with this one; each is lifted by itself.</summary>
+    public LegalHold CarryTo(Guid customer, string actor, DateTimeOffset now)
+    {
+        var carried = Set(customer, Reason, actor, now);
+        carried.CarriedFrom = Id;
+        return carried;
+    }
 
     /// <exception cref="RuleViolationException">It was lifted before.</exception>
     public void Lift(string reason, string actor, DateTimeOffset now)

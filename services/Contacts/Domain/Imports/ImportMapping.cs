@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Crm.Contacts.Domain.CustomFields;
+using Crm.Contracts;
 using Crm.Hosting.Web;
 
 namespace Crm.Contacts.Domain.Imports;
@@ -11,16 +12,21 @@ namespace Crm.Contacts.Domain.Imports;
 /// <summary>How the columns of a file become the fields of a customer.</summary>
 public sealed partial record ImportMapping : IValidatableObject
 {
+    internal const string ExpectedCallingCode = "A calling code such as +44.";
+    internal const string ExpectedDateFormat = "A form of dates with day, month and year, such as dd/MM/yyyy.";
+
     private const int MostFields = 500;
+    private const string CallingCodeForm = @"^\+[1-9][0-9]{0,3}$";
 
     /// <summary>
     /// By column (letter case does not matter) the field that it fills: <c>kind given_name family_name full_name name
     /// birth_date locale time_zone lifecycle department tier source.type source.detail email email.work phone phone.mobile
     /// address.lines address.city address.region address.postal_code address.country</c>, an address of a type
     /// (<c>address.shipping.city</c>), <c>external_id.&lt;system&gt;</c>, <c>attributes.&lt;name&gt;</c>,
-    /// <c>tags</c>, several with <c>;</c> or <c>,</c> between them, in small letters and with <c>-</c> for blanks, or
-    /// <c>ignore</c>. Of several columns for one field the first that is not empty counts; tags are those of all. Empty: the
-    /// columns are called as the fields.
+    /// <c>tags</c>, several with <c>;</c> or <c>,</c> between them, in small letters and with <c>-</c> for blanks,
+    /// <c>deleted</c>, which fails the row as <c>gone</c> unless it is empty, 0, no or false, or <c>ignore</c>. Of several
+    /// columns for one field the first that is not empty counts; tags are those of all. Empty: the columns are called as
+    /// the fields.
     /// </summary>
     public Dictionary<string, string>? Fields { get; init; }
 
@@ -31,31 +37,92 @@ public sealed partial record ImportMapping : IValidatableObject
     public Dictionary<string, Dictionary<string, string>>? Values { get; init; }
 
     /// <summary>Before phone numbers that are written without one, such as <c>+44</c>; a leading 0 goes.</summary>
-    [RegularExpression(@"^\+[1-9][0-9]{0,3}$", ErrorMessage = "wrong_format|A calling code such as +44.")]
+    [RegularExpression(CallingCodeForm, ErrorMessage = $"wrong_format|{ExpectedCallingCode}")]
     public string? CallingCode { get; init; }
 
     /// <summary>Of dates that are not ISO 8601, such as <c>dd/MM/yyyy</c> (.NET's letters).</summary>
     [Line(40)]
     public string? DateFormat { get; init; }
 
+    public static bool IsCallingCode(string text) => CallingCodePattern().IsMatch(text);
+
+    /// <summary>Whether a date that is written so is read as the same date.</summary>
+    public static bool IsDateFormat(string text)
+    {
+        var date = new DateTime(1987, 11, 23, 0, 0, 0, DateTimeKind.Unspecified);
+        try
+        {
+            return DateTime.TryParseExact(date.ToString(text, CultureInfo.InvariantCulture), text, CultureInfo.InvariantCulture, DateTimeStyles.None, out var read) && read.Date == date;
+        }
+        catch (FormatException)
+        {
+            return false;
+        }
+    }
+
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
+        if (DateFormat is not null && !IsDateFormat(DateFormat))
+        {
+            yield return new($"wrong_format|{ExpectedDateFormat}", [nameof(DateFormat)]);
+        }
+
         if (Fields?.Count > MostFields || Defaults?.Count > MostFields || Values?.Count > MostFields)
         {
             yield return new($"too_many|At most {MostFields} entries.", [nameof(Fields)]);
         }
 
-        foreach (var (name, targets) in new[] { (nameof(Fields), Fields?.Values), (nameof(Defaults), (IEnumerable<string>?)Defaults?.Keys), (nameof(Values), Values?.Keys) })
+        foreach (var (column, target) in Fields ?? [])
         {
-            foreach (var target in targets ?? [])
+            if (string.IsNullOrWhiteSpace(column))
             {
-                if (ImportTarget.Parse(target) is null)
-                {
-                    yield return new($"unknown_value|There is no field {(target is { Length: <= 80 } ? target : "of this name")}.", [name]);
-                }
+                yield return new("too_short|A column has a name.", [At(nameof(Fields), column)]);
+            }
+            else if (ImportTarget.Parse(target) is null)
+            {
+                yield return Unknown(target, At(nameof(Fields), column));
             }
         }
+
+        foreach (var (target, value) in Defaults ?? [])
+        {
+            if (ImportTarget.Parse(target) is not { } known)
+            {
+                yield return Unknown(target, At(nameof(Defaults), target));
+            }
+            else if (known.Kind is TargetKind.Ignore or TargetKind.Deleted)
+            {
+                yield return new("not_allowed|No field of a customer has this value.", [At(nameof(Defaults), target)]);
+            }
+            else if (value is null)
+            {
+                yield return new("wrong_type|The value is text.", [At(nameof(Defaults), target)]);
+            }
+        }
+
+        foreach (var (target, values) in Values ?? [])
+        {
+            if (ImportTarget.Parse(target) is null)
+            {
+                yield return Unknown(target, At(nameof(Values), target));
+            }
+            else if (values is null || values.ContainsValue(null!))
+            {
+                yield return new("wrong_type|What values become is text.", [At(nameof(Values), target)]);
+            }
+            else if (values.Keys.Distinct(StringComparer.OrdinalIgnoreCase).Count() < values.Count)
+            {
+                yield return new("duplicate_field|A value is there twice; letter case does not matter.", [At(nameof(Values), target)]);
+            }
+        }
+
+        static string At(string member, string name) => $"{member}['{name}']";
+
+        static ValidationResult Unknown(string? target, string at) => new($"unknown_value|There is no field {(target is { Length: <= 80 } ? target : "of this name")}.", [at]);
     }
+
+    [GeneratedRegex(CallingCodeForm, RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    private static partial Regex CallingCodePattern();
 }
 
 /// <summary>A mapping under its name.</summary>
@@ -79,6 +146,9 @@ internal enum TargetKind
     ExternalId,
     Attribute,
     Tags,
+
+    /// <summary>Whether the product that wrote the file has the record no more.</summary>
+    Deleted,
 }
 
 /// <summary>A field that a column can fill.</summary>
@@ -98,6 +168,7 @@ internal sealed record ImportTarget(string Text, TargetKind Kind, string Name, s
     {
         ["ignore"] => new(text, TargetKind.Ignore, "", null),
         ["tags"] => new(text, TargetKind.Tags, "", null),
+        ["deleted"] => new(text, TargetKind.Deleted, "", null),
         ["full_name"] => new(text, TargetKind.FullName, "", null),
         [var name] when Scalars.Contains(name) => new(text, TargetKind.Scalar, name, null),
         ["source", "type" or "detail"] parts => new(text, TargetKind.Source, parts[1], null),
@@ -117,6 +188,7 @@ internal sealed record ImportTarget(string Text, TargetKind Kind, string Name, s
 internal sealed class CompiledMapping
 {
     private static readonly Dictionary<string, string> CountryCodes = CountriesByName();
+    private static readonly HashSet<string> No = new(StringComparer.OrdinalIgnoreCase) { "0", "no", "n", "false", "f" };
 
     private readonly ImportMapping _mapping;
     private readonly FieldCatalog _catalog;
@@ -142,11 +214,12 @@ internal sealed class CompiledMapping
     public IReadOnlyList<string> Ignored { get; }
 
     /// <summary>False when no column fills anything.</summary>
-    public bool FillsAnything => _columns.Any(c => c is not null and not { Kind: TargetKind.Ignore });
+    public bool FillsAnything => _columns.Any(c => c is not null and not { Kind: TargetKind.Ignore or TargetKind.Deleted });
 
     /// <summary>A row as the body of a merge patch of a customer.</summary>
+    /// <param name="errors">Gets what is wrong with fields, which the patch has not.</param>
     /// <exception cref="ProblemException">The row cannot be read.</exception>
-    public JsonObject Read(ImportFormat format, string body)
+    public JsonObject Read(ImportFormat format, string body, List<FieldError> errors)
     {
         if (format == ImportFormat.Csv)
         {
@@ -156,7 +229,7 @@ internal sealed class CompiledMapping
                 throw ProblemException.Invalid(new FieldError("", "wrong_length", $"The row has {cells.Length} cells, the header {_columns.Length}."));
             }
 
-            return Build(cells.Select((cell, i) => (_columns[i], Unguarded(cell))));
+            return Build(cells.Select((cell, i) => (_columns[i], Unguarded(cell))), errors);
         }
 
         JsonObject? line;
@@ -169,18 +242,23 @@ internal sealed class CompiledMapping
             throw Problems.DescribeJson(exception);
         }
 
-        return line is null ? throw ProblemException.Invalid(new FieldError("", "wrong_type", "A row is an object.")) : _members is null ? line : Build(Flat(line));
+        return line is null ? throw ProblemException.Invalid(new FieldError("", "wrong_type", "A row is an object.")) : _members is null ? line : Build(Flat(line, errors), errors);
     }
+
+    /// <summary>What one value fills.</summary>
+    /// <param name="errors">Gets what is wrong with it.</param>
+    public JsonObject Of(ImportTarget target, string value, List<FieldError> errors) => Build([(target, value)], errors);
 
     /// <summary>EspoCRM and others write an apostrophe before what a spreadsheet would take for a formula, such as each <c>+44…</c>.</summary>
     private static string Unguarded(string cell) => cell is ['\'', '+' or '-' or '@' or '=', ..] ? cell[1..] : cell;
 
     /// <summary>Fills what neither the row nor the customer says: of new customers only.</summary>
-    public void AddDefaults(JsonObject customer)
+    /// <param name="errors">Gets what is wrong with the defaults.</param>
+    public void AddDefaults(JsonObject customer, List<FieldError> errors)
     {
         if (_mapping.Defaults is { Count: > 0 } defaults)
         {
-            foreach (var (name, value) in Build(defaults.Select(d => (ImportTarget.Parse(d.Key), d.Value))))
+            foreach (var (name, value) in Build(defaults.Select(d => (ImportTarget.Parse(d.Key), d.Value)), errors))
             {
                 if (customer[name] is null)
                 {
@@ -209,7 +287,7 @@ internal sealed class CompiledMapping
         }
     }
 
-    private IEnumerable<(ImportTarget?, string)> Flat(JsonObject line)
+    private IEnumerable<(ImportTarget?, string)> Flat(JsonObject line, List<FieldError> errors)
     {
         // In the order of the mapping: of several members for one field the first counts.
         foreach (var (name, target) in _members!)
@@ -229,12 +307,12 @@ internal sealed class CompiledMapping
             }
             else if (member is not null)
             {
-                throw ProblemException.Invalid(new FieldError($"/{name}", "wrong_type", "A mapped member is text, a number or a boolean."));
+                errors.Add(new FieldError($"/{name}", "wrong_type", "A mapped member is text, a number or a boolean."));
             }
         }
     }
 
-    private JsonObject Build(IEnumerable<(ImportTarget? Target, string Value)> cells)
+    private JsonObject Build(IEnumerable<(ImportTarget? Target, string Value)> cells, List<FieldError> errors)
     {
         var customer = new JsonObject();
         foreach (var (target, cell) in cells)
@@ -257,8 +335,31 @@ internal sealed class CompiledMapping
                 continue;
             }
 
+            try
+            {
+                Fill(target, value);
+            }
+            catch (ProblemException problem) when (problem.Code == ProblemCodes.ValidationFailed)
+            {
+                errors.AddRange(problem.Errors);
+            }
+        }
+
+        if (customer["given_name"] is null)
+        {
+            customer.Remove("given_name");
+        }
+
+        return customer;
+
+        void Fill(ImportTarget target, string value)
+        {
             switch (target.Kind)
             {
+                case TargetKind.Deleted when No.Contains(value):
+                    break;
+                case TargetKind.Deleted:
+                    throw new ProblemException(ProblemCodes.Gone, "The product that wrote the file has deleted the record; the row makes and changes nobody.");
                 case TargetKind.Scalar:
                     customer[target.Name] ??= target.Name == "birth_date" ? Date(value) : value;
                     break;
@@ -280,20 +381,13 @@ internal sealed class CompiledMapping
                     AddPoint("emails", "address", value, target.Type);
                     break;
                 case TargetKind.Phone:
-                    AddPoint("phones", "number", Phone(value), target.Type);
+                    AddPoint("phones", "number", Phone(value, Array("phones").Count), target.Type);
                     break;
                 default:
                     SetAddress(target, value);
                     break;
             }
         }
-
-        if (customer["given_name"] is null)
-        {
-            customer.Remove("given_name");
-        }
-
-        return customer;
 
         void AddTags(string cell)
         {
@@ -365,13 +459,16 @@ internal sealed class CompiledMapping
         string[] formats = _mapping.DateFormat is { } format ? [format, "yyyy-MM-dd"] : ["yyyy-MM-dd", "yyyy-MM-dd'T'HH:mm:ss.FFFK", "yyyy-MM-dd HH:mm:ss"];
         return DateTime.TryParseExact(value, formats, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var date)
             ? date.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)
-            : throw ProblemException.Invalid(new FieldError("/birth_date", "wrong_format", "Not a date in the mapping's format."));
+            : throw ProblemException.Invalid(new FieldError("/birth_date", "wrong_format", "Not a date; how dates are written is said by date_format, such as MM/dd/yyyy, of the import or its mapping."));
     }
 
-    private string Phone(string value)
+    private string Phone(string value, int index)
     {
         var number = Domain.Phone.Normalize(value);
-        return number.StartsWith('+') || _mapping.CallingCode is not { } code ? number : code + number.TrimStart('0');
+        return number.StartsWith('+') ? number
+            : _mapping.CallingCode is { } code ? code + number.TrimStart('0')
+            : throw ProblemException.Invalid(new FieldError(
+                $"/phones/{index}/number", "wrong_format", "An E.164 number: + and 7 to 15 digits; what comes before others is said by calling_code of the import or its mapping."));
     }
 
     private static Dictionary<string, string> CountriesByName()

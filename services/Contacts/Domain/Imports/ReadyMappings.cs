@@ -20,6 +20,12 @@ internal static class ReadyMappings
         },
     };
 
+    /// <summary>Salesforce writes an empty reference so, in exports of all its tables.</summary>
+    private static readonly Dictionary<string, Dictionary<string, string>> NoRecord = new()
+    {
+        ["deleted"] = new() { ["000000000000000"] = "", ["000000000000000AAA"] = "" },
+    };
+
     public static readonly IReadOnlyDictionary<string, ImportMapping> All = new SortedDictionary<string, ImportMapping>(StringComparer.Ordinal)
     {
         ["hubspot"] = new()
@@ -60,7 +66,9 @@ internal static class ReadyMappings
                 ["MailingCountry"] = "address.country", ["Mailing Country"] = "address.country", ["Birthdate"] = "birth_date", ["Title"] = "attributes.job_title",
                 ["AccountId"] = "attributes.salesforce_account", ["Account Name"] = "attributes.company", ["Department"] = "attributes.department",
                 ["LeadSource"] = "source.detail", ["Lead Source"] = "source.detail", ["OwnerId"] = "attributes.owner",
+                ["IsDeleted"] = "deleted", ["Deleted"] = "deleted", ["MasterRecordId"] = "deleted",
             },
+            Values = NoRecord,
             Defaults = Person,
         },
         ["salesforce-accounts"] = new()
@@ -73,7 +81,9 @@ internal static class ReadyMappings
                 ["ShippingStreet"] = "address.shipping.lines", ["ShippingCity"] = "address.shipping.city", ["ShippingState"] = "address.shipping.region",
                 ["ShippingPostalCode"] = "address.shipping.postal_code", ["ShippingCountryCode"] = "address.shipping.country", ["ShippingCountry"] = "address.shipping.country",
                 ["Industry"] = "attributes.industry", ["Website"] = "attributes.website", ["AccountNumber"] = "external_id.salesforce-number", ["AccountSource"] = "source.detail",
+                ["IsDeleted"] = "deleted", ["Deleted"] = "deleted", ["MasterRecordId"] = "deleted",
             },
+            Values = NoRecord,
             Defaults = Organization,
         },
         ["espocrm"] = new()
@@ -84,7 +94,7 @@ internal static class ReadyMappings
                 ["emailAddress"] = "email", ["Email"] = "email", ["phoneNumber"] = "phone", ["Phone"] = "phone", ["addressStreet"] = "address.lines",
                 ["addressCity"] = "address.city", ["addressState"] = "address.region", ["addressPostalCode"] = "address.postal_code", ["addressCountry"] = "address.country",
                 ["title"] = "attributes.job_title", ["accountName"] = "attributes.company", ["accountId"] = "attributes.espocrm_account", ["assignedUserName"] = "attributes.owner",
-                ["source"] = "source.detail",
+                ["source"] = "source.detail", ["deleted"] = "deleted",
             },
             Defaults = Person,
         },
@@ -97,6 +107,7 @@ internal static class ReadyMappings
                 ["billingAddressCountry"] = "address.billing.country", ["shippingAddressStreet"] = "address.shipping.lines", ["shippingAddressCity"] = "address.shipping.city",
                 ["shippingAddressState"] = "address.shipping.region", ["shippingAddressPostalCode"] = "address.shipping.postal_code", ["shippingAddressCountry"] = "address.shipping.country",
                 ["industry"] = "attributes.industry", ["website"] = "attributes.website", ["assignedUserName"] = "attributes.owner",
+                ["deleted"] = "deleted",
             },
             Defaults = Organization,
         },
@@ -117,6 +128,7 @@ internal static class ReadyMappings
                 ["Alternate Address City"] = "address.other.city", ["alt_address_city"] = "address.other.city", ["Alternate Address State"] = "address.other.region",
                 ["alt_address_state"] = "address.other.region", ["Alternate Address Postal Code"] = "address.other.postal_code", ["alt_address_postalcode"] = "address.other.postal_code",
                 ["Alternate Address Country"] = "address.other.country", ["alt_address_country"] = "address.other.country",
+                ["deleted"] = "deleted",
             },
             Defaults = Person,
         },
@@ -133,7 +145,7 @@ internal static class ReadyMappings
                 ["Shipping State"] = "address.shipping.region", ["shipping_address_state"] = "address.shipping.region", ["Shipping Postal Code"] = "address.shipping.postal_code",
                 ["shipping_address_postalcode"] = "address.shipping.postal_code", ["Shipping Country"] = "address.shipping.country",
                 ["shipping_address_country"] = "address.shipping.country", ["Phone Alternate"] = "phone.other", ["phone_alternate"] = "phone.other",
-                ["Industry"] = "attributes.industry", ["Website"] = "attributes.website",
+                ["Industry"] = "attributes.industry", ["Website"] = "attributes.website", ["deleted"] = "deleted",
             },
             Defaults = Organization,
         },

@@ -12,105 +12,114 @@ internal sealed class CandidatePairs
     /// <summary>What is a rare value depends on how many there are: a fortieth of the records, from 20 to 300.</summary>
     public static int LargestBlockOf(int records) => Math.Clamp(records / 40, 20, LargestBlock);
 
-    private readonly int[] owners;
-    private readonly List<(long Key, int Start, int End)> blocks = [];
+    // Keys are made range by range of their values, so that never all are there at once.
+    private const int RecordsOfRange = 250_000;
+    private const int RecordsAtOnce = 4096;
 
-    // The keys of record r, ascending, without those of blocks that are too large: keysOfRecord[first[r]..first[r + 1]].
+    // The records of block b of a range, ascending: owners[starts[b]..starts[b + 1]].
+    private readonly List<(int[] Owners, int[] Starts)> ranges = [];
+    private readonly int[] firstBlockOfRange;
+
+    // The blocks of record r, ascending: blocksOfRecord[first[r]..first[r + 1]].
     private readonly int[] first;
-    private readonly long[] keysOfRecord;
+    private readonly int[] blocksOfRecord;
 
-    /// <param name="sortedKeys">Ascending; the key of the record of the same place in <paramref name="owners"/>.</param>
-    /// <param name="owners">Records, counted from 0.</param>
-    /// <param name="records">How many records there are.</param>
-    public CandidatePairs(long[] sortedKeys, int[] owners, int records)
+    private CandidatePairs(IReadOnlyList<MatchRecord> records, int recordsOfRange)
     {
-        this.owners = owners;
-        var largestBlock = LargestBlockOf(records);
-        first = new int[records + 1];
-        for (int start = 0, end; start < sortedKeys.Length; start = end)
+        var count = Math.Clamp(records.Count / recordsOfRange, 1, 16);
+        firstBlockOfRange = new int[count + 1];
+        first = new int[records.Count + 1];
+        var keys = new KeysOfRange(count);
+        var largest = LargestBlockOf(records.Count);
+        for (var range = 0; range < count; range++)
         {
-            for (end = start + 1; end < sortedKeys.Length && sortedKeys[end] == sortedKeys[start]; end++)
+            keys.Make(records, range);
+            var blocks = keys.Blocks(largest, out var oversize);
+            OversizeBlocks += oversize;
+            ranges.Add(blocks);
+            firstBlockOfRange[range + 1] = firstBlockOfRange[range] + blocks.Starts.Length - 1;
+            foreach (var owner in blocks.Owners)
             {
-            }
-
-            if (end - start > largestBlock)
-            {
-                OversizeBlocks++;
-            }
-            else if (end - start > 1)
-            {
-                blocks.Add((sortedKeys[start], start, end));
-                for (var at = start; at < end; at++)
-                {
-                    first[owners[at] + 1]++;
-                }
+                first[owner + 1]++;
             }
         }
 
-        for (var record = 0; record < records; record++)
+        for (var record = 0; record < records.Count; record++)
         {
             first[record + 1] += first[record];
         }
 
-        keysOfRecord = new long[first[records]];
-        var filled = first[..records];
-        foreach (var (key, start, end) in blocks)
+        blocksOfRecord = new int[first[^1]];
+        var filled = first[..^1];
+        for (var block = 0; block < Blocks; block++)
         {
-            for (var at = start; at < end; at++)
+            foreach (var owner in RecordsOf(block))
             {
-                keysOfRecord[filled[owners[at]]++] = key;
+                blocksOfRecord[filled[owner]++] = block;
             }
         }
     }
 
-    /// <summary>Blocks of at least two records that are not too large.</summary>
-    public int Blocks => blocks.Count;
+    /// <summary>Blocks of at least two records that are not too large, in the order of their keys.</summary>
+    public int Blocks => firstBlockOfRange[^1];
 
     /// <summary>Blocks passed over because too many records share their key.</summary>
     public int OversizeBlocks { get; }
 
-    public static CandidatePairs Of(IReadOnlyList<MatchRecord> records)
-    {
-        var keysOf = records.Select(BlockingKeys.Of).ToArray();
-        var keys = new long[keysOf.Sum(k => k.Length)];
-        var holders = new int[keys.Length];
-        var at = 0;
-        for (var record = 0; record < keysOf.Length; record++)
-        {
-            foreach (var key in keysOf[record])
-            {
-                (keys[at], holders[at]) = (key, record);
-                at++;
-            }
-        }
-
-        Array.Sort(keys, holders);
-        return new(keys, holders, records.Count);
-    }
+    public static CandidatePairs Of(IReadOnlyList<MatchRecord> records, int recordsOfRange = RecordsOfRange) => new(records, recordsOfRange);
 
     /// <summary>The pairs of one block, each in the order of the records, that no block of a smaller key has.</summary>
     public void Visit(int block, Action<int, int> pair)
     {
-        var (key, start, end) = blocks[block];
-        for (var i = start + 1; i < end; i++)
+        var members = RecordsOf(block);
+        for (var i = 1; i < members.Length; i++)
         {
-            for (var j = start; j < i; j++)
+            for (var j = 0; j < i; j++)
             {
-                var (a, b) = (Math.Min(owners[i], owners[j]), Math.Max(owners[i], owners[j]));
-                if (FirstInCommon(a, b) == key)
+                if (FirstInCommon(members[j], members[i]) == block)
                 {
-                    pair(a, b);
+                    pair(members[j], members[i]);
                 }
             }
         }
     }
 
-    private long FirstInCommon(int a, int b)
+    /// <summary>The same with the records, of which each is read once at most.</summary>
+    public void Visit(int block, IReadOnlyList<MatchRecord> records, Action<(int Index, MatchRecord Record), (int Index, MatchRecord Record)> pair)
+    {
+        var members = RecordsOf(block);
+        var read = new MatchRecord?[members.Length];
+        for (var i = 1; i < members.Length; i++)
+        {
+            for (var j = 0; j < i; j++)
+            {
+                if (FirstInCommon(members[j], members[i]) == block)
+                {
+                    pair((members[j], read[j] ??= records[members[j]]), (members[i], read[i] ??= records[members[i]]));
+                }
+            }
+        }
+    }
+
+    private ReadOnlySpan<int> RecordsOf(int block)
+    {
+        var range = 0;
+        while (block >= firstBlockOfRange[range + 1])
+        {
+            range++;
+        }
+
+        var (owners, starts) = ranges[range];
+        var at = block - firstBlockOfRange[range];
+        return owners.AsSpan(starts[at], starts[at + 1] - starts[at]);
+    }
+
+    private int FirstInCommon(int a, int b)
     {
         var (i, j) = (first[a], first[b]);
         while (true)
         {
-            var (left, right) = (keysOfRecord[i], keysOfRecord[j]);
+            var (left, right) = (blocksOfRecord[i], blocksOfRecord[j]);
             if (left == right)
             {
                 return left;
@@ -123,6 +132,100 @@ internal sealed class CandidatePairs
             else
             {
                 j++;
+            }
+        }
+    }
+
+    /// <summary>All keys that lie in one range, each with its record; the buffers serve the next range too.</summary>
+    private sealed class KeysOfRange(int ranges)
+    {
+        private readonly Lock gate = new();
+        private long[] keys = [];
+        private int[] holders = [];
+        private int count;
+
+        public void Make(IReadOnlyList<MatchRecord> records, int range)
+        {
+            count = 0;
+            Parallel.For(0, (records.Count + RecordsAtOnce - 1) / RecordsAtOnce, some =>
+            {
+                var mine = new List<(long Key, int Record)>();
+                for (var record = some * RecordsAtOnce; record < Math.Min(records.Count, (some + 1) * RecordsAtOnce); record++)
+                {
+                    foreach (var key in BlockingKeys.Of(records[record]))
+                    {
+                        if (RangeOf(key) == range)
+                        {
+                            mine.Add((key, record));
+                        }
+                    }
+                }
+
+                lock (gate)
+                {
+                    Append(mine);
+                }
+            });
+            Array.Sort(keys, holders, 0, count);
+        }
+
+        public (int[] Owners, int[] Starts) Blocks(int largest, out int oversize)
+        {
+            var (blocks, members) = (0, 0);
+            oversize = 0;
+            foreach (var (start, end) in Runs())
+            {
+                oversize += end - start > largest ? 1 : 0;
+                (blocks, members) = end - start <= largest ? (blocks + 1, members + end - start) : (blocks, members);
+            }
+
+            var (owners, starts) = (new int[members], new int[blocks + 1]);
+            (blocks, members) = (0, 0);
+            foreach (var (start, end) in Runs())
+            {
+                if (end - start <= largest)
+                {
+                    holders.AsSpan(start, end - start).CopyTo(owners.AsSpan(members));
+                    owners.AsSpan(members, end - start).Sort();
+                    members += end - start;
+                    starts[++blocks] = members;
+                }
+            }
+
+            return (owners, starts);
+        }
+
+        /// <summary>Where two records or more have one key.</summary>
+        private IEnumerable<(int Start, int End)> Runs()
+        {
+            for (int start = 0, end; start < count; start = end)
+            {
+                for (end = start + 1; end < count && keys[end] == keys[start]; end++)
+                {
+                }
+
+                if (end - start > 1)
+                {
+                    yield return (start, end);
+                }
+            }
+        }
+
+        private int RangeOf(long key) => (int)Math.BigMul(unchecked((ulong)key) ^ (1UL << 63), (ulong)ranges, out _);
+
+        private void Append(List<(long Key, int Record)> some)
+        {
+            if (count + some.Count > keys.Length)
+            {
+                var length = Math.Max(count + some.Count, keys.Length + (keys.Length / 4));
+                Array.Resize(ref keys, length);
+                Array.Resize(ref holders, length);
+            }
+
+            foreach (var (key, record) in some)
+            {
+                (keys[count], holders[count]) = (key, record);
+                count++;
             }
         }
     }

@@ -22,6 +22,8 @@ internal sealed class TermCounts
     /// <summary>The pseudo-count with which the average frequency stands beside a value's own.</summary>
     private const double Shrinkage = 50;
 
+    private const int FewestThatCount = 3;
+
     public Dictionary<string, int> Given { get; init; } = new(StringComparer.Ordinal);
     public Dictionary<string, int> Family { get; init; } = new(StringComparer.Ordinal);
     public Dictionary<string, int> BirthDate { get; init; } = new(StringComparer.Ordinal);
@@ -32,7 +34,35 @@ internal sealed class TermCounts
 
     private readonly HashSet<(string Value, string Owner)> owners = [];
 
-    public void Add(MatchRecord record)
+    /// <summary>Addresses and contacts of fewer than three records are left out: <see cref="Frequency"/> makes no difference of them.</summary>
+    public static TermCounts Of(IReadOnlyList<MatchRecord> records)
+    {
+        var occurrences = new RoughCounts(records.Count);
+        foreach (var record in records)
+        {
+            foreach (var address in record.Addresses)
+            {
+                occurrences.Add(HashOf(address));
+            }
+
+            foreach (var contact in record.Emails.Concat(record.Phones))
+            {
+                occurrences.Add(contact.GetHashCode(StringComparison.Ordinal));
+            }
+        }
+
+        var terms = new TermCounts();
+        foreach (var record in records)
+        {
+            terms.Add(record, occurrences);
+        }
+
+        terms.owners.Clear();
+        terms.owners.TrimExcess();
+        return terms;
+    }
+
+    private void Add(MatchRecord record, RoughCounts occurrences)
     {
         // One person's two records at an address are one owner of it, as are a family's.
         var owner = record.Organization ? record.NameTokens.FirstOrDefault("") : StringDistance.Soundex(record.FamilyCompact);
@@ -47,12 +77,18 @@ internal sealed class TermCounts
 
         foreach (var address in record.Addresses)
         {
-            CountOwner(Address, AddressTerm(address), owner);
+            if (occurrences.MayBe(FewestThatCount, HashOf(address)))
+            {
+                CountOwner(Address, AddressTerm(address), owner);
+            }
         }
 
         foreach (var contact in record.Emails.Concat(record.Phones))
         {
-            CountOwner(Contact, contact, owner);
+            if (occurrences.MayBe(FewestThatCount, contact.GetHashCode(StringComparison.Ordinal)))
+            {
+                CountOwner(Contact, contact, owner);
+            }
         }
     }
 
@@ -75,6 +111,8 @@ internal sealed class TermCounts
     /// </summary>
     public static double Frequency(Dictionary<string, int> counts, string value, double average, long records) =>
         (Math.Max(0, counts.GetValueOrDefault(value) - 2) + (Shrinkage * average)) / (records + Shrinkage);
+
+    private static int HashOf(NormalAddress address) => HashCode.Combine(address.Number, address.Street);
 
     private void CountOwner(Dictionary<string, int> counts, string value, string owner)
     {

@@ -57,6 +57,17 @@ internal sealed class MatchRecord
         Addresses = [.. fields.Addresses.Select(NormalAddress.Of).Where(a => !a.IsEmpty)];
     }
 
+    /// <summary>As <see cref="PackedRecords"/> has kept it.</summary>
+    internal MatchRecord(
+        Guid id, bool organization, string given, string family, string[] nameTokens, string birthDate, string[] emails, string[] phones,
+        (string System, string Value)[] externalIds, NormalAddress[] addresses)
+    {
+        (Id, Organization, Given, Family, NameTokens, BirthDate) = (id, organization, given, family, nameTokens, birthDate);
+        FamilyCompact = Family.Replace(" ", "", StringComparison.Ordinal);
+        Name = string.Join(' ', NameTokens);
+        (Emails, Phones, ExternalIds, Addresses) = (emails, phones, externalIds, addresses);
+    }
+
     public Guid Id { get; }
     public bool Organization { get; }
     public string Given { get; }
@@ -166,6 +177,9 @@ internal sealed class NormalAddress
         City = Compact(MatchRecord.Words(address.City));
         PostalCode = Compact(MatchRecord.Words(address.PostalCode));
     }
+
+    internal NormalAddress(string number, string street, string second, string city, string postalCode) =>
+        (Number, Street, Second, City, PostalCode) = (number, street, second, city, postalCode);
 
     public string Number { get; }
 

@@ -37,12 +37,7 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
     /// <param name="candidates">The pairs of these records, when they are made already.</param>
     public MatchModel Estimate(CandidatePairs? candidates = null)
     {
-        var terms = new TermCounts();
-        foreach (var record in records)
-        {
-            terms.Add(record);
-        }
-
+        var terms = TermCounts.Of(records);
         var n = records.Count;
         var model = new MatchModel(DefaultParameters.M(organization), DefaultParameters.U(organization), DefaultParameters.MatchesPerRecord, n, terms, households: true);
         if (n < 2)
@@ -135,10 +130,17 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
 
     private Dictionary<ulong, int> OfPass(Func<MatchRecord, string> key, MatchModel model)
     {
+        // Most addresses and contacts are one record's alone, and make no group.
+        var occurrences = new RoughCounts(records.Count);
+        foreach (var record in records)
+        {
+            occurrences.Add(key(record).GetHashCode(StringComparison.Ordinal));
+        }
+
         var groups = new Dictionary<string, List<int>>(StringComparer.Ordinal);
         for (var i = 0; i < records.Count; i++)
         {
-            if (key(records[i]) is { Length: > 0 } value)
+            if (key(records[i]) is { Length: > 0 } value && occurrences.MayBe(2, value.GetHashCode(StringComparison.Ordinal)))
             {
                 (CollectionsMarshal.GetValueRefOrAddDefault(groups, value, out _) ??= []).Add(i);
             }
@@ -153,11 +155,12 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
                 continue;
             }
 
-            for (var i = 1; i < group.Count; i++)
+            var members = group.ConvertAll(i => records[i]);
+            for (var i = 1; i < members.Count; i++)
             {
                 for (var j = 0; j < i; j++)
                 {
-                    Count(vectors, model.Compare(records[group[i]], records[group[j]]));
+                    Count(vectors, model.Compare(members[i], members[j]));
                     pairs++;
                 }
             }
@@ -337,12 +340,12 @@ internal sealed class ModelEstimator(IReadOnlyList<MatchRecord> records, int see
         var weights = new WeightHistogram();
         for (var block = 0; block < candidates.Blocks; block += step)
         {
-            candidates.Visit(block, (i, j) =>
+            candidates.Visit(block, records, (i, j) =>
             {
-                var vector = model.Compare(records[i], records[j]);
+                var vector = model.Compare(i.Record, j.Record);
                 if (model.Admits(vector))
                 {
-                    weights.Add(model.Weight(records[i], records[j], vector));
+                    weights.Add(model.Weight(i.Record, j.Record, vector));
                 }
             });
         }

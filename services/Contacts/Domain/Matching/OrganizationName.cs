@@ -33,6 +33,9 @@ internal static class OrganizationName
         return telling.Length > 0 ? telling : words;
     }
 
+    /// <summary>Two names that differ in case, accents and punctuation at most; "Acme GmbH" and "Acme Ltd" are two.</summary>
+    public static bool IsSame(string? a, string? b) => MatchRecord.Words(a) is { Length: > 0 } words && words == MatchRecord.Words(b);
+
     /// <summary>
     /// Soft TF-IDF, 0 to 1 (Cohen, Ravikumar and Fienberg 2003, "A comparison of string metrics for matching names and
     /// records"): the cosine of the two names weighed by how rare their words are, where words that are nearly the same

@@ -3,7 +3,7 @@ namespace Crm.Contacts.Domain.Merges;
 /// <summary>
 /// What a customer who has absorbed others has consented to: own statements and merges replayed in the order of time.
 /// At a merge the strictest of both sides holds (withdrawn or denied before pending before granted; where nothing was
-/// said, the other side's word counts), and of two pauses the longer one; what the survivor says later counts again.
+/// said, the other side's word counts), and of two pauses the longer one; what is said later, under whichever of them, counts again.
 /// </summary>
 internal static class ConsentReplay
 {
@@ -16,21 +16,33 @@ internal static class ConsentReplay
     /// <param name="layers">Of a customer; null of one who has absorbed nobody.</param>
     /// <param name="statements">Those recorded under a customer, about one channel and purpose.</param>
     /// <returns>Null when nothing was said.</returns>
-    public static Held? Of(Guid customer, Func<Guid, FieldLayers?> layers, ILookup<Guid, Consent> statements)
+    public static Held? Of(Guid customer, Func<Guid, FieldLayers?> layers, ILookup<Guid, Consent> statements) =>
+        Of(customer, layers, statements, DateTimeOffset.MaxValue);
+
+    /// <param name="until">When it was absorbed itself: what was said since is said by whoever has absorbed it.</param>
+    private static Held? Of(Guid customer, Func<Guid, FieldLayers?> layers, ILookup<Guid, Consent> statements, DateTimeOffset until)
     {
-        var said = statements[customer].Select(s => (s.At, Order: 0, s.Id, Said: (Consent?)s, Merge: (MergeLayer?)null));
-        var merges = (layers(customer)?.Changes ?? []).Select(c => c.Merge).OfType<MergeLayer>()
-            .Select(m => (m.At, Order: 1, Id: m.MergeId, Said: (Consent?)null, Merge: (MergeLayer?)m));
+        var said = Under(customer, layers, statements).Where(s => !IsSince(s, until)).Select(s => (s.At, Order: 0, s.Id, Said: (Consent?)s, Merge: (MergeLayer?)null));
+        var merges = MergesOf(customer, layers).Select(m => (m.At, Order: 1, Id: m.MergeId, Said: (Consent?)null, Merge: (MergeLayer?)m));
         Held? held = null;
         foreach (var step in said.Concat(merges).OrderBy(s => s.At).ThenBy(s => s.Order).ThenBy(s => s.Id))
         {
             held = step.Said is { } statement
                 ? After(held, statement)
-                : step.Merge!.Order.Select(m => Of(m, layers, statements)).Aggregate(held, (own, other) => Strictest(own, other, step.At));
+                : step.Merge!.Order.Select(m => Of(m, layers, statements, step.At)).Aggregate(held, (own, other) => Strictest(own, other, step.At));
         }
 
         return held;
     }
+
+    /// <summary>The customer's own statements, and those of the absorbed since they were: confirmations of what they had been asked.</summary>
+    private static IEnumerable<Consent> Under(Guid customer, Func<Guid, FieldLayers?> layers, ILookup<Guid, Consent> statements) => statements[customer]
+        .Concat(MergesOf(customer, layers).SelectMany(m => m.Order.SelectMany(a => Under(a, layers, statements)).Where(s => IsSince(s, m.At))));
+
+    private static IEnumerable<MergeLayer> MergesOf(Guid customer, Func<Guid, FieldLayers?> layers) =>
+        (layers(customer)?.Changes ?? []).Select(c => c.Merge).OfType<MergeLayer>();
+
+    private static bool IsSince(Consent said, DateTimeOffset at) => said.RecordedAt > at && said.At > at;
 
     private static Held After(Held? held, Consent said) => said.State == ConsentState.Paused
         ? new(held?.State, held?.At ?? said.At, new(said.PausedUntil!.Value, said.At))

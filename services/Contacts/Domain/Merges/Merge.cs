@@ -51,6 +51,8 @@ internal sealed class Merge : IAggregate
     public DateTimeOffset? ErasedAt { get; private set; }
     public List<KeptEdit>? KeptEdits { get; private set; }
     public List<CarriedConsent>? CarriedConsents { get; private set; }
+    public List<CarriedHold>? CarriedHolds { get; private set; }
+    public List<NotGivenBack>? NotGivenBack { get; private set; }
     public List<ServiceReceipt> Receipts { get; private set; } = [];
 
     /// <summary>Whose receipts of the present phase are not in.</summary>
@@ -89,8 +91,11 @@ internal sealed class Merge : IAggregate
         return true;
     }
 
-    /// <summary>What the undo entered into the ledgers of the restored.</summary>
-    public void Carry(IEnumerable<CarriedConsent> consents) => CarriedConsents = [.. consents];
+    /// <summary>What the undo entered into the ledgers of the restored, and the holds that it set on them.</summary>
+    public void Carry(IEnumerable<CarriedConsent> consents, IEnumerable<CarriedHold> holds) => (CarriedConsents, CarriedHolds) = ([.. consents], [.. holds]);
+
+    /// <summary>What somebody else has by the time of the undo.</summary>
+    public void KeepBack(IEnumerable<NotGivenBack> fields) => NotGivenBack = [.. fields];
 
     /// <summary>A receipt that is there already changes nothing.</summary>
     public void Take(ServiceReceipt receipt, DateTimeOffset now)
@@ -133,10 +138,19 @@ internal sealed class ServiceReceipt
 /// <param name="At">Of the last such edit.</param>
 public sealed record KeptEdit(string CustomerId, IReadOnlyList<string> Fields, DateTimeOffset At);
 
+/// <summary>What a customer had and does not get back by the undo: another one has the value by now.</summary>
+/// <param name="Field"><c>external_ids</c>, or a unique field as <c>attributes.NAME</c>; the value is in the customer's history.</param>
+public sealed record NotGivenBack(string CustomerId, string Field);
+
 /// <summary>A refusal or pause said after the merge, which by the undo holds for a restored customer as well.</summary>
 /// <param name="ConsentId">In the restored customer's ledger, <c>con_…</c>.</param>
 /// <param name="CarriedFrom">The survivor's statement, <c>con_…</c>.</param>
 public sealed record CarriedConsent(string CustomerId, string ConsentId, string CarriedFrom);
+
+/// <summary>A legal hold set after the merge, which by the undo binds a restored customer as well.</summary>
+/// <param name="HoldId">The restored customer's, <c>hld_…</c>.</param>
+/// <param name="CarriedFrom">The survivor's, <c>hld_…</c>.</param>
+public sealed record CarriedHold(string CustomerId, string HoldId, string CarriedFrom);
 
 /// <summary>What was shown to whoever asked for a merge; its token stands for it, once.</summary>
 internal sealed class MergePreview

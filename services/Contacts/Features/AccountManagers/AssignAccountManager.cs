@@ -47,8 +47,12 @@ internal static class AssignAccountManager
                     ChangeOperation.AssignAccountManager, JsonSerializer.SerializeToNode(body, JsonDefaults.Options)!.AsObject(), new() { ["manager"] = present.MaxBy(a => a.StartsAt)?.Manager }), now, ct);
             }
 
-            await db.Database.ExecuteSqlAsync(
-                $"UPDATE account_managers SET ends_at = greatest(starts_at, {from}) WHERE customer_id = {customer} AND (ends_at IS NULL OR ends_at > {from})", ct);
+            // An absorbed one's goes on when the merge is undone.
+            await db.Database.ExecuteSqlAsync($"""
+                UPDATE account_managers SET ends_at = greatest(starts_at, {from}),
+                    kept_ends_at = CASE WHEN origin_customer_id <> customer_id THEN coalesce(kept_ends_at, ends_at, 'infinity') END
+                WHERE customer_id = {customer} AND (ends_at IS NULL OR ends_at > {from})
+                """, ct);
             if (body.Manager is { } manager)
             {
                 db.AccountManagers.Add(new()

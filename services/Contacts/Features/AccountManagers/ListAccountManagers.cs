@@ -12,11 +12,11 @@ internal static class ListAccountManagers
     public static readonly string[] BookParameters = [.. PageRequest.Parameters, "manager", "at"];
 
     /// <summary>Past, present and to come, newest first.</summary>
-    public static async Task<Ok<Page<AccountManagerView>>> OfCustomer(string id, HttpRequest request, ContactsDb db, CancellationToken ct)
+    public static async Task<Ok<Page<AccountManagerView>>> OfCustomer(string id, HttpRequest request, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
         var page = PageRequest.Read(request, Ids.AccountManager);
         var customer = await db.FindAtPathAsync(id, request.HttpContext, ct);
-        return TypedResults.Ok(await db.AccountManagers.AsNoTracking().Include(a => a.Customer).Where(a => a.CustomerId == customer)
+        return TypedResults.Ok(await db.AccountManagers.AsNoTracking().Include(a => a.Customer).Where(a => a.CustomerId == customer).Shown(db.AccountManagers, clock.GetUtcNow())
             .ToPageAsync(page, a => a.Id, Ids.AccountManager, AccountManagerView.Of, ct));
     }
 
@@ -29,6 +29,13 @@ internal static class ListAccountManagers
             : Instants.TryParse(text, out var instant) ? instant : throw ProblemException.InvalidParameter("at", "An RFC 3339 instant with its zone.");
         return TypedResults.Ok(await db.AccountManagers.AsNoTracking().Include(a => a.Customer)
             .Where(a => a.Manager == manager && a.StartsAt <= at && (a.EndsAt == null || a.EndsAt > at) && a.Customer.State == CustomerState.Active)
+            .Shown(db.AccountManagers, at)
             .ToPageAsync(page, a => a.Id, Ids.AccountManager, AccountManagerView.Of, ct));
     }
+
+    /// <summary>Of several at once, as only a merge brings about, the customer's own one, else the one recorded first.</summary>
+    private static IQueryable<AccountManager> Shown(this IQueryable<AccountManager> assignments, IQueryable<AccountManager> all, DateTimeOffset at) => assignments
+        .Where(a => a.StartsAt > at || a.EndsAt <= at || !all.Any(o => o.CustomerId == a.CustomerId && o.StartsAt <= at && (o.EndsAt == null || o.EndsAt > at)
+            && ((o.OriginCustomerId == o.CustomerId && a.OriginCustomerId != a.CustomerId)
+                || ((o.OriginCustomerId == o.CustomerId) == (a.OriginCustomerId == a.CustomerId) && o.Id < a.Id))));
 }

@@ -50,7 +50,7 @@ internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation vali
                 var (reason, actor) = ((string)request.Wanted["reason"]!, http.User.Subject());
                 await MergeCustomers.RunAsync(
                     Convert.FromBase64String((string)request.Before["preview"]!), reason, actor, db, impact, merges.Value, clock,
-                    merge => (string?)request.Before["duplicate"] is { } pair ? duplicates.DecideAsync(Ids.Duplicate.Parse(pair), merge, reason, actor, ct) : Task.CompletedTask, ct);
+                    merge => (string?)request.Before["duplicate"] is { } pair ? duplicates.RequireDecidedAsync(Ids.Duplicate.Parse(pair), merge, ct) : Task.CompletedTask, ct);
                 return null;
             case ChangeOperation.UndoMerge:
                 return await UndoMerge.RunAsync(request.SubjectId!.Value, new() { Reason = (string)request.Wanted["reason"]! }, http, db, merges.Value, clock, ct);

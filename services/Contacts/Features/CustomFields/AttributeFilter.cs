@@ -12,7 +12,8 @@ namespace Crm.Contacts.Features.CustomFields;
 
 /// <summary>
 /// <c>attributes.NAME=</c> and, of numbers, money, dates and instants, <c>attributes.NAME[gte]=</c>, <c>[gt]</c>, <c>[lte]</c> and
-/// <c>[lt]</c>: by fields that are defined and indexed, with values of their type. Amounts are compared with those of the same
+/// <c>[lt]</c>: by fields that are defined and indexed, with values of their type. The value of a unique field that an absorbed
+/// customer had finds the survivor. Amounts are compared with those of the same
 /// currency: <c>1250 EUR</c>.
 /// </summary>
 internal static class AttributeFilter
@@ -42,7 +43,17 @@ internal static class AttributeFilter
             var field = Find(fields, parameter, bracket < 0 ? parameter[Prefix.Length..] : parameter[Prefix.Length..bracket]);
             if (bracket < 0)
             {
-                AddEquality(field, Read(field, parameter, text));
+                var value = Read(field, parameter, text);
+                if (field.UniqueState == FieldIndexState.Ready && field.KeyOf(value) is { } key && (await db.SurvivorsAsync(field, [key], ct)).TryGetValue(key, out var survivor))
+                {
+                    sql.Append(" AND (id = ").Append(Value(survivor)).Append(" OR (true");
+                    AddEquality(field, value);
+                    sql.Append("))");
+                }
+                else
+                {
+                    AddEquality(field, value);
+                }
             }
             else
             {

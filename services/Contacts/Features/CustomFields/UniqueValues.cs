@@ -32,6 +32,32 @@ internal static class UniqueValues
     public static async Task<Customer?> FindByValueAsync(this ContactsDb db, CustomField field, string value, CancellationToken ct) =>
         (await db.OwnersAsync(field, [value], ct)).TryGetValue(value, out var owner) ? await db.Whole().FirstOrDefaultAsync(c => c.Id == owner, ct) : null;
 
+    /// <summary>By value, of those asked for, who absorbed the customer that had it, while nobody else has it.</summary>
+    public static async Task<Dictionary<string, Guid>> SurvivorsAsync(this ContactsDb db, CustomField field, IEnumerable<string> values, CancellationToken ct)
+    {
+        var wanted = values.Distinct(StringComparer.Ordinal).ToArray();
+        if (wanted.Length == 0)
+        {
+            return [];
+        }
+
+        var value = field.Type == CustomFieldType.Integer ? "w.value::numeric" : "w.value";
+#pragma warning disable EF1002 // The expression is made of a slug.
+        var found = await db.Database.SqlQueryRaw<Owner>($$"""
+            SELECT w.value, customer_root(c.id) AS id FROM unnest({0}) AS w(value)
+            JOIN customers c ON c.attributes @> jsonb_build_object('{{field.Name}}', {{value}}) AND {{Escaped(FieldIndex.ExpressionOf(field))}} = {{value}}
+            WHERE c.state = 'merged'
+              AND NOT EXISTS (SELECT FROM customers h WHERE h.{{FieldIndex.UniqueStates}} AND {{Escaped(FieldIndex.ExpressionOf(field))}} = {{value}})
+            ORDER BY c.id
+            """, [wanted]).ToListAsync(ct);
+#pragma warning restore EF1002
+        return found.DistinctBy(o => o.Value, StringComparer.Ordinal).ToDictionary(o => o.Value, o => o.Id, StringComparer.Ordinal);
+    }
+
+    /// <summary>As <see cref="FindByValueAsync"/>, who absorbed the customer that had the value.</summary>
+    public static async Task<Customer?> FindSurvivorAsync(this ContactsDb db, CustomField field, string value, CancellationToken ct) =>
+        (await db.SurvivorsAsync(field, [value], ct)).TryGetValue(value, out var survivor) ? await db.Whole().FirstOrDefaultAsync(c => c.Id == survivor, ct) : null;
+
     /// <summary>What a write broke that the index refused; null when the field is not there any more.</summary>
     public static async Task<ProblemException?> ValueTakenAsync(this ContactsDb db, string index, CustomerInput input, CancellationToken ct)
     {
@@ -44,9 +70,10 @@ internal static class UniqueValues
         return ValueTaken(field, owner);
     }
 
-    /// <summary>Takes from customers, who are to be active now, what others have by now, or one who comes before them.</summary>
-    public static async Task GiveUpTakenAsync(this ContactsDb db, IReadOnlyList<Customer> customers, CancellationToken ct)
+    /// <summary>Takes from customers, who are to be active now, what others or one before them have by now; answers what.</summary>
+    public static async Task<List<(Guid Customer, string Field)>> GiveUpTakenAsync(this ContactsDb db, IReadOnlyList<Customer> customers, CancellationToken ct)
     {
+        var givenUp = new List<(Guid Customer, string Field)>();
         foreach (var field in (await db.HoldFieldsAsync(ct)).Unique)
         {
             var values = customers.Select(c => (Customer: c, Key: c.Attributes.TryGetValue(field.Name, out var value) ? field.KeyOf(value) : null)).Where(v => v.Key is not null).ToList();
@@ -55,8 +82,11 @@ internal static class UniqueValues
             foreach (var (customer, _) in values.Where(v => !taken.Add(v.Key!)))
             {
                 customer.GiveUp(field.Name);
+                givenUp.Add((customer.Id, field.Name));
             }
         }
+
+        return givenUp;
     }
 
     /// <param name="owner">Null when the caller does not see the customer who has it.</param>

@@ -4,6 +4,7 @@ using Crm.Hosting.Rights;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 using Npgsql;
+using NpgsqlTypes;
 
 namespace Crm.Contacts.Features.Duplicates;
 
@@ -14,9 +15,9 @@ internal sealed record Candidate(Guid Id, string DisplayName, MatchScore Score)
 }
 
 /// <summary>
-/// Who may be the customer that is about to be created: everybody with one of its e-mail addresses or phone numbers, and
-/// whoever scores high enough by name and something else. One statement, by index, whatever the number of customers: of a
-/// key that many have nobody is looked at.
+/// Who may be the customer that is about to be created: everybody with one of its e-mail addresses or phone numbers, an
+/// organisation of the very same name unless something differs, and whoever scores high enough by name and something else.
+/// One statement, by index, whatever the number of customers: of a key that many have nobody is looked at.
 /// </summary>
 internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions<DuplicateOptions> options, TimeProvider clock)
 {
@@ -34,6 +35,11 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
         hits AS (
             SELECT i.customer_id, 100 AS rank FROM wanted w JOIN customer_identifiers i USING (kind, value)
             WHERE (kind, value) NOT IN (SELECT kind, value FROM shared)
+            UNION ALL
+            SELECT unnest(named.ids), 100 FROM (
+                SELECT array_agg(few.id) AS ids FROM (
+                    SELECT c.id FROM customers c WHERE c.kind = 'organization' AND c.state = 'active' AND c.search_name = @name LIMIT @most + 1) AS few) AS named
+            WHERE cardinality(named.ids) <= @most
             UNION ALL
             SELECT unnest(found.ids), 1 FROM unnest(@keys) AS k (key) CROSS JOIN LATERAL (
                 SELECT array_agg(customer_id) AS ids FROM (SELECT d.customer_id FROM duplicate_keys d WHERE d.key = k.key LIMIT @most + 1) AS few) AS found
@@ -59,7 +65,7 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
         var (model, record, found) = await ReadAsync(input, default, ct);
         // Whom the caller does not see is no hint for it.
         var seen = await db.FindSeenAsync(found.ConvertAll(f => f.Record.Id), ct);
-        return [.. found.Where(f => seen.Contains(f.Record.Id)).Select(f => Compare(model, record, f.Record, f.DisplayName)).OfType<Candidate>()
+        return [.. found.Where(f => seen.Contains(f.Record.Id)).Select(f => Compare(model, record, f.Record, f.DisplayName, f.SameName)).OfType<Candidate>()
             .OrderByDescending(c => c.Score.Weight).ThenBy(c => c.Id)];
     }
 
@@ -73,7 +79,7 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
     }, ct);
 
     /// <param name="id">Of the customer, when it is stored: it is found too.</param>
-    private async Task<(MatchModel Model, MatchRecord Record, List<(MatchRecord Record, string DisplayName)> Found)> ReadAsync(CustomerInput input, Guid id, CancellationToken ct)
+    private async Task<(MatchModel Model, MatchRecord Record, List<(MatchRecord Record, string DisplayName, bool SameName)> Found)> ReadAsync(CustomerInput input, Guid id, CancellationToken ct)
     {
         var wanted = input.ToMatchFields(id);
         var model = await models.OfAsync(wanted.Organization, ct);
@@ -86,6 +92,7 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
             command.Parameters.Add(new NpgsqlParameter<string[]>("kinds", [.. identifiers.Select(i => i.Kind)]));
             command.Parameters.Add(new NpgsqlParameter<string[]>("values", [.. identifiers.Select(i => i.Value)]));
             command.Parameters.Add(new NpgsqlParameter<long[]>("keys", CustomerMatching.MatchKeysOf(wanted)));
+            command.Parameters.Add(new NpgsqlParameter("name", NpgsqlDbType.Text) { Value = wanted.Organization ? TextFolding.Fold(wanted.Name!) : DBNull.Value });
             command.Parameters.Add(new NpgsqlParameter<int>("limit", options.Value.CustomersPerIdentifier));
             command.Parameters.Add(new NpgsqlParameter<int>("most", MostOfKey));
             command.Parameters.Add(new NpgsqlParameter<int>("compared", MostCompared));
@@ -98,16 +105,19 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
         }
 
         var proveNothing = shared.Select(MatchRecord.Identifier).ToHashSet(StringComparer.Ordinal);
-        return (model, MatchRecord.Of(wanted, proveNothing.Contains), found.ConvertAll(f => (MatchRecord.Of(f.Fields, proveNothing.Contains), f.DisplayName)));
+        return (model, MatchRecord.Of(wanted, proveNothing.Contains), found.ConvertAll(f =>
+            (MatchRecord.Of(f.Fields, proveNothing.Contains), f.DisplayName, OrganizationName.IsSame(wanted.Name, f.Fields.Name))));
     }
 
-    private Candidate? Compare(MatchModel model, MatchRecord record, MatchRecord other, string displayName)
+    /// <param name="sameName">Two organisations have one name, legal form included: hardly ever by chance.</param>
+    private Candidate? Compare(MatchModel model, MatchRecord record, MatchRecord other, string displayName, bool sameName)
     {
         var vector = model.Compare(record, other);
         var score = model.Score(record, other, vector);
         var suspected = record.Emails.Intersect(other.Emails, StringComparer.Ordinal).Any()
             || record.Phones.Intersect(other.Phones, StringComparer.Ordinal).Any()
-            || (score.Probability >= options.Value.SuspectFrom && MatchModel.NothingDiffers(vector) && MatchModel.MoreThanNamesAgree(vector));
+            // An organisation and a person at its address have no field that could differ.
+            || (record.Organization == other.Organization && MatchModel.NothingDiffers(vector) && (sameName || (score.Probability >= options.Value.SuspectFrom && MatchModel.MoreThanNamesAgree(vector))));
         return suspected ? new(other.Id, displayName, score) : null;
     }
 }

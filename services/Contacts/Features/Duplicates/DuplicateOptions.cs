@@ -23,4 +23,8 @@ public sealed class DuplicateOptions
     /// <summary>An e-mail address or phone number that more customers have proves nothing: a switchboard, a shared inbox.</summary>
     [Range(2, 200)]
     public int CustomersPerIdentifier { get; init; } = 20;
+
+    /// <summary>How long customers that are new or changed wait for a scan that nobody asks for, in seconds. 0: for ever.</summary>
+    [Range(0, 7 * 86_400)]
+    public int ScanSeconds { get; init; } = 900;
 }

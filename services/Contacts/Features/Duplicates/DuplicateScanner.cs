@@ -12,15 +12,16 @@ using Npgsql;
 namespace Crm.Contacts.Features.Duplicates;
 
 /// <summary>
-/// One scan. A full one reads all customers into memory (about 2 kB each), estimates the parameters from them and compares
-/// all pairs that share a key; one of changes takes some changed customers at a time, finds their pairs by index and leaves
-/// a checkpoint with them.
+/// One scan. A full one reads all customers into memory (see <see cref="PackedRecords"/>), estimates the parameters from
+/// them and compares all pairs that share a key; one of changes takes some changed customers at a time, finds their pairs by
+/// index and leaves a checkpoint with them.
 /// </summary>
 internal sealed partial class DuplicateScanner(
     NpgsqlDataSource dataSource, IServiceScopeFactory scopes, MatchModels models, IOptions<DuplicateOptions> options, TimeProvider clock, ILogger<DuplicateScanner> logger)
 {
     private const int ChangedAtOnce = 500;
     private const int WrittenAtOnce = 2000;
+    private const int FewEnoughToUnpack = 20_000;
 
     private static readonly TimeSpan ProgressEvery = TimeSpan.FromSeconds(1);
     private static readonly System.Diagnostics.Metrics.Counter<long> PairsCompared =
@@ -80,7 +81,7 @@ internal sealed partial class DuplicateScanner(
     }
 
     private async Task<(List<(int A, int B)> Pairs, long Compared)> CompareAsync(
-        List<MatchRecord> all, CandidatePairs candidates, MatchModel model, Func<long, Task> progress, CancellationToken ct)
+        IReadOnlyList<MatchRecord> all, CandidatePairs candidates, MatchModel model, Func<long, Task> progress, CancellationToken ct)
     {
         var suspects = new ConcurrentBag<List<(int, int)>>();
         long compared = 0;
@@ -90,12 +91,12 @@ internal sealed partial class DuplicateScanner(
             (block, _, mine) =>
             {
                 long inBlock = 0;
-                candidates.Visit(block, (a, b) =>
+                candidates.Visit(block, all, (a, b) =>
                 {
                     inBlock++;
-                    if (IsSuspect(model, all[a], all[b]))
+                    if (IsSuspect(model, a.Record, b.Record))
                     {
-                        mine.Add((a, b));
+                        mine.Add((a.Index, b.Index));
                     }
                 });
                 Interlocked.Add(ref compared, inBlock);
@@ -206,9 +207,9 @@ internal sealed partial class DuplicateScanner(
 
     private bool IsSuspect(MatchModel model, MatchRecord a, MatchRecord b) => model.Probability(a, b, model.Compare(a, b)) >= options.Value.ReviewFrom;
 
-    private async Task<List<MatchRecord>> LoadAsync(bool organization, HashSet<string> proveNothing, CancellationToken ct)
+    private async Task<IReadOnlyList<MatchRecord>> LoadAsync(bool organization, HashSet<string> proveNothing, CancellationToken ct)
     {
-        var all = new List<MatchRecord>();
+        var all = new PackedRecords();
         await using var connection = await dataSource.OpenConnectionAsync(ct);
         await using var read = new NpgsqlCommand($"SELECT {MatchRows.Columns} FROM customers c WHERE c.kind = @kind AND c.state = 'active'", connection) { CommandTimeout = 0 };
         read.Parameters.Add(new NpgsqlParameter<string>("kind", organization ? "organization" : "person"));
@@ -218,7 +219,8 @@ internal sealed partial class DuplicateScanner(
             all.Add(MatchRecord.Of(MatchRows.Read(row), proveNothing.Contains));
         }
 
-        return all;
+        all.Complete();
+        return all.Count <= FewEnoughToUnpack ? all.ToList() : all;
     }
 
     /// <summary>Blocked identifiers, and those that more customers have than the limit allows.</summary>
@@ -300,16 +302,16 @@ internal sealed partial class DuplicateScanner(
                 .Where(d => d.Status == DuplicateStatus.Open && d.Unasked && d.Probability >= threshold).OrderByDescending(d => d.Weight).ToListAsync(ct);
         }
 
-        long merged = 0;
+        // One merge may decide several pairs.
+        var merged = new HashSet<Guid>();
         foreach (var duplicate in certain)
         {
             try
             {
                 await using var scope = scopes.CreateAsyncScope();
-                await scope.ServiceProvider.GetRequiredService<MergeDuplicate>().RunAsync(
+                merged.Add(await scope.ServiceProvider.GetRequiredService<MergeDuplicate>().RunAsync(
                     duplicate, new() { Reason = $"Merged by {Contracts.Ids.DuplicateScan.Format(scan)}: probability {duplicate.Probability:0.0000}" }, "svc:contacts",
-                    () => RequireCertainAsync(duplicate, threshold, ct), ct);
-                merged++;
+                    () => RequireCertainAsync(duplicate, threshold, ct), ct));
             }
             catch (Exception exception) when (exception is ProblemException or RuleViolationException)
             {
@@ -318,7 +320,7 @@ internal sealed partial class DuplicateScanner(
             }
         }
 
-        return merged;
+        return merged.Count;
     }
 
     /// <summary>

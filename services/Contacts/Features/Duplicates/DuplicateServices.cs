@@ -13,5 +13,6 @@ internal static class DuplicateServices
         builder.Services.AddSingleton<DuplicateScanner>();
         builder.Services.AddHostedService<MakeMatchKeys>();
         builder.Services.AddHostedService<ScanWorker>();
+        builder.Services.AddHostedService<AskForScans>();
     }
 }

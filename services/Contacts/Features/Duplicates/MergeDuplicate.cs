@@ -2,7 +2,6 @@ using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Duplicates;
 using Crm.Contacts.Features.Merges;
 using Crm.Contracts;
-using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
@@ -10,7 +9,7 @@ using Microsoft.Extensions.Options;
 
 namespace Crm.Contacts.Features.Duplicates;
 
-/// <summary>Merges the two of a pair by the way of every merge, preview and blockers included, and decides the pair in the merge's transaction.</summary>
+/// <summary>Merges the two of a pair by the way of every merge, preview and blockers included, which decides the pair.</summary>
 internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validation validation, IOptions<MergeOptions> options, TimeProvider clock)
 {
     /// <param name="confirm">Looks at the two once more; a change after it outdates the preview, and nothing is merged.</param>
@@ -38,13 +37,14 @@ internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validati
         return TypedResults.Accepted($"/v1/merges/{view.Id}", view);
     }
 
-    /// <summary>In the merge's transaction: the pair is decided by it.</summary>
-    public async Task DecideAsync(Guid duplicate, Guid merge, string reason, string actor, CancellationToken ct)
+    /// <summary>In the merge's transaction: the merge has decided the pair.</summary>
+    /// <exception cref="RuleViolationException">Something else did, a moment earlier.</exception>
+    public async Task RequireDecidedAsync(Guid duplicate, Guid merge, CancellationToken ct)
     {
-        var row = await db.LockDuplicateAsync(duplicate, ct);
-        row.Merge(merge, reason, actor, clock.GetUtcNow());
-        db.AuditRow(Duplicate.RecordType, row.Id, null, row);
-        await db.SaveChangesAsync(ct);
+        if ((await db.LockDuplicateAsync(duplicate, ct)).MergeId != merge)
+        {
+            throw new RuleViolationException("This was decided before.");
+        }
     }
 
     /// <param name="ask">Of the preview's hash and the reason: what is answered instead of a merge, if anything.</param>
@@ -79,7 +79,7 @@ internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validati
                 db, impact, validation, options, clock, ct)).Value!;
             var hash = PreviewMerge.HashOf(preview.Token);
             return await ask(hash, reason) is { } asked ? (default, asked)
-                : (await MergeCustomers.RunAsync(hash, reason, actor, db, impact, options.Value, clock, merge => DecideAsync(duplicate.Id, merge, reason, actor, ct), ct), null);
+                : (await MergeCustomers.RunAsync(hash, reason, actor, db, impact, options.Value, clock, merge => RequireDecidedAsync(duplicate.Id, merge, ct), ct), null);
         }
         catch (ProblemException problem) when (problem.Code == ProblemCodes.PreviewOutdated)
         {

@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Duplicates;
+using Crm.Contacts.Domain.Merges;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
@@ -45,13 +46,20 @@ internal static class ReviewDuplicates
         public string? Reason { get; init; }
     }
 
-    /// <summary>Open pairs whose two are there still; with <c>status=rejected</c> or <c>merged</c> what was decided.</summary>
+    public sealed record Dismissal
+    {
+        /// <summary>Why nobody decides it.</summary>
+        [Line(500)]
+        public string? Reason { get; init; }
+    }
+
+    /// <summary>Open pairs whose two are there still; with <c>status=rejected</c>, <c>merged</c> or <c>ignored</c> what became of others.</summary>
     public static async Task<Page<DuplicateView>> List(HttpRequest request, ContactsDb db, CancellationToken ct)
     {
         var limit = PageRequest.ReadLimit(request);
         var status = request.Query["status"] is not [{ } word] ? DuplicateStatus.Open
             : EnumWords<DuplicateStatus>.TryParse(word, out var known) ? known
-            : throw ProblemException.InvalidParameter("status", "open, merged or rejected.");
+            : throw ProblemException.InvalidParameter("status", "open, merged, rejected or ignored.");
         var duplicates = db.SeenDuplicates().Where(d => d.Status == status);
         if (status == DuplicateStatus.Open)
         {
@@ -79,13 +87,24 @@ internal static class ReviewDuplicates
     public static async Task<Ok<DuplicateView>> Read(string id, ContactsDb db, CancellationToken ct) => TypedResults.Ok(await ViewAsync(db, await FindAsync(db, id, ct), ct));
 
     /// <summary>They are two customers: they are never asked about again.</summary>
-    public static async Task<Ok<DuplicateView>> Reject(string id, Rejection body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    public static Task<Ok<DuplicateView>> Reject(string id, Rejection body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) =>
+        DecideAsync(id, duplicate => duplicate.Reject(body.Reason, http.User.Subject(), clock.GetUtcNow()), db, ct);
+
+    /// <summary>Never asked about again, although nobody knows; it can still be accepted or rejected.</summary>
+    public static Task<Ok<DuplicateView>> Ignore(string id, Dismissal body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct) =>
+        DecideAsync(id, duplicate => duplicate.Ignore(body.Reason, http.User.Subject(), clock.GetUtcNow()), db, ct);
+
+    /// <summary>They are one customer: 202 with the merge or the change request, as of <c>POST /v1/merges</c>; again, the same.</summary>
+    public static async Task<IResult> Accept(string id, Acceptance body, HttpContext http, ContactsDb db, MergeDuplicate merges, CancellationToken ct) =>
+        await merges.AcceptAsync(await FindAsync(db, id, ct), body, http, ct);
+
+    private static async Task<Ok<DuplicateView>> DecideAsync(string id, Func<Duplicate, bool> decide, ContactsDb db, CancellationToken ct)
     {
         var key = (await FindAsync(db, id, ct)).Id;
-        var rejected = await db.InTransactionAsync(async () =>
+        var decided = await db.InTransactionAsync(async () =>
         {
             var duplicate = await db.LockDuplicateAsync(key, ct);
-            if (duplicate.Reject(body.Reason, http.User.Subject(), clock.GetUtcNow()))
+            if (decide(duplicate))
             {
                 db.AuditRow(Duplicate.RecordType, duplicate.Id, null, duplicate);
                 await db.SaveChangesAsync(ct);
@@ -93,16 +112,23 @@ internal static class ReviewDuplicates
 
             return duplicate;
         }, ct);
-        return TypedResults.Ok(await ViewAsync(db, rejected, ct));
+        return TypedResults.Ok(await ViewAsync(db, decided, ct));
     }
-
-    /// <summary>They are one customer: 202 with the merge or the change request, as of <c>POST /v1/merges</c>; again, the same.</summary>
-    public static async Task<IResult> Accept(string id, Acceptance body, HttpContext http, ContactsDb db, MergeDuplicate merges, CancellationToken ct) =>
-        await merges.AcceptAsync(await FindAsync(db, id, ct), body, http, ct);
 
     /// <summary>The row as it is now, nobody else's until the transaction ends.</summary>
     public static async Task<Duplicate> LockDuplicateAsync(this ContactsDb db, Guid id, CancellationToken ct) =>
         (await db.Duplicates.ForUpdate($"id = {id}").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("duplicate");
+
+    /// <summary>In a merge's transaction, after it was saved: open pairs whose two are one customer by it are decided. Save afterwards.</summary>
+    public static async Task DecidePairsAsync(this ContactsDb db, Merge merge, DateTimeOffset now, CancellationToken ct)
+    {
+        var all = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{merge.SurvivorId}]) AS id").ToArrayAsync(ct);
+        foreach (var pair in await db.Duplicates.ForUpdate($"status = 'open' AND low_id = ANY ({all}) AND high_id = ANY ({all}) ORDER BY id").ToListAsync(ct))
+        {
+            pair.Merge(merge.Id, merge.Reason, merge.Actor, now);
+            db.AuditRow(Duplicate.RecordType, pair.Id, null, pair);
+        }
+    }
 
     /// <summary>Those of which the caller sees both: a pair says in what they agree.</summary>
     private static IQueryable<Duplicate> SeenDuplicates(this ContactsDb db) => CallerRights.Current.AllCustomers

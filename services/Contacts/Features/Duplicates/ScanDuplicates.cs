@@ -1,7 +1,6 @@
 using Crm.Contacts.Domain.Duplicates;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
-using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -32,11 +31,11 @@ internal static class ScanDuplicates
             Ids.DuplicateScan.Format(scan.Id), scan.Mode, scan.Status, scan.Actor, scan.Records, scan.Compared, scan.Found, scan.Merged, scan.CreatedAt, scan.StartedAt, scan.FinishedAt);
     }
 
-    public static async Task<Accepted<ScanView>> Handle(Request body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    public static async Task<Accepted<ScanView>> Handle(Request body, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
         var scan = await db.InTransactionAsync(async () =>
         {
-            await db.LockAsync(["duplicate scans"], ct);
+            await db.LockScansAsync(ct);
             var full = await db.DuplicateScans.AsNoTracking().Where(s => s.Mode == ScanMode.Full).OrderByDescending(s => s.Id).FirstOrDefaultAsync(ct);
             var mode = full is null or { Status: ScanStatus.Failed } ? ScanMode.Full : body.Mode ?? ScanMode.Changed;
             if (await db.DuplicateScans.FirstOrDefaultAsync(s => s.Mode == mode && s.Status == ScanStatus.Queued, ct) is { } waiting)
@@ -44,14 +43,22 @@ internal static class ScanDuplicates
                 return waiting;
             }
 
-            var asked = DuplicateScan.Ask(mode, http.User.Subject(), clock.GetUtcNow());
-            db.DuplicateScans.Add(asked);
-            db.AuditRow(DuplicateScan.RecordType, asked.Id, null, asked);
-            await db.SaveChangesAsync(ct);
-            return asked;
+            return await db.AskForScanAsync(mode, clock.GetUtcNow(), ct);
         }, ct);
         var view = ScanView.Of(scan);
         return TypedResults.Accepted($"/v1/duplicate-scans/{view.Id}", view);
+    }
+
+    /// <summary>Nobody else asks for a scan until the transaction ends.</summary>
+    public static Task LockScansAsync(this ContactsDb db, CancellationToken ct) => db.LockAsync(["duplicate scans"], ct);
+
+    public static async Task<DuplicateScan> AskForScanAsync(this ContactsDb db, ScanMode mode, DateTimeOffset now, CancellationToken ct)
+    {
+        var asked = DuplicateScan.Ask(mode, db.Actor(), now);
+        db.DuplicateScans.Add(asked);
+        db.AuditRow(DuplicateScan.RecordType, asked.Id, null, asked);
+        await db.SaveChangesAsync(ct);
+        return asked;
     }
 
     public static async Task<Ok<ScanView>> Read(string id, ContactsDb db, CancellationToken ct) =>

@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Erasures;
+using Crm.Contacts.Domain.Merges;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
@@ -13,7 +14,8 @@ namespace Crm.Contacts.Features.Erasures;
 
 /// <summary>
 /// Holds that forbid the erasure of a customer, in the recycle bin or removed with an import too, whichever of its records
-/// they were set on. Each is set and lifted with a reason and is in the audit log.
+/// they were set on. Each is set and lifted with a reason and is in the audit log. One set while customers were merged binds
+/// each of them after the undo, until it is lifted there.
 /// </summary>
 internal static class LegalHolds
 {
@@ -75,6 +77,24 @@ internal static class LegalHolds
         }
     }
 
+    /// <summary>
+    /// Nobody can know whom a hold concerned that was set while the customers were one, so the undo of a merge sets it on
+    /// each restored one. Save afterwards.
+    /// </summary>
+    /// <param name="survivors">On whom holds were set meanwhile, and since when.</param>
+    public static async Task<List<CarriedHold>> CarryHoldsAsync(
+        this ContactsDb db, Guid[] restored, Guid[] survivors, DateTimeOffset[] since, string actor, DateTimeOffset now, CancellationToken ct)
+    {
+        var held = await db.LegalHolds.SelectFrom($"""
+            legal_holds WHERE lifted_at IS NULL AND customer_id = ANY ({survivors})
+            AND EXISTS (SELECT FROM unnest({survivors}, {since}) AS s(survivor, since) WHERE s.survivor = customer_id AND set_at >= s.since)
+            """).AsNoTracking().OrderBy(h => h.Id).ToListAsync(ct);
+        var carried = restored.SelectMany(r => held.Select(h => h.CarryTo(r, actor, now))).ToList();
+        db.LegalHolds.AddRange(carried);
+        carried.ForEach(h => db.AuditRow(LegalHold.RecordType, h.Id, h.CustomerId, h));
+        return carried.ConvertAll(h => new CarriedHold(Ids.Customer.Format(h.CustomerId), Ids.LegalHold.Format(h.Id), Ids.LegalHold.Format(h.CarriedFrom!.Value)));
+    }
+
     private static async Task<Guid[]> FindWithAbsorbedAsync(this ContactsDb db, string id, HttpContext http, CancellationToken ct)
     {
         var root = await db.FindStoredAtPathAsync(id, http, ct);
@@ -89,9 +109,12 @@ internal static class LegalHolds
 }
 
 /// <param name="LiftedAt">Null while it forbids the erasure.</param>
+/// <param name="CarriedFrom">Of one that the undo of a merge set: the survivor's hold, <c>hld_…</c>.</param>
 public sealed record LegalHoldView(
-    string Id, string CustomerId, string Reason, string Actor, DateTimeOffset SetAt, DateTimeOffset? LiftedAt, string? LiftedBy, string? LiftReason)
+    string Id, string CustomerId, string Reason, string Actor, DateTimeOffset SetAt, DateTimeOffset? LiftedAt, string? LiftedBy, string? LiftReason,
+    string? CarriedFrom)
 {
     internal static LegalHoldView Of(LegalHold hold) => new(
-        Ids.LegalHold.Format(hold.Id), Ids.Customer.Format(hold.CustomerId), hold.Reason, hold.Actor, hold.SetAt, hold.LiftedAt, hold.LiftedBy, hold.LiftReason);
+        Ids.LegalHold.Format(hold.Id), Ids.Customer.Format(hold.CustomerId), hold.Reason, hold.Actor, hold.SetAt, hold.LiftedAt, hold.LiftedBy, hold.LiftReason,
+        Ids.LegalHold.Format(hold.CarriedFrom));
 }

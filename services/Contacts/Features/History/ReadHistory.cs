@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Rights;
@@ -10,7 +12,8 @@ using Microsoft.EntityFrameworkCore;
 namespace Crm.Contacts.Features.History;
 
 /// <summary>
-/// Who changed what in a customer's record, newest first; with <c>field</c> only the changes of this field.
+/// Who changed what in a customer's record, newest first; with <c>field</c> only the changes of this field. Each attribute is
+/// a field: <c>attributes.NAME</c>.
 /// </summary>
 internal static class ReadHistory
 {
@@ -32,19 +35,7 @@ internal static class ReadHistory
         var entries = db.AuditEntries.AsNoTracking().Include(e => e.Value).Where(e => e.RecordType == Customer.RecordType && e.RecordId == customer);
         if (http.Request.Query["field"] is [{ Length: > 0 } field])
         {
-            if (!SlugAttribute.IsSlug(field))
-            {
-                throw ProblemException.InvalidParameter("field", "The name of a field, such as family_name.");
-            }
-
-            if (FieldRules.GroupOf<CustomerInput>(field) is { } group)
-            {
-                CallerRights.Current.RequireRead(group, "field");
-            }
-
-            // As AuditChanges writes it; inside a value the quotes would be escaped.
-            var member = $"\"{field}\":{{\"old\":";
-            entries = entries.Where(e => e.Value!.Changes.Contains(member));
+            entries = await db.WithChangeOfAsync(field, customer, entries, ct);
         }
 
         var read = await entries.ToPageAsync(page, e => e.Id, Ids.History, e => e, ct);
@@ -54,6 +45,39 @@ internal static class ReadHistory
         return TypedResults.Ok(new Page<HistoryEntry>(
             [.. read.Data.Select(e => requests.TryGetValue(e.Id, out var r) ? HistoryEntry.Of(e) with { ChangeRequestId = Ids.ChangeRequest.Format(r.Id), RequestedBy = r.RequestedBy } : HistoryEntry.Of(e))],
             read.HasMore, read.NextCursor));
+    }
+
+    private static async Task<IQueryable<AuditEntry>> WithChangeOfAsync(this ContactsDb db, string field, Guid customer, IQueryable<AuditEntry> entries, CancellationToken ct)
+    {
+        var attribute = AttributeChanges.NameOf(field);
+        if (!SlugAttribute.IsSlug(attribute ?? field))
+        {
+            throw ProblemException.InvalidParameter("field", "The name of a field, such as family_name or attributes.shoe_size.");
+        }
+
+        if (FieldRules.GroupOf<CustomerInput>(attribute is null ? field : FieldJson.Attributes) is { } group)
+        {
+            CallerRights.Current.RequireRead(group, "field");
+        }
+
+        if (attribute is null)
+        {
+            // As AuditChanges writes it; inside a value the quotes would be escaped.
+            var member = $"\"{field}\":{{\"old\":";
+            return entries.Where(e => e.Value!.Changes.Contains(member));
+        }
+
+        if (!CallerRights.Current.AllFields && (await db.ReadAttributeGroupsAsync(ct)).TryGetValue(attribute, out var own))
+        {
+            CallerRights.Current.RequireRead(own, "field");
+        }
+
+        var touched = db.Database.SqlQuery<Guid>($"""
+            SELECT e.id AS "Value" FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
+            WHERE e.record_type = {Customer.RecordType} AND e.record_id = {customer}
+                AND v.changes::jsonb #> ARRAY['attributes', 'old', {attribute}] IS DISTINCT FROM v.changes::jsonb #> ARRAY['attributes', 'new', {attribute}]
+            """);
+        return entries.Where(e => touched.Contains(e.Id));
     }
 }
 
@@ -80,8 +104,30 @@ public sealed record HistoryEntry(string Id, DateTimeOffset At, string Actor, st
     {
         JsonObject Side(string side) => FieldRules.Show<CustomerInput>(new(changes.Select(c => KeyValuePair.Create(c.Key, c.Value![side]?.DeepClone()))));
         var (old, now) = (Side("old"), Side("new"));
-        return [.. old.Select(c => new FieldChange(c.Key, c.Value?.DeepClone(), now[c.Key]?.DeepClone()))];
+        return [.. old.SelectMany(c => c.Key == FieldJson.Attributes
+            ? AttributeChanges.Between(c.Value, now[c.Key]).Select(a => new FieldChange(AttributeChanges.FieldOf(a.Name), a.Old?.DeepClone(), a.New?.DeepClone()))
+            : [new FieldChange(c.Key, c.Value?.DeepClone(), now[c.Key]?.DeepClone())])];
     }
 }
 
+/// <param name="Field">Its name; <c>attributes.NAME</c> of an attribute.</param>
 public sealed record FieldChange(string Field, JsonNode? Old, JsonNode? New);
+
+/// <summary>The attributes as fields of their own. An entry has all that there were, before and after its change.</summary>
+internal static class AttributeChanges
+{
+    private const string Prefix = $"{FieldJson.Attributes}.";
+
+    public static string FieldOf(string name) => $"{Prefix}{name}";
+
+    /// <summary>Null when the field is no attribute.</summary>
+    public static string? NameOf(string? field) => field?.StartsWith(Prefix, StringComparison.Ordinal) is true ? field[Prefix.Length..] : null;
+
+    /// <summary>Those that differ; null stands for none.</summary>
+    public static IEnumerable<(string Name, JsonNode? Old, JsonNode? New)> Between(JsonNode? old, JsonNode? now)
+    {
+        var (had, has) = (old as JsonObject ?? [], now as JsonObject ?? []);
+        return had.Select(a => a.Key).Union(has.Select(a => a.Key), StringComparer.Ordinal)
+            .Where(name => !JsonNode.DeepEquals(had[name], has[name])).Select(name => (name, had[name], has[name]));
+    }
+}

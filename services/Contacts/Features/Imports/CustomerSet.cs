@@ -1,4 +1,6 @@
+using System.Text.Json;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Features.ChangeRequests;
 using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
@@ -18,6 +20,7 @@ internal sealed class CustomerSet(ContactsDb db, bool hold)
     private readonly Dictionary<Guid, Customer> _read = [];
     private readonly Dictionary<Guid, CustomerIdentifier[]> _identifiers = [];
     private readonly Dictionary<Guid, ExternalId[]> _externalIds = [];
+    private readonly Dictionary<Guid, Dictionary<string, JsonElement>> _attributes = [];
 
     /// <summary>Those of the ids that there are.</summary>
     public async Task<IReadOnlyDictionary<Guid, Customer>> ReadAsync(IEnumerable<Guid> ids, CancellationToken ct)
@@ -38,6 +41,7 @@ internal sealed class CustomerSet(ContactsDb db, bool hold)
                 _externalIds[customer.Id] = [.. externalIds[customer.Id]];
                 customer.Identifiers.AddRange(_identifiers[customer.Id]);
                 customer.ExternalIds.AddRange(_externalIds[customer.Id]);
+                _attributes[customer.Id] = customer.Attributes;
                 _read[customer.Id] = customer;
             }
         }
@@ -46,13 +50,15 @@ internal sealed class CustomerSet(ContactsDb db, bool hold)
     }
 
     /// <summary>Stores new customers, and the changes of those that were read; rows in the order of the indexes, which costs least.</summary>
-    public async Task StoreAsync(IReadOnlyCollection<Customer> created, IReadOnlyCollection<Customer> changed, CancellationToken ct)
+    /// <param name="unique">The fields of which no two have the same value.</param>
+    public async Task StoreAsync(IReadOnlyCollection<Customer> created, IReadOnlyCollection<Customer> changed, IReadOnlyList<CustomField> unique, CancellationToken ct)
     {
         var all = created.Concat(changed).ToList();
         if (changed.Count > 0)
         {
             await db.OvertakeAsync(changed, [], [], ct);
             await DeleteAsync(changed, ct);
+            await FreeAsync(changed, unique, ct);
             await db.UpdateAsync(changed, ct);
         }
 
@@ -75,6 +81,26 @@ internal sealed class CustomerSet(ContactsDb db, bool hold)
     /// <summary>A customer keeps the objects of rows that stay (<see cref="Customer.Change"/>).</summary>
     private static IEnumerable<T> New<T>(List<T> rows, Dictionary<Guid, T[]> read, Customer customer) where T : class =>
         read.TryGetValue(customer.Id, out var before) ? rows.Except(before) : rows;
+
+    /// <summary>A unique index looks at one row after the other: who passes a value on to another of them gives it up first.</summary>
+    private async Task FreeAsync(IReadOnlyCollection<Customer> changed, IReadOnlyList<CustomField> unique, CancellationToken ct)
+    {
+        var givers = new HashSet<Guid>();
+        foreach (var field in unique)
+        {
+            var now = changed.Where(c => c.State == CustomerState.Active).ToLookup(c => KeyOf(field, c.Attributes), c => c.Id);
+            givers.UnionWith(changed.Where(c => KeyOf(field, _attributes[c.Id]) is { } key && now[key].Any(id => id != c.Id)).Select(c => c.Id));
+        }
+
+        if (givers.Count > 0)
+        {
+            var (ids, names) = (givers.ToArray(), unique.Select(f => f.Name).ToArray());
+            await db.Database.ExecuteSqlAsync($"UPDATE customers SET attributes = attributes - {names} WHERE id = ANY ({ids})", ct);
+        }
+
+        static string? KeyOf(CustomField field, Dictionary<string, JsonElement> attributes) =>
+            attributes.TryGetValue(field.Name, out var value) ? field.KeyOf(value) : null;
+    }
 
     private async Task DeleteAsync(IReadOnlyCollection<Customer> changed, CancellationToken ct)
     {

@@ -38,6 +38,9 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     private CustomerSet _customers = null!;
     private ImportDrafts? _drafts;
     private FieldCatalog _fields = null!;
+
+    /// <summary>Who absorbed the customers that had these values of unique fields.</summary>
+    private Dictionary<ImportKey, Guid> _survivors = [];
     private HashSet<string> _referrers = [];
     private HashSet<string> _tiers = [];
 
@@ -194,11 +197,21 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             }
         }
 
+        _survivors = [];
         foreach (var field in _fields.Unique)
         {
-            foreach (var (value, owner) in await db.OwnersAsync(field, keys.Where(k => k.Kind == MatchKey.Attribute && k.System == field.Name).Select(k => k.Value), ct))
+            var wanted = keys.Where(k => k.Kind == MatchKey.Attribute && k.System == field.Name).Select(k => k.Value).ToList();
+            var have = await db.OwnersAsync(field, wanted, ct);
+            foreach (var (value, owner) in have)
             {
                 Owners(new(MatchKey.Attribute, field.Name, value)).Add(owner);
+            }
+
+            foreach (var (value, survivor) in await db.SurvivorsAsync(field, wanted.Where(v => !have.ContainsKey(v)), ct))
+            {
+                var key = new ImportKey(MatchKey.Attribute, field.Name, value);
+                _survivors[key] = survivor;
+                Owners(key).Add(survivor);
             }
         }
 
@@ -254,7 +267,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         {
             try
             {
-                row.Customer = Find(row, made) is { } existing ? await ChangeAsync(row, existing, made, now, ct) : await CreateAsync(row, reader, made, ct);
+                row.Customer = Find(row, made) is { } existing ? await ChangeAsync(row, reader, existing, made, now, ct) : await CreateAsync(row, reader, made, ct);
                 row.Version = row.Customer.Version;
                 foreach (var key in row.Keys.Where(k => !made.TryGetValue(k, out var first) || !StillHas(first, k)))
                 {
@@ -284,12 +297,18 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         return customer;
     }
 
-    private async Task<Customer> ChangeAsync(ImportRow row, Customer existing, Dictionary<ImportKey, Customer> made, DateTimeOffset now, CancellationToken ct)
+    private async Task<Customer> ChangeAsync(ImportRow row, ImportReader reader, Customer existing, Dictionary<ImportKey, Customer> made, DateTimeOffset now, CancellationToken ct)
     {
         var before = existing.ToInput();
         var stored = JsonSerializer.SerializeToNode(before, JsonDefaults.Options)!.AsObject();
         var patch = Added(row.Fields!, stored);
-        if (SaysNothingNew(patch, stored))
+        foreach (var key in row.Keys.Where(k => LeadsTo(existing, k) && !StillHas(existing, k)))
+        {
+            // The survivor keeps its own value.
+            patch["attributes"]!.AsObject().Remove(key.System);
+        }
+
+        if (row.Flaws.Count == 0 && SaysNothingNew(patch, stored))
         {
             RequireFree(row, existing, made);
             RequireReferrer(row);
@@ -297,9 +316,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             return existing;
         }
 
-        var input = MergePatch.Apply(before, patch);
-        await validation.EnsureValidAsync(input, ct);
-        input = _fields.Check(before, input);
+        var input = await reader.CheckAsync(row.Flaws, before, patch, ct);
         RequireFree(row, existing, made);
         RequireReferrer(row);
         RequireTier(input.Tier);
@@ -342,10 +359,9 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     {
         foreach (var by in Import.MatchKeys)
         {
-            var found = row.Keys.Where(k => k.Kind == by.Kind && (by.Kind != MatchKey.Attribute || k.System == by.Field))
-                .SelectMany(k => (row.Known.GetValueOrDefault(k) ?? []).Concat(made.TryGetValue(k, out var earlier) ? [earlier] : []).Where(c => StillHas(c, k)))
-                .Where(c => c.State == CustomerState.Active && !(by.Kind is MatchKey.Email or MatchKey.Phone && HasOtherIds(c, row))).Distinct().Take(2).ToList();
-            switch (found)
+            var keys = row.Keys.Where(k => k.Kind == by.Kind && (by.Kind != MatchKey.Attribute || k.System == by.Field)).ToList();
+            var found = Two(by, keys, StillHas);
+            switch (found.Count > 0 ? found : Two(by, keys, LeadsTo))
             {
                 case [var only]:
                     return only;
@@ -355,6 +371,10 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         }
 
         return null;
+
+        List<Customer> Two(MatchBy by, List<ImportKey> keys, Func<Customer, ImportKey, bool> has) => keys
+            .SelectMany(k => (row.Known.GetValueOrDefault(k) ?? []).Concat(made.TryGetValue(k, out var earlier) ? [earlier] : []).Where(c => has(c, k)))
+            .Where(c => c.State == CustomerState.Active && !(by.Kind is MatchKey.Email or MatchKey.Phone && HasOtherIds(c, row))).Distinct().Take(2).ToList();
     }
 
     private static bool HasOtherIds(Customer customer, ImportRow row) => row.Keys.Where(k => k.Kind == MatchKey.ExternalId).GroupBy(k => k.System, StringComparer.Ordinal)
@@ -363,6 +383,9 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     /// <summary>An earlier row may have given it another value.</summary>
     private bool StillHas(Customer customer, ImportKey key) =>
         key.Kind != MatchKey.Attribute || (customer.Attributes.TryGetValue(key.System, out var value) && _fields.Find(key.System)!.KeyOf(value) == key.Value);
+
+    /// <summary>An absorbed customer had the value.</summary>
+    private bool LeadsTo(Customer customer, ImportKey key) => _survivors.TryGetValue(key, out var survivor) && survivor == customer.Id;
 
     /// <summary>An external id, and the value of a unique field, belong to one customer only.</summary>
     private void RequireFree(ImportRow row, Customer? existing, Dictionary<ImportKey, Customer> made)
@@ -440,7 +463,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         var changed = rows.Where(r => r.Outcome == ImportOutcome.Updated).Select(r => r.Customer!).Where(c => !created.Contains(c)).ToHashSet();
         if (created.Count + changed.Count > 0)
         {
-            await _customers.StoreAsync(created, changed, ct);
+            await _customers.StoreAsync(created, changed, _fields.Unique, ct);
             await db.PublishAsync(Import, created, changed, ct);
             await db.AuditAsync(Import.Actor, rows.Where(r => r.Audit is not null).Select(r =>
                 (r.Outcome == ImportOutcome.Created ? "created" : "updated", Customer.RecordType, r.Customer!.Id, (Guid?)r.Customer.Id, r.Audit!)), ct);

@@ -1,4 +1,8 @@
+using System.Text.Json;
+using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -27,7 +31,8 @@ internal static class ImportMappings
     }
 
     /// <summary>Saves it under the name, whether there was one or not; imports that have begun keep the one they began with.</summary>
-    public static async Task<Ok<MappingView>> Put(string name, ImportMapping body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
+    public static async Task<Ok<MappingView>> Put(
+        string name, ImportMapping body, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
     {
         if (!SlugAttribute.IsSlug(name))
         {
@@ -37,6 +42,12 @@ internal static class ImportMappings
         if (ReadyMappings.All.ContainsKey(name))
         {
             throw new ProblemException(ProblemCodes.Conflict, "This is the name of a mapping that comes with the product; take another one.");
+        }
+
+        var errors = await FindUnfitAsync(body, await db.ReadFieldsAsync(ct), validation, ct);
+        if (errors.Count > 0)
+        {
+            throw ProblemException.Invalid(errors);
         }
 
         var saved = await db.InTransactionAsync(async () =>
@@ -67,6 +78,45 @@ internal static class ImportMappings
         ReadyMappings.All.TryGetValue(name, out var ready)
             ? ready
             : await db.ImportMappings.AsNoTracking().Where(m => m.Name == name).Select(m => m.Definition).FirstOrDefaultAsync(ct);
+
+    /// <summary>Defaults, and what values become, that no customer can have; what is missing beside them is a matter of the file.</summary>
+    private static async Task<List<FieldError>> FindUnfitAsync(ImportMapping mapping, FieldCatalog fields, Validation validation, CancellationToken ct)
+    {
+        var compiled = new CompiledMapping(mapping with { Values = null }, [], fields);
+        var said = (mapping.Defaults ?? []).Select(d => (Path: $"/defaults/{Escaped(d.Key)}", Target: d.Key, d.Value))
+            .Concat((mapping.Values ?? []).SelectMany(v => v.Value.Select(w => (Path: $"/values/{Escaped(v.Key)}/{Escaped(w.Key)}", Target: v.Key, w.Value))));
+        var unfit = new List<FieldError>();
+        foreach (var (path, text, value) in said)
+        {
+            if (ImportTarget.Parse(text) is not { Kind: not (TargetKind.Ignore or TargetKind.Deleted) } target)
+            {
+                continue;
+            }
+
+            var errors = new List<FieldError>();
+            try
+            {
+                await validation.EnsureValidAsync(compiled.Of(target, value, errors).Deserialize<CustomerInput>(JsonDefaults.Options)!, ct);
+            }
+            catch (JsonException exception)
+            {
+                errors.AddRange(Problems.DescribeJson(exception).Errors);
+            }
+            catch (ProblemException problem)
+            {
+                errors.AddRange(problem.Errors);
+            }
+
+            if (errors.Find(e => e.Code != "required") is { } wrong)
+            {
+                unfit.Add(wrong with { Pointer = path });
+            }
+        }
+
+        return unfit;
+
+        static string Escaped(string name) => name.Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal);
+    }
 
     private static MappingView View(SavedMapping saved) => new(saved.Name, false, saved.Definition, saved.Version);
 }

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
+using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 
@@ -18,6 +19,10 @@ internal sealed class ImportRow(int number, string body)
     public int Number { get; } = number;
     public string Body { get; } = body;
     public JsonObject? Fields { get; set; }
+
+    /// <summary>What is wrong with it that is not in <see cref="Fields"/>: it fails, with what is wrong with those.</summary>
+    public List<FieldError> Flaws { get; } = [];
+
     public IReadOnlyList<ImportKey> Keys { get; set; } = [];
 
     /// <summary>Who has the keys.</summary>
@@ -39,7 +44,7 @@ internal sealed class ImportRow(int number, string body)
     public void Fail(ProblemException problem)
     {
         Code = problem.Code.Code;
-        Errors = problem.Errors.Count > 0 ? problem.Errors : [new FieldError("", problem.Code.Code, problem.Message)];
+        Errors = [.. Flaws.Union(problem.Errors.Count > 0 ? problem.Errors : [new FieldError("", problem.Code.Code, problem.Message)])];
     }
 }
 
@@ -53,8 +58,9 @@ internal sealed class ImportReader(Import import, FieldCatalog fields, Validatio
         var row = new ImportRow(number, body);
         try
         {
-            var members = _mapping.Read(import.Format, body);
-            fields.RequireNumbers(members);
+            var flaws = new List<FieldError>();
+            var members = _mapping.Read(import.Format, body, flaws);
+            row.Flaws.AddRange([.. flaws, .. fields.TakeBadNumbers(members)]);
             row.Fields = members;
             row.Keys = [.. KeysOf(row.Fields), .. UniqueValuesOf(row.Fields)];
         }
@@ -82,10 +88,9 @@ internal sealed class ImportReader(Import import, FieldCatalog fields, Validatio
         try
         {
             var members = row.Fields.DeepClone().AsObject();
-            _mapping.AddDefaults(members);
-            var input = MergePatch.Apply(new CustomerInput(), members);
-            await validation.EnsureValidAsync(input, ct);
-            input = fields.Check(null, input);
+            var flaws = row.Flaws.ToList();
+            _mapping.AddDefaults(members, flaws);
+            var input = await CheckAsync(flaws, null, members, ct);
             var customer = Customer.Register(input, import.Actor, clock.GetUtcNow());
             row.Draft = (customer, import.DryRun ? null : AuditChanges.Between(null, customer.ToInput()), null);
         }
@@ -93,6 +98,63 @@ internal sealed class ImportReader(Import import, FieldCatalog fields, Validatio
         {
             row.Draft = (null, null, problem);
         }
+    }
+
+    /// <summary>The customer as the patch makes it.</summary>
+    /// <param name="flaws">What is wrong with the row that is not in the patch.</param>
+    /// <param name="before">Null of a new one.</param>
+    /// <param name="patch">Loses the members that no customer can have.</param>
+    /// <exception cref="ProblemException">400 with all that is wrong.</exception>
+    public async Task<CustomerInput> CheckAsync(IEnumerable<FieldError> flaws, CustomerInput? before, JsonObject patch, CancellationToken ct)
+    {
+        var errors = flaws.ToList();
+        var unread = new HashSet<string>(StringComparer.Ordinal);
+        CustomerInput? input = null;
+        while (input is null)
+        {
+            try
+            {
+                input = MergePatch.Apply(before ?? new CustomerInput(), patch);
+            }
+            catch (ProblemException problem) when (problem.Code == ProblemCodes.ValidationFailed && problem.Errors is [var error, ..] && patch.ContainsKey(MemberOf(error)))
+            {
+                // The reader stops at the first one.
+                Add(problem);
+                unread.Add(MemberOf(error));
+                patch.Remove(MemberOf(error));
+            }
+        }
+
+        var attributes = input.Kind is not null;
+        try
+        {
+            await validation.EnsureValidAsync(input, ct);
+        }
+        catch (ProblemException problem)
+        {
+            Add(problem);
+            attributes &= problem.Errors.All(e => MemberOf(e) != "attributes");
+        }
+
+        if (attributes)
+        {
+            try
+            {
+                input = fields.Check(before, input);
+            }
+            catch (ProblemException problem) when (problem.Code == ProblemCodes.ValidationFailed)
+            {
+                Add(problem);
+            }
+        }
+
+        return errors.Count > 0 ? throw ProblemException.Invalid(errors) : input;
+
+        // What could not be read is missing now, which is no other problem.
+        void Add(ProblemException problem) =>
+            errors.AddRange(problem.Errors.Where(e => !unread.Contains(MemberOf(e)) && !errors.Exists(known => known.Pointer == e.Pointer)).ToList());
+
+        static string MemberOf(FieldError error) => error.Pointer.Split('/') is [_, var member, ..] ? member : "";
     }
 
     private IEnumerable<ImportKey> UniqueValuesOf(JsonObject members) =>

@@ -10,6 +10,7 @@ using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.Net.Http.Headers;
 using Npgsql;
 
 namespace Crm.Contacts.Features.Imports;
@@ -17,11 +18,11 @@ namespace Crm.Contacts.Features.Imports;
 /// <summary>
 /// Takes a file of customers, CSV or NDJSON, up to 2 GB. The body is stored whole before the answer, streamed by COPY;
 /// the work begins afterwards and survives every crash. Without a mapping the columns of CSV are called as the fields, and
-/// a line of NDJSON is a customer as the API has it.
+/// a line of NDJSON is a customer as the API has it. <c>calling_code</c> and <c>date_format</c> come before the mapping's.
 /// </summary>
 internal static class ReceiveImport
 {
-    public static readonly string[] Parameters = ["mapping", "match_on", "dry_run"];
+    public static readonly string[] Parameters = ["mapping", "match_on", "dry_run", "calling_code", "date_format"];
 
     /// <summary>Bytes.</summary>
     public const long LargestBody = 2_000_000_000;
@@ -43,6 +44,8 @@ internal static class ReceiveImport
             "application/x-ndjson" or "application/jsonl" => ImportFormat.Ndjson,
             _ => throw new ProblemException(ProblemCodes.UnsupportedMediaType, "Send text/csv or application/x-ndjson."),
         };
+        var charset = MediaTypeHeaderValue.TryParse(request.ContentType, out var type) ? HeaderUtilities.RemoveQuotes(type.Charset).Value : null;
+        var encoding = TextRecords.EncodingOf(charset) ?? throw new ProblemException(ProblemCodes.UnsupportedMediaType, "The charset is not known here; send UTF-8.");
         var dryRun = request.Query["dry_run"].ToString() switch
         {
             "" or "false" => false,
@@ -51,11 +54,12 @@ internal static class ReceiveImport
         };
         var name = request.Query["mapping"] is [{ Length: > 0 } given] ? given : null;
         var mapping = name is null ? new ImportMapping() : await db.FindMappingAsync(name, ct) ?? throw ProblemException.InvalidParameter("mapping", "There is no such mapping.");
+        mapping = mapping with { CallingCode = CallingCode(request) ?? mapping.CallingCode, DateFormat = DateFormat(request) ?? mapping.DateFormat };
         var fields = await db.ReadFieldsAsync(ct);
         var import = Import.Receive(format, name, mapping, MatchOn(request, fields), dryRun, request.HttpContext.User.Subject(), clock.GetUtcNow());
         await db.InTransactionAsync(async () =>
         {
-            using var records = new TextRecords(request.Body);
+            using var records = new TextRecords(request.Body, encoding);
             IReadOnlyList<string> columns = [];
             if (format == ImportFormat.Csv)
             {
@@ -144,6 +148,17 @@ internal static class ReceiveImport
             throw new ProblemException(ProblemCodes.Unprocessable, $"The column {(twice.Key.Length <= 80 ? twice.Key : twice.Key[..80])} is there twice.");
         }
     }
+
+    /// <summary>A + that was not encoded comes as a blank.</summary>
+    private static string? CallingCode(HttpRequest request) =>
+        request.Query["calling_code"] is not [{ Length: > 0 } given] ? null
+        : given.TrimStart(' ', '+') is var digits && ImportMapping.IsCallingCode($"+{digits}") ? $"+{digits}"
+        : throw ProblemException.InvalidParameter("calling_code", ImportMapping.ExpectedCallingCode);
+
+    private static string? DateFormat(HttpRequest request) =>
+        request.Query["date_format"] is not [{ Length: > 0 } given] ? null
+        : given.Length <= 40 && ImportMapping.IsDateFormat(given) ? given
+        : throw ProblemException.InvalidParameter("date_format", ImportMapping.ExpectedDateFormat);
 
     private static List<MatchBy> MatchOn(HttpRequest request, FieldCatalog fields)
     {

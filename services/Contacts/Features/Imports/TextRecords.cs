@@ -8,21 +8,41 @@ namespace Crm.Contacts.Features.Imports;
 /// Records of a text as it streams in: lines, or rows of CSV (RFC 4180, also with ; tab or | between the cells). Memory
 /// is one record and one buffer, whatever the size of the text.
 /// </summary>
-internal sealed class TextRecords(Stream body) : IDisposable
+/// <param name="encoding">Of a text that does not begin with a byte order mark.</param>
+internal sealed class TextRecords(Stream body, Encoding encoding) : IDisposable
 {
     /// <summary>Characters.</summary>
     public const int LongestRecord = 1_000_000;
 
     private static readonly char[] Delimiters = [',', ';', '\t', '|'];
-    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+    private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: true, throwOnInvalidBytes: true);
 
-    private readonly StreamReader _reader = new(body, Strict, detectEncodingFromByteOrderMarks: true, bufferSize: 128 * 1024, leaveOpen: true);
+    private readonly StreamReader _reader = new(body, encoding, detectEncodingFromByteOrderMarks: true, bufferSize: 128 * 1024, leaveOpen: true);
     private readonly char[] _buffer = new char[64 * 1024];
     private readonly StringBuilder _text = new();
     private int _position;
     private int _length;
     private int _record;
     private char _delimiter = ',';
+
+    /// <summary>Of the charset of a Content-Type, strict; UTF-8 when it names none, null when it is not known.</summary>
+    public static Encoding? EncodingOf(string? charset)
+    {
+        if (string.IsNullOrEmpty(charset) || string.Equals(charset, Utf8.WebName, StringComparison.OrdinalIgnoreCase))
+        {
+            return Utf8;
+        }
+
+        try
+        {
+            return CodePagesEncodingProvider.Instance.GetEncoding(charset, EncoderFallback.ExceptionFallback, DecoderFallback.ExceptionFallback)
+                ?? Encoding.GetEncoding(charset, EncoderFallback.ExceptionFallback, DecoderFallback.ExceptionFallback);
+        }
+        catch (Exception exception) when (exception is ArgumentException or NotSupportedException)
+        {
+            return null;
+        }
+    }
 
     /// <summary>The next line that is not blank; null at the end.</summary>
     public async ValueTask<string?> ReadLineAsync(CancellationToken ct)
@@ -191,7 +211,7 @@ internal sealed class TextRecords(Stream body) : IDisposable
         }
         catch (DecoderFallbackException)
         {
-            throw Broken("The text is not UTF-8.");
+            throw Broken($"The text is not {_reader.CurrentEncoding.WebName}; name its charset, such as Content-Type: text/csv; charset=windows-1252.");
         }
 
         _position = 0;

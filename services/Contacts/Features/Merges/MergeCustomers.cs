@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.ChangeRequests;
+using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
 using Crm.Contracts.Events;
@@ -214,6 +215,7 @@ internal static class MergeCustomers
         var counts = await MergedRows.MoveAsync(db, [.. absorbedIds], survivor.Id, ct);
         counts["external_ids"] = externalIds;
         await db.ReplayConsentsAsync([survivor.Id], now, ct);
+        await db.DecidePairsAsync(merge, now, ct);
         merge.Take(new()
         {
             Phase = MergePhase.Merge,

@@ -73,7 +73,10 @@ public enum PartStatus
 public sealed record ServiceImpact(string Service, PartStatus Status, IReadOnlyList<RowCountView> Rows);
 
 /// <param name="Moved">Rows that will belong to the survivor.</param>
-/// <param name="Collide">Rows of which there is a like one; both are kept.</param>
+/// <param name="Collide">
+/// Rows of which there is a like one, or of which a customer has one at a time; both are kept. Of parents, account managers and
+/// equal relationships the survivor's own is shown.
+/// </param>
 public sealed record RowCountView(string Table, long Moved, long Collide);
 
 /// <summary>What forbids the merge.</summary>

@@ -15,7 +15,9 @@ namespace Crm.Contacts.Features.Merges;
 /// <param name="WaitingSeconds">How long it has waited for them; null when none is missing.</param>
 /// <param name="Stayed">Of an undo: rows recorded since the merge that stay with the survivor.</param>
 /// <param name="KeptEdits">Of an undo: what was edited since the merge and stays.</param>
+/// <param name="NotGivenBack">Of an undo: external ids and values of unique fields that somebody else has by now.</param>
 /// <param name="CarriedConsents">Of an undo: refusals and pauses said since the merge, which now hold for the restored customers too.</param>
+/// <param name="CarriedHolds">Of an undo: legal holds set since the merge and not lifted, which now bind the restored too.</param>
 public sealed record MergeView(
     string Id,
     MergeStatus Status,
@@ -33,7 +35,9 @@ public sealed record MergeView(
     long? WaitingSeconds,
     IReadOnlyList<StayedView> Stayed,
     IReadOnlyList<KeptEdit> KeptEdits,
+    IReadOnlyList<NotGivenBack> NotGivenBack,
     IReadOnlyList<CarriedConsent> CarriedConsents,
+    IReadOnlyList<CarriedHold> CarriedHolds,
     JsonElement Manifest)
 {
     internal static MergeView Of(Merge merge, MergeOptions options, DateTimeOffset now) => new(
@@ -53,7 +57,9 @@ public sealed record MergeView(
         merge.Missing.Count > 0 ? (long)(now - (merge.UndoAskedAt ?? merge.MergedAt)).TotalSeconds : null,
         [.. merge.Receipts.Where(r => r.StayedCounts.Count > 0).OrderBy(r => r.Service, StringComparer.Ordinal).Select(r => new StayedView(r.Service, r.StayedCounts, r.Stayed))],
         merge.KeptEdits ?? [],
+        merge.NotGivenBack ?? [],
         merge.CarriedConsents ?? [],
+        merge.CarriedHolds ?? [],
         ManifestFields.Shown(merge.Manifest.RootElement));
 }
 

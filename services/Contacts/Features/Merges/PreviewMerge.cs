@@ -98,7 +98,7 @@ internal static class PreviewMerge
         await RequireValidAsync(survivor.ToInput(), fields, await db.ReadFieldsAsync(ct), validation, ct);
 
         var (services, blockers) = await impact.AskAsync(survivorId, absorbedIds, ct);
-        services.Insert(0, await OwnImpactAsync(db, absorbedIds, ct));
+        services.Insert(0, await OwnImpactAsync(db, absorbedIds, survivorId, ct));
         var manifest = new Manifest(Ids.Customer.Format(survivorId), [.. absorbedIds.Select(id => Ids.Customer.Format(id))], origins, services, blockers);
         var token = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
         var preview = new MergePreview
@@ -180,9 +180,9 @@ internal static class PreviewMerge
         }
     }
 
-    private static async Task<ServiceImpact> OwnImpactAsync(ContactsDb db, List<Guid> absorbed, CancellationToken ct) => new("contacts", PartStatus.Ok,
+    private static async Task<ServiceImpact> OwnImpactAsync(ContactsDb db, List<Guid> absorbed, Guid survivor, CancellationToken ct) => new("contacts", PartStatus.Ok,
     [
-        .. (await MergedRows.CountAsync(db, [.. absorbed], ct)).Select(t => new RowCountView(t.Key, t.Value, 0)),
+        .. await MergedRows.CountAsync(db, [.. absorbed], survivor, ct),
         new("external_ids", await db.ExternalIds.LongCountAsync(e => absorbed.Contains(e.CustomerId), ct), 0),
     ]);
 }

@@ -4,6 +4,7 @@ using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
+using Crm.Contacts.Features.Erasures;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
 using Crm.Contracts.Events;
@@ -18,9 +19,11 @@ namespace Crm.Contacts.Features.Merges;
 
 /// <summary>
 /// Undoes a merge, in whatever order merges were made: the absorbed customers are themselves again with their fields and
-/// every row that was recorded under them, except external ids and values of unique fields that others have by now; what was recorded or edited since stays with the survivor and is listed.
-/// Consents refused, withdrawn or paused since hold for all of them; what was entered for the restored is in <c>carried_consents</c>. 202
-/// with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
+/// every row that was recorded under them, except external ids and values of unique fields that others have by now, which are in
+/// <c>not_given_back</c>; what was recorded or edited since stays with the survivor and is listed.
+/// Consents refused, withdrawn or paused since hold for all of them; what was entered for the restored is in <c>carried_consents</c>.
+/// A legal hold set since binds all of them likewise; those set on the restored are in <c>carried_holds</c>.
+/// 202 with the merge, which is <c>undone</c> when all services have given their rows back. Again, it answers the same.
 /// 409 <c>merge_undo_expired</c> after <c>Merges:UndoDays</c>, 409 <c>merge_erased</c> when one of them was erased, 410
 /// <c>customer_deleted</c> while they are in the recycle bin. 202 with a change request when records belong to other departments
 /// that approve such changes.
@@ -112,6 +115,9 @@ internal static class UndoMerge
 
         var before = restored.Concat(way).ToDictionary(c => c.Id, c => c.ToInput());
         var taken = await FindTakenAsync(restored, present, db, ct);
+        var missing = restored
+            .Where(c => c.ToInput().ExternalIds!.Exists(e => taken.Contains((e.System!, e.Id!)) && !present.ExternalIds.Exists(r => r.System == e.System && r.Value == e.Id)))
+            .Select(c => new NotGivenBack(Ids.Customer.Format(c.Id), "external_ids")).ToList();
         foreach (var customer in restored)
         {
             customer.Restore(present, e => !taken.Contains((e.System!, e.Id!)), now);
@@ -124,7 +130,8 @@ internal static class UndoMerge
         }
 
         merge.BeginUndo(reason, actor, kept, now);
-        await db.GiveUpTakenAsync([present, .. restored], ct);
+        var givenUp = await db.GiveUpTakenAsync([present, .. restored], ct);
+        merge.KeepBack(missing.Concat(givenUp.Select(g => new NotGivenBack(Ids.Customer.Format(g.Customer), $"{FieldJson.Attributes}.{g.Field}"))));
         // What goes back of unique fields is free before anybody has it again; rows are saved in an order of their own.
         await db.Database.ExecuteSqlAsync($"UPDATE customers SET state = 'merged' WHERE id = {present.Id}", ct);
         await db.SaveChangesAsync(ct);
@@ -140,7 +147,9 @@ internal static class UndoMerge
         }
 
         var since = mergeOf.ConvertAll(m => m.At);
-        merge.Carry(await db.CarryRefusalsAsync(restoredIds, present.Id, [.. wayIds], [.. since], actor, now, ct));
+        merge.Carry(
+            await db.CarryRefusalsAsync(restoredIds, present.Id, [.. wayIds], [.. since], actor, now, ct),
+            await db.CarryHoldsAsync(restoredIds, [.. wayIds], [.. since], actor, now, ct));
         // Published before the undo: whom other services restore has refused there already.
         await db.ReplayConsentsAsync([.. restoredIds, .. wayIds], now, ct);
         var (stayedCounts, stayed) = await MergedRows.ListStayedAsync(db, present.Id, wayIds, since, Listed, ct);

@@ -15,7 +15,7 @@ internal static class ListRelationships
 {
     public static readonly string[] Parameters = [.. PageRequest.Parameters, "customer_id", "type", "purchase", "at"];
 
-    public static async Task<Ok<Page<RelationshipView>>> Handle(HttpRequest request, ContactsDb db, CancellationToken ct)
+    public static async Task<Ok<Page<RelationshipView>>> Handle(HttpRequest request, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
         var page = PageRequest.Read(request, Ids.Relationship);
         var relationships = db.Relationships.AsNoTracking().Living();
@@ -36,11 +36,13 @@ internal static class ListRelationships
             relationships = relationships.Where(r => r.Purchase == purchase);
         }
 
-        if (RelationshipReads.ReadDay(request) is { } day)
+        var day = RelationshipReads.ReadDay(request);
+        if (day is { } on)
         {
-            relationships = relationships.On(day);
+            relationships = relationships.On(on);
         }
 
+        relationships = relationships.Shown(db.Relationships, day ?? clock.Today());
         return TypedResults.Ok(await relationships.ToPageAsync(page, r => r.Id, Ids.Relationship, RelationshipView.Of, ct));
     }
 }

@@ -39,7 +39,7 @@ internal static class ReadNetwork
         for (var hop = 1; hop <= depth && found.Count <= Most && frontier.Length > 0; hop++)
         {
             var known = found.Keys.ToArray();
-            var next = await db.Relationships.AsNoTracking().Living().On(day)
+            var next = await db.Relationships.AsNoTracking().Living().On(day).Shown(db.Relationships, day)
                 .Where(r => (frontier.Contains(r.FromId) || frontier.Contains(r.ToId)) && !known.Contains(r.Id))
                 .OrderBy(r => r.Id).Take(Most + 1 - found.Count).ToListAsync(ct);
             foreach (var relationship in next)

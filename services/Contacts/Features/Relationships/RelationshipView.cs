@@ -40,6 +40,21 @@ internal static class RelationshipReads
     public static IQueryable<Relationship> On(this IQueryable<Relationship> relationships, DateOnly day) => relationships
         .Where(r => (r.StartsOn == null || r.StartsOn <= day) && (r.EndsOn == null || r.EndsOn >= day));
 
+    /// <summary>
+    /// Of several that hold on the day and of which there can be one, as only a merge brings about (parents; the same said
+    /// twice), the customer's own one, else the one recorded first.
+    /// </summary>
+    public static IQueryable<Relationship> Shown(this IQueryable<Relationship> relationships, IQueryable<Relationship> all, DateOnly day) => relationships
+        .Where(r => r.StartsOn > day || r.EndsOn < day || !all.Any(o => o.FromId == r.FromId && o.FromId != o.ToId
+            && o.From.State == CustomerState.Active && o.To.State == CustomerState.Active
+            && (o.StartsOn == null || o.StartsOn <= day) && (o.EndsOn == null || o.EndsOn >= day)
+            && ((Relationship.Hierarchy.Contains(o.Type) && Relationship.Hierarchy.Contains(r.Type))
+                || (o.ToId == r.ToId && o.Type == r.Type && o.Role == r.Role && o.Purchase == r.Purchase))
+            && ((o.OriginFromId == o.FromId && r.OriginFromId != r.FromId)
+                || ((o.OriginFromId == o.FromId) == (r.OriginFromId == r.FromId)
+                    && ((o.OriginToId == o.ToId && r.OriginToId != r.ToId)
+                        || ((o.OriginToId == o.ToId) == (r.OriginToId == r.ToId) && o.Id < r.Id))))));
+
     /// <exception cref="ProblemException">404.</exception>
     public static async Task<Relationship> FindRelationshipAsync(this ContactsDb db, string id, CancellationToken ct) =>
         (Ids.Relationship.TryParse(id, out var key) ? await db.Relationships.Living().FirstOrDefaultAsync(r => r.Id == key, ct) : null)
