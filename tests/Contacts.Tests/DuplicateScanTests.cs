@@ -215,15 +215,16 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         await PatchAsync(own, $$$"""{"attributes":{"distributor":"{{{partner}}}"}}""");
         var preview = await Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{other}}"],"survivor_id":"{{own}}"}""", Ct);
         var merge = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct);
+        await PatchAsync(own, """{"emails":[]}""");
         var undo = await Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two persons"}""", Ct);
         Assert.True(undo.Status == HttpStatusCode.Accepted, undo.ToString());
 
         using var caller = fixture.CreateClient("contacts", new TokenSubject("key_partner", Scopes.All, [], [], new RowFilter { Attribute = "distributor", Value = partner }));
         var path = $"v1/customers/{own}/history";
         var history = await caller.CallAsync(path, Ct);
-        Assert.Equal(["unmerged", "merged"], history.Data.Take(2).Select(e => (string?)e["action"]));
-        Assert.All(history.Data.Take(2), e => Assert.Null(e["changes"]));
-        Assert.NotNull(history.Data[2]["changes"]);
+        Assert.Equal(["unmerged", "updated", "merged", "updated"], history.Data.Take(4).Select(e => (string?)e["action"]));
+        Assert.All(history.Data.Take(3), e => Assert.Null(e["changes"]));
+        Assert.NotNull(history.Data[3]["changes"]);
         Assert.DoesNotContain(email, history.Body!.ToJsonString(), StringComparison.Ordinal);
         var restored = await caller.CallAsync(HttpMethod.Post, $"{path}/{history.Data[0]["id"]}/restore", "{}", [("If-Match", "*")], Ct);
         Assert.Equal((HttpStatusCode.Conflict, "conflict"), (restored.Status, restored.Code));

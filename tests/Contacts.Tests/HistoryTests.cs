@@ -129,6 +129,12 @@ public sealed class HistoryTests(ContactsFixture fixture) : ContactsTest(fixture
 
         var (unknown, field) = await RestoreAsync(path, change, """{"fields":["tier","shoe_size"]}""", 1);
         AssertProblem(unknown, field, 400, "validation_failed", "/fields/1");
+        foreach (var fields in new[] { "{}", """{"fields":["given_name"]}""" })
+        {
+            var (creation, before) = await RestoreAsync(path, change, fields, 1);
+            AssertProblem(creation, before, 409, "conflict");
+        }
+
         var (elsewhere, missing) = await RestoreAsync(path, foreign, "{}", 1);
         AssertProblem(elsewhere, missing, 404, "not_found");
         var (stale, problem) = await RestoreAsync(path, change, "{}", 7);

@@ -108,6 +108,27 @@ public sealed class RecycleBinTests(ContactsFixture fixture) : ContactsTest(fixt
     }
 
     [Fact]
+    public async Task A_refusal_is_taken_in_the_recycle_bin_too_and_holds_after_the_restore()
+    {
+        var customer = await CustomerAsync(Unique(), Unique());
+        var consents = $"/v1/customers/{customer}/consents";
+        await OkAsync(HttpMethod.Post, consents, """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form"}""");
+        await DeleteAsync(customer);
+        foreach (var state in new[] { "granted", "pending" })
+        {
+            var (response, problem) = await SendAsync(HttpMethod.Post, consents, $$"""{"channel":"email","purpose":"marketing","state":"{{state}}","source":"call"}""");
+            AssertProblem(response, problem, 410, "customer_deleted");
+        }
+
+        await OkAsync(HttpMethod.Post, consents, """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
+        await OkAsync(HttpMethod.Post, consents, """{"channel":"sms","purpose":"marketing","state":"denied","source":"call"}""");
+        await OkAsync(HttpMethod.Post, $"/v1/recycle-bin/{customer}/restore", "{}");
+        Assert.Equal(
+            ["email:withdrawn", "sms:denied"],
+            (await GetAsync(consents))["current"]!.AsArray().Select(c => $"{c!["channel"]}:{c["state"]}").Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public async Task An_external_id_in_the_recycle_bin_stays_its_customers()
     {
         var external = Unique();

@@ -76,10 +76,13 @@ internal static class CustomerRoots
 
     /// <summary>For whom the customer stands until the transaction ends: for rows that are about to be written.</summary>
     /// <exception cref="ProblemException">410 when the customer was erased, deleted or removed a moment ago.</exception>
-    public static async Task<Customer> HoldLivingAsync(this ContactsDb db, Guid id, CancellationToken ct)
+    public static async Task<Customer> HoldLivingAsync(this ContactsDb db, Guid id, CancellationToken ct) => (await db.HoldKeptAsync(id, ct)).OutOfBin();
+
+    /// <summary>As <see cref="HoldLivingAsync"/>, in the recycle bin too.</summary>
+    public static async Task<Customer> HoldKeptAsync(this ContactsDb db, Guid id, CancellationToken ct)
     {
         var customer = await db.HoldStoredAsync(id, ct);
-        return customer.State == CustomerState.Removed ? throw Removed() : customer.OutOfBin();
+        return customer.State == CustomerState.Removed ? throw Removed() : customer;
     }
 
     /// <summary>As <see cref="HoldLivingAsync"/>, in the recycle bin and removed with an import too.</summary>

@@ -14,7 +14,7 @@ namespace Crm.Contacts.Features;
 
 /// <summary>
 /// Appends a statement to the ledger; the latest by its own time is what holds. A pause holds beside it, and says nothing
-/// of what is granted.
+/// of what is granted. A refusal is taken in the recycle bin too: it holds when the customer is restored.
 /// </summary>
 internal static class RecordConsent
 {
@@ -97,7 +97,8 @@ internal static class RecordConsent
             throw ProblemException.Invalid(new FieldError("/double_opt_in", "not_allowed", "A confirmation is asked for by e-mail, of a pending consent, and now: without at."));
         }
 
-        var named = await db.FindRootAsync(id, ct);
+        var refused = body.State is ConsentState.Denied or ConsentState.Withdrawn;
+        var named = refused ? (await db.FindKeptRootAsync(id, ct)).Root : await db.FindRootAsync(id, ct);
         Consent Statement(Guid customerId, DateTimeOffset at, DateTimeOffset recordedAt) => new()
         {
             Id = Guid.CreateVersion7(recordedAt),
@@ -117,7 +118,7 @@ internal static class RecordConsent
         };
         var said = await db.InTransactionAsync(async () =>
         {
-            var customer = await db.HoldLivingAsync(named, ct);
+            var customer = refused ? await db.HoldKeptAsync(named, ct) : await db.HoldLivingAsync(named, ct);
             // Whoever waited here for a merge is recorded after it.
             var recordedAt = clock.GetUtcNow();
             var (channel, purpose) = (body.Channel!.Value, body.Purpose!);

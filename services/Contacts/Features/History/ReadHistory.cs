@@ -42,9 +42,28 @@ internal static class ReadHistory
         var ids = read.Data.Select(e => e.Id).ToList();
         var approved = await db.ChangeRequests.AsNoTracking().Where(r => r.HistoryIds.Any(h => ids.Contains(h))).Select(r => new { r.HistoryIds, r.Id, r.RequestedBy }).ToListAsync(ct);
         var requests = approved.SelectMany(r => r.HistoryIds.Select(h => (Entry: h, Request: r))).ToDictionary(r => r.Entry, r => r.Request);
+        var hides = await db.HiddenInHistoryAsync(customer, ct);
         return TypedResults.Ok(new Page<HistoryEntry>(
-            [.. read.Data.Select(e => requests.TryGetValue(e.Id, out var r) ? HistoryEntry.Of(e) with { ChangeRequestId = Ids.ChangeRequest.Format(r.Id), RequestedBy = r.RequestedBy } : HistoryEntry.Of(e))],
+            [.. read.Data.Select(e => requests.TryGetValue(e.Id, out var r) ? HistoryEntry.Of(e, hides(e)) with { ChangeRequestId = Ids.ChangeRequest.Format(r.Id), RequestedBy = r.RequestedBy } : HistoryEntry.Of(e, hides(e)))],
             read.HasMore, read.NextCursor));
+    }
+
+    /// <summary>
+    /// The entries of which the caller sees no values: with a row filter, a merge and its undo and what was changed between
+    /// them, which has values of another record, in other rows maybe.
+    /// </summary>
+    public static async Task<Func<AuditEntry, bool>> HiddenInHistoryAsync(this ContactsDb db, Guid customer, CancellationToken ct)
+    {
+        if (CallerRights.Current.Rows is null)
+        {
+            return _ => false;
+        }
+
+        var merges = await db.AuditEntries.Where(e => e.RecordType == Customer.RecordType && e.RecordId == customer && (e.Action == "merged" || e.Action == "unmerged"))
+            .Select(e => new { e.Action, e.At }).ToListAsync(ct);
+        var first = merges.Where(m => m.Action == "merged").Min(m => (DateTimeOffset?)m.At);
+        var last = merges.Where(m => m.Action == "unmerged").Max(m => (DateTimeOffset?)m.At);
+        return e => e.Action is "merged" or "unmerged" || (e.At >= first && e.At <= last);
     }
 
     private static async Task<IQueryable<AuditEntry>> WithChangeOfAsync(this ContactsDb db, string field, Guid customer, IQueryable<AuditEntry> entries, CancellationToken ct)
@@ -84,7 +103,7 @@ internal static class ReadHistory
 /// <summary>One change: what the fields that the caller may see were before and after it.</summary>
 /// <param name="Actor">The key or user, or <c>svc:…</c> for the platform's own work.</param>
 /// <param name="Action"><c>created</c>, <c>updated</c>, …</param>
-/// <param name="Changes">Null when the values were erased, and of a merge or its undo for who has a row filter; that there was a change stays.</param>
+/// <param name="Changes">Null when the values were erased, and for who has a row filter those of a merge, of its undo and between them; that there was a change stays.</param>
 public sealed record HistoryEntry(string Id, DateTimeOffset At, string Actor, string? TraceId, string Action, IReadOnlyList<FieldChange>? Changes)
 {
     /// <summary>The change request that <c>actor</c> approved; null for a change that was made at once.</summary>
@@ -93,12 +112,9 @@ public sealed record HistoryEntry(string Id, DateTimeOffset At, string Actor, st
     /// <summary>Who asked for the change that <c>actor</c> approved.</summary>
     public string? RequestedBy { get; init; }
 
-    internal static HistoryEntry Of(AuditEntry entry) => new(
+    internal static HistoryEntry Of(AuditEntry entry, bool hidden) => new(
         Ids.History.Format(entry.Id), entry.At, entry.Actor, entry.TraceId, entry.Action,
-        entry.Value is { } value && !HidesValues(entry) ? Shown(JsonNode.Parse(value.Changes)!.AsObject()) : null);
-
-    /// <summary>What a merge gave to a record, and its undo took, is another record's, which is in other rows maybe.</summary>
-    internal static bool HidesValues(AuditEntry entry) => CallerRights.Current.Rows is not null && entry.Action is "merged" or "unmerged";
+        entry.Value is { } value && !hidden ? Shown(JsonNode.Parse(value.Changes)!.AsObject()) : null);
 
     private static List<FieldChange> Shown(JsonObject changes)
     {

@@ -14,7 +14,7 @@ namespace Crm.Contacts.Features.History;
 /// <summary>
 /// Gives fields the values that they had before a change of the history; needs <c>If-Match</c>. Of attributes and lists
 /// only those entries that the change touched: what was changed of the others since stays. The restoring is a change like any other,
-/// with an entry of its own.
+/// with an entry of its own. 409 <c>conflict</c> for the creation: there is nothing before it.
 /// </summary>
 internal static class RestoreFields
 {
@@ -39,13 +39,18 @@ internal static class RestoreFields
             throw new ProblemException(ProblemCodes.Conflict, "The values of this change were erased.");
         }
 
-        if (HistoryEntry.HidesValues(change))
+        if ((await db.HiddenInHistoryAsync(key, ct))(change))
         {
             throw new ProblemException(ProblemCodes.Conflict, "The values of this change are not shown to the caller.");
         }
 
         var changes = JsonNode.Parse(change.Value.Changes)!.AsObject();
         var fields = await db.FieldsOfAsync(changes, body.Fields, ct);
+        if (change.Action == "created")
+        {
+            throw new ProblemException(ProblemCodes.Conflict, "The customer was created by it; there is nothing before it to restore.");
+        }
+
         var restored = Restored(customer.ToInput(), changes, fields);
         return await db.InTransactionAsync(() => PatchCustomer.SaveAsync(customer, restored, http, db, validation, clock, ct), ct);
     }
