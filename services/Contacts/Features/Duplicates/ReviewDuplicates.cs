@@ -119,11 +119,11 @@ internal static class ReviewDuplicates
     public static async Task<Duplicate> LockDuplicateAsync(this ContactsDb db, Guid id, CancellationToken ct) =>
         (await db.Duplicates.ForUpdate($"id = {id}").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("duplicate");
 
-    /// <summary>In a merge's transaction, after it was saved: open pairs whose two are one customer by it are decided. Save afterwards.</summary>
+    /// <summary>In a merge's transaction, after it was saved: undecided pairs whose two are one customer by it are decided. Save afterwards.</summary>
     public static async Task DecidePairsAsync(this ContactsDb db, Merge merge, DateTimeOffset now, CancellationToken ct)
     {
         var all = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below(ARRAY[{merge.SurvivorId}]) AS id").ToArrayAsync(ct);
-        foreach (var pair in await db.Duplicates.ForUpdate($"status = 'open' AND low_id = ANY ({all}) AND high_id = ANY ({all}) ORDER BY id").ToListAsync(ct))
+        foreach (var pair in await db.Duplicates.ForUpdate($"status IN ('open', 'ignored') AND low_id = ANY ({all}) AND high_id = ANY ({all}) ORDER BY id").ToListAsync(ct))
         {
             pair.Merge(merge.Id, merge.Reason, merge.Actor, now);
             db.AuditRow(Duplicate.RecordType, pair.Id, null, pair);
