@@ -1,29 +1,61 @@
-namespace Crm.Runner.Histories;
+namespace Crm.Runner;
 
-/// <summary>Ends a random part of a platform by kill -9 every few seconds, and starts it again.</summary>
+/// <summary>Ends parts of a platform by kill -9, one at a time, and starts them again.</summary>
 /// <param name="withServers">The broker, its connections and the database too, not only the services and the gateway.</param>
-public sealed class RandomFaults(Platform platform, bool withServers, Action<string> tell)
+public sealed class Faults(Platform platform, bool withServers, Action<string> tell)
 {
-    private readonly List<string> _faults = [];
+    private readonly Lock _gate = new();
+    private readonly List<string> _injected = [];
+    private Task _last = Task.CompletedTask;
 
-    public IReadOnlyList<string> Faults => _faults;
+    /// <summary>The parts that were ended, in their order.</summary>
+    public IReadOnlyList<string> Injected
+    {
+        get
+        {
+            lock (_gate)
+                return [.. _injected];
+        }
+    }
 
-    /// <summary>Until it is stopped; all parts run then.</summary>
+    private string[] Parts => [.. platform.Services.Keys, .. withServers ? (string[])["connections", "rabbitmq", "postgres"] : []];
+
+    /// <summary>A random part every few seconds until it is stopped; all parts run then.</summary>
     public async Task RunAsync(TimeSpan pause, CancellationToken stop)
     {
-        string[] parts = [.. platform.Services.Keys, .. withServers ? (string[])["rabbitmq", "postgres", "connections"] : []];
         while (!stop.IsCancellationRequested)
         {
             await Task.Delay(pause * (0.5 + Random.Shared.NextDouble()), stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (!stop.IsCancellationRequested)
-                await FaultAsync(parts[Random.Shared.Next(parts.Length)], pause * Random.Shared.NextDouble() / 2);
+                await InjectAsync(Parts[Random.Shared.Next(Parts.Length)], pause * Random.Shared.NextDouble() / 2);
         }
     }
 
-    private async Task FaultAsync(string part, TimeSpan down)
+    /// <summary>Every part once, one after the other.</summary>
+    public async Task RunRoundAsync(TimeSpan pause, CancellationToken ct)
     {
-        tell($"kill -9 {part}");
-        _faults.Add(part);
+        foreach (var part in Parts)
+        {
+            await Task.Delay(pause, ct);
+            await InjectAsync(part, pause / 3);
+        }
+    }
+
+    /// <summary>When what is being ended runs again.</summary>
+    /// <param name="part">A service, or <c>connections</c>, <c>rabbitmq</c>, <c>postgres</c>.</param>
+    /// <param name="down">How long before it is started again.</param>
+    public Task InjectAsync(string part, TimeSpan down)
+    {
+        lock (_gate)
+            return _last = NextAsync(_last, part, down);
+    }
+
+    private async Task NextAsync(Task before, string part, TimeSpan down)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding);
+        tell(part == "connections" ? "connections to the broker cut" : $"kill -9 {part}");
+        lock (_gate)
+            _injected.Add(part);
         switch (part)
         {
             case "connections":
