@@ -53,7 +53,7 @@ public sealed class ApiClient(HttpClient http) : IDisposable
 
     public Task<JsonElement> PutAsync(string path, object body, CancellationToken ct) => SendAsync(HttpMethod.Put, path, body, null, ct);
 
-    public Task<JsonElement> PostAsync(string path, object body, string idempotencyKey, CancellationToken ct) => SendAsync(HttpMethod.Post, path, body, idempotencyKey, ct);
+    public Task<JsonElement> PostAsync(string path, object? body, string idempotencyKey, CancellationToken ct) => SendAsync(HttpMethod.Post, path, body, idempotencyKey, ct);
 
     /// <summary>A merge patch of whatever version is there.</summary>
     public Task<JsonElement> PatchAsync(string path, object body, CancellationToken ct) => SendAsync(HttpMethod.Patch, path, body, null, ct);
@@ -89,9 +89,9 @@ public sealed class ApiClient(HttpClient http) : IDisposable
                     throw new ApiException(method, path, response.StatusCode, text);
                 wait = response.Headers.RetryAfter?.Delta ?? wait;
             }
-            catch (HttpRequestException) when (attempt < Attempts)
+            catch (Exception e) when (attempt < Attempts && (e is HttpRequestException || (e is TaskCanceledException && !ct.IsCancellationRequested)))
             {
-                // The gateway was not there, or went away in between.
+                // The gateway was not there, or went away in between, or there was no answer in time.
             }
 
             await Task.Delay(wait, ct);

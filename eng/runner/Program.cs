@@ -14,6 +14,7 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["demo"] = DemoCommand.RunAsync,
     ["load"] = LoadCommand.RunAsync,
     ["chaos"] = ChaosCommand.RunAsync,
+    ["histories"] = HistoriesCommand.RunAsync,
     ["upgrade-drill"] = UpgradeDrillCommand.RunAsync,
     ["bench"] = BenchCommand.RunAsync,
     ["bare-endpoint"] = Crm.Runner.Bench.BareEndpoint.RunAsync,

@@ -24,7 +24,7 @@ public sealed class BackupTests : IDisposable
         using var client = platform.CreateClient();
         var load = new CdnowLoad(client);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(Ct);
-        var faults = new RandomFaults(platform, withServers: true, _ => { });
+        var faults = new Faults(platform, withServers: true, _ => { });
         var loading = load.RunAsync(customers, ct: Ct);
         await Eventually.GetAsync(() => Task.FromResult(load.Rows), rows => rows > CdnowLoad.RowsOf(customers) / 5, TimeSpan.FromMinutes(2), Ct);
         var killing = faults.RunAsync(TimeSpan.FromSeconds(7), stop.Token);
@@ -36,24 +36,25 @@ public sealed class BackupTests : IDisposable
         await Task.WhenAll(platform.Services.Values.Select(s => s.KillAsync()));
         await Restore.RunAsync(platform, Path.Combine(_folder, "load"), overwrite: true, (_, _) => { }, Ct);
         await platform.StartServicesAsync(Ct);
-        var check = new CdnowCheck(platform, client, customers);
+        var check = new CdnowCheck(platform, new ApiClient(client), customers);
         await check.DrainAsync(TimeSpan.FromMinutes(2), Ct);
 
         var saved = manifest.Databases.Single(d => d.Service == "billing-sync").Tables["public.orders"].Rows;
         Assert.InRange(saved, 1, customers.Sum(c => c.Purchases.Count) - 1);
         Assert.Equal(saved, (await OrdersAsync(platform, "billing-sync", "orders")).Count);
-        var differences = new List<string>();
-        await check.CompareCopiesAsync(differences, Ct);
-        Assert.Empty(differences);
+        var findings = new Findings();
+        await check.CompareCopiesAsync(findings, Ct);
+        Assert.Empty(findings.Sentences);
         Assert.Equal(await OrdersAsync(platform, "billing-sync", "orders"), await OrdersAsync(platform, "interactions", "timeline WHERE type = 'order'"));
         Assert.Equal(await OrdersAsync(platform, "billing-sync", "orders"), await OrdersAsync(platform, "campaigns", "orders"));
 
         // The partner sends everything again: what was after the backup is new, what was before it is known.
         await load.RunAsync(customers, ct: Ct);
         await check.DrainAsync(TimeSpan.FromMinutes(2), Ct);
-        Assert.Empty(await check.CompareAsync(Ct));
+        await check.CompareAsync(findings, Ct);
+        Assert.Empty(findings.Sentences);
         TestContext.Current.SendDiagnosticMessage(
-            $"{saved} orders were saved; events waited {manifest.RelaysHeldSeconds:0.00} s, writes {manifest.WritesHeldSeconds:0.000} s; {refused} backups were given up, {faults.Faults.Count} kills");
+            $"{saved} orders were saved; events waited {manifest.RelaysHeldSeconds:0.00} s, writes {manifest.WritesHeldSeconds:0.000} s; {refused} backups were given up, {faults.Injected.Count} kills");
     }
 
     [Fact]

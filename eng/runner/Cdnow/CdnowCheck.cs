@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Net.Http.Json;
 using System.Text.Json;
 using Npgsql;
 
@@ -7,18 +6,17 @@ namespace Crm.Runner.Cdnow;
 
 /// <summary>
 /// What must be equal after a load, whatever was killed meanwhile: accounts and timelines against the log,
-/// every copy of identity against Contacts, the segment against the file, the mails against its members.
+/// every copy of identity against Contacts, the segment against the file, the mails against its members. Of customers
+/// who are not of the log nothing is asked: there may be others.
 /// </summary>
-public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyList<CdnowCustomer> customers)
+public sealed class CdnowCheck(Platform platform, ApiClient api, IReadOnlyList<CdnowCustomer> customers)
 {
-    private static readonly string[] Copies = ["interactions", "campaigns", "billing-sync", "support"];
-
-    private const string IdentityColumns =
-        "id, version, kind, display_name, given_name, family_name, lifecycle, tier, department, locale, time_zone, attributes, state, survivor_id, created_at, updated_at";
-
     private static readonly DateOnly AsOf = new(1998, 6, 30);
 
     private Dictionary<string, CdnowCustomer> _byId = [];
+
+    /// <summary>Ids of the customers of the log, once they were compared.</summary>
+    public Guid[] Ids => [.. _byId.Keys.Select(PublicIds.Parse)];
 
     /// <summary>Members of the segment, computed straight from the file: two orders or more, more than 90 days since the last as of 1998-06-30.</summary>
     public IReadOnlyList<CdnowCustomer> ExpectedMembers =>
@@ -38,36 +36,65 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
         }
     }
 
-    /// <summary>Every difference as a sentence; none when all holds.</summary>
-    public async Task<IReadOnlyList<string>> CompareAsync(CancellationToken ct = default)
+    /// <summary>Customers, accounts, timelines and copies; and what no service could handle.</summary>
+    public async Task CompareAsync(Findings findings, CancellationToken ct = default)
     {
-        var differences = new List<string>();
-        await FindCustomersAsync(differences, ct);
-        await CompareAccountsAndTimelinesAsync(differences, ct);
-        await CompareCopiesAsync(differences, ct);
+        await FindCustomersAsync(findings, ct);
+        await CompareAccountsAndTimelinesAsync(findings, ct);
+        await CompareCopiesAsync(findings, ct);
         foreach (var service in platform.Services.Keys)
         {
             var dead = await ScalarAsync(service, "SELECT count(*) FROM dead_letter", ct);
             if (dead != 0)
-                differences.Add($"{service} has {dead} dead letters.");
+                findings.AddDifference($"{service} has {dead} dead letters.");
         }
-
-        return differences;
     }
 
-    /// <summary>The segment's members and count against the file; the segment's id.</summary>
-    public async Task<string> CompareSegmentAsync(List<string> differences, CancellationToken ct = default)
+    /// <summary>
+    /// A segment whose members and count are compared with the file, as soon as Campaigns has what they and the mails to
+    /// them depend on; its id. What is not so when the patience ends is found.
+    /// </summary>
+    public async Task<string> MakeSegmentAsync(TimeSpan patience, Findings findings, CancellationToken ct = default)
     {
-        var segment = await PostAsync("v1/segments", new
+        var id = (await PostAsync("v1/segments", new
         {
             name = "Silent buyers",
             as_of = "1998-06-30",
             definition = new { all = new object[] { new { fact = "orders.count", gte = 2 }, new { fact = "orders.days_since_last", gt = 90 } } },
-        }, ct);
-        var id = segment.GetProperty("id").GetString()!;
+        }, ct)).GetProperty("id").GetString()!;
+        var start = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            var (others, members) = (new Findings(), new List<string>());
+            try
+            {
+                await FindCustomersAsync(others, ct);
+                await CompareCopiesAsync(others, ct, "campaigns");
+                members = await CompareMembersAsync(id, ct);
+            }
+            catch (NpgsqlException e)
+            {
+                // The database is being killed as well.
+                others.AddDifference(e.Message);
+            }
+
+            if ((others.None && members.Count == 0) || Stopwatch.GetElapsedTime(start) > patience)
+            {
+                // Customers and copies are compared again when all is done.
+                findings.AddDifferences(members);
+                return id;
+            }
+
+            await Task.Delay(2000, ct);
+        }
+    }
+
+    private async Task<List<string>> CompareMembersAsync(string segment, CancellationToken ct)
+    {
+        var differences = new List<string>();
         var expected = ExpectedMembers.Select(c => c.Id).ToHashSet();
         var found = new HashSet<string>();
-        await foreach (var member in PagesAsync($"v1/segments/{id}/members?limit=100", ct))
+        await foreach (var member in PagesAsync($"v1/segments/{segment}/members?limit=100", ct))
         {
             var customer = member.TryGetProperty("customer_id", out var value) ? value : member.GetProperty("id");
             if (!_byId.TryGetValue(customer.GetString()!, out var known) || !found.Add(known.Id))
@@ -76,10 +103,10 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
 
         if (!found.SetEquals(expected))
             differences.Add($"The segment has {found.Count} members, {found.Except(expected).Count()} of them wrongly, and lacks {expected.Except(found).Count()} of {expected.Count}.");
-        var count = (await GetAsync($"v1/segments/{id}", ct)).GetProperty("count").GetInt64();
+        var count = (await api.GetAsync($"v1/segments/{segment}", ct)).GetProperty("count").GetInt64();
         if (count != expected.Count)
             differences.Add($"The segment says {count} members; the file says {expected.Count}.");
-        return id;
+        return differences;
     }
 
     /// <summary>Launches a campaign by e-mail to the segment; its id.</summary>
@@ -103,7 +130,7 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
         var start = Stopwatch.GetTimestamp();
         while (true)
         {
-            var results = await GetAsync($"v1/campaigns/{campaignId}/results", ct);
+            var results = await api.GetAsync($"v1/campaigns/{campaignId}/results", ct);
             if (results.GetProperty("completed_at").ValueKind == JsonValueKind.String)
                 return results;
             if (Stopwatch.GetElapsedTime(start) > limit)
@@ -112,24 +139,25 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
         }
     }
 
-    /// <summary>sent + suppressed + failed + uncertain = members, no address twice, every sent one delivered.</summary>
+    /// <summary>sent + failed + uncertain = members, nobody suppressed, no address twice, every sent one delivered.</summary>
     /// <param name="strict">Nothing was killed: every member got exactly one mail.</param>
-    public void CompareMails(JsonElement results, IReadOnlyList<string> recipients, bool strict, List<string> differences)
+    public void CompareMails(JsonElement results, IReadOnlyList<string> recipients, bool strict, Findings findings)
     {
-        var members = results.GetProperty("members").GetInt64();
-        var sent = results.GetProperty("sent").GetInt64();
-        var uncertain = results.GetProperty("uncertain").GetInt64();
-        var sum = sent + uncertain + results.GetProperty("suppressed").GetInt64() + results.GetProperty("failed").GetInt64();
-        if (members != ExpectedMembers.Count || sum != members)
-            differences.Add($"The campaign has {members} members and {sum} outcomes; the file says {ExpectedMembers.Count}.");
-        var twice = recipients.Count - recipients.Distinct(StringComparer.OrdinalIgnoreCase).Count();
-        if (twice != 0)
-            differences.Add($"{twice} mails are a second one to the same address.");
-        if (strict ? recipients.Count != members : recipients.Count < sent || recipients.Count > sent + uncertain)
-            differences.Add($"{recipients.Count} mails were delivered; sent {sent}, uncertain {uncertain} of {members}.");
-        var strangers = recipients.Except(ExpectedMembers.Select(m => m.Email), StringComparer.OrdinalIgnoreCase).Count();
+        var (members, sent, uncertain) = (Count("members"), Count("sent"), Count("uncertain"));
+        var (suppressed, failed) = (Count("suppressed"), Count("failed"));
+        if (members != ExpectedMembers.Count || sent + uncertain + suppressed + failed != members)
+            findings.AddDifference($"The campaign has {members} members and {sent + uncertain + suppressed + failed} outcomes; the file says {ExpectedMembers.Count}.");
+        if (suppressed != 0)
+            findings.AddDifference($"{suppressed} mails were suppressed, and every member consents.");
+        var people = recipients.Distinct(StringComparer.OrdinalIgnoreCase).ToList();
+        findings.Add(0, recipients.Count - people.Count, $"{recipients.Count - people.Count} mails are a second one to the same address.");
+        var (least, most) = strict ? (members, members) : (sent, sent + uncertain);
+        findings.Add(Math.Max(0, least - people.Count), Math.Max(0, people.Count - most), $"{people.Count} people got a mail; sent {sent}, uncertain {uncertain} of {members}.");
+        var strangers = people.Except(ExpectedMembers.Select(m => m.Email), StringComparer.OrdinalIgnoreCase).Count();
         if (strangers != 0)
-            differences.Add($"{strangers} mails went to somebody who is not a member.");
+            findings.AddDifference($"{strangers} mails went to somebody who is not a member.");
+
+        long Count(string name) => results.GetProperty(name).GetInt64();
     }
 
     /// <summary>Presses the unsubscribe link of every mail, as mailbox providers do (RFC 8058); again where no answer came.</summary>
@@ -160,77 +188,75 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
         });
     }
 
-    /// <summary>Each link is one statement in the ledger, and known to every copy.</summary>
-    public async Task CompareWithdrawalsAsync(int links, List<string> differences, CancellationToken ct = default)
+    /// <summary>Whoever pressed a link, once or more often, is one statement in the ledger.</summary>
+    public async Task CompareWithdrawalsAsync(int pressed, Findings findings, CancellationToken ct = default)
     {
-        var statements = await ScalarAsync("contacts", "SELECT count(*) FROM consents WHERE state = 'withdrawn'", ct);
-        var people = await ScalarAsync("contacts", "SELECT count(DISTINCT customer_id) FROM consents WHERE state = 'withdrawn'", ct);
-        if (people != links || statements != links)
-            differences.Add($"{links} people unsubscribed; the ledger has {statements} withdrawals of {people}.");
-        await CompareCopiesAsync(differences, ct);
+        var statements = await OfCustomersAsync("SELECT count(*) FROM consents WHERE state = 'withdrawn' AND customer_id = ANY ($1)", ct);
+        var people = await OfCustomersAsync("SELECT count(DISTINCT customer_id) FROM consents WHERE state = 'withdrawn' AND customer_id = ANY ($1)", ct);
+        findings.Compare(pressed, people, $"{pressed} people unsubscribed; the ledger has withdrawals of {people}.");
+        findings.Add(0, statements - people, $"The ledger has {statements} withdrawals of {people} people.");
     }
 
-    private async Task FindCustomersAsync(List<string> differences, CancellationToken ct)
+    private async Task FindCustomersAsync(Findings findings, CancellationToken ct)
     {
         await using var contacts = NpgsqlDataSource.Create(await platform.ConnectionStringAsync("contacts"));
         var known = customers.ToDictionary(c => c.Id);
         var found = new Dictionary<string, CdnowCustomer>();
-        await using var command = contacts.CreateCommand("SELECT external_id, customer_id FROM external_ids WHERE system = 'cdnow'");
-        await using var reader = await command.ExecuteReaderAsync(ct);
-        while (await reader.ReadAsync(ct))
+        await using (var command = contacts.CreateCommand("SELECT external_id, customer_id FROM external_ids WHERE system = 'cdnow'"))
         {
-            if (known.TryGetValue(reader.GetString(0), out var customer))
-                found.Add(PublicIds.Format("cus", reader.GetGuid(1)), customer);
-            else
-                differences.Add($"Contacts has cdnow:{reader.GetString(0)}, which was not loaded.");
+            await using var reader = await command.ExecuteReaderAsync(ct);
+            while (await reader.ReadAsync(ct))
+            {
+                if (known.TryGetValue(reader.GetString(0), out var customer))
+                    found.Add(PublicIds.Format("cus", reader.GetGuid(1)), customer);
+                else
+                    findings.Add(0, 1, $"Contacts has cdnow:{reader.GetString(0)}, which was not loaded.");
+            }
         }
 
-        if (found.Count != customers.Count)
-            differences.Add($"Contacts has {found.Count} customers of the log; there are {customers.Count}.");
-        if (await ScalarAsync("contacts", "SELECT count(*) FROM customers", ct) is var rows && rows != found.Count)
-            differences.Add($"Contacts has {rows} rows for {found.Count} customers.");
         _byId = found;
+        findings.Add(customers.Count - found.Count, 0, $"Contacts has {found.Count} customers of the log; there are {customers.Count}.");
+        // Their addresses are theirs alone: whoever else has one was created a second time.
+        var twice = await OfCustomersAsync("SELECT count(*) FROM customers WHERE emails @? '$[*] ? (@.address like_regex \"^cdnow-.*@customers[.]example$\")' AND id <> ALL ($1)", ct);
+        findings.Add(0, twice, $"Contacts has {twice} more customers with addresses of the log.");
     }
 
-    private async Task CompareAccountsAndTimelinesAsync(List<string> differences, CancellationToken ct)
-    {
-        var found = new System.Collections.Concurrent.ConcurrentQueue<string>();
+    private async Task CompareAccountsAndTimelinesAsync(Findings findings, CancellationToken ct) =>
         await Parallel.ForEachAsync(_byId, new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = ct }, async (entry, token) =>
         {
             var (id, customer) = entry;
-            var account = await GetAsync($"v1/customers/{id}/account", token);
+            var (bought, paid, total) = (customer.Purchases.Count, customer.Purchases.Count(p => p.AmountMinor > 0), customer.Purchases.Sum(p => p.AmountMinor));
+            var account = await api.GetAsync($"v1/customers/{id}/account", token);
             var orders = account.GetProperty("orders").GetInt64();
             var revenue = account.GetProperty("by_currency").EnumerateArray().Sum(c => c.GetProperty("revenue").GetInt64());
             var balance = account.GetProperty("by_currency").EnumerateArray().Sum(c => Math.Abs(c.GetProperty("balance").GetInt64()));
-            var total = customer.Purchases.Sum(p => p.AmountMinor);
-            if (orders != customer.Purchases.Count || revenue != total || balance != 0)
-                found.Enqueue($"Customer {customer.Id} has {orders} orders of {revenue} cents, balance {balance}; the log says {customer.Purchases.Count} of {total}, all paid.");
+            var sentence = $"Customer {customer.Id} has {orders} orders of {revenue} cents, balance {balance}; the log says {bought} of {total}, all paid.";
+            if (orders == bought && (revenue != total || balance != 0))
+                findings.AddDifference(sentence);
+            findings.Compare(bought, orders, sentence);
 
             var entries = new List<string>();
             await foreach (var item in PagesAsync($"v1/customers/{id}/timeline?limit=100", token))
                 entries.Add(item.GetProperty("type").GetString()!);
-            var (o, i, p) = (entries.Count(e => e == "order"), entries.Count(e => e == "invoice"), entries.Count(e => e == "payment"));
-            if (o != customer.Purchases.Count || i != o || p != customer.Purchases.Count(x => x.AmountMinor > 0))
-                found.Enqueue($"The timeline of customer {customer.Id} has {o} orders, {i} invoices and {p} payments; the log says {customer.Purchases.Count}.");
+            foreach (var (type, expected) in new[] { ("order", bought), ("invoice", bought), ("payment", paid) })
+            {
+                var there = entries.Count(e => e == type);
+                findings.Compare(expected, there, $"The timeline of customer {customer.Id} has {there} entries of type {type}; the log says {expected}.");
+            }
         });
-        differences.AddRange(found);
-    }
 
-    /// <summary>Every copy of customers and consents against Contacts.</summary>
-    public async Task CompareCopiesAsync(List<string> differences, CancellationToken ct)
+    /// <summary>The copies of the log's customers and their consents against Contacts.</summary>
+    /// <param name="only">The copy of this service.</param>
+    public async Task CompareCopiesAsync(Findings findings, CancellationToken ct, string? only = null)
     {
-        var truth = await RowsAsync("contacts", $"SELECT {IdentityColumns} FROM customers", ct);
-        var consents = await RowsAsync("contacts", "SELECT customer_id, channel, purpose, state, version, at FROM consent_states", ct);
-        foreach (var service in Copies.Where(platform.Services.ContainsKey))
+        if (_byId.Count == 0)
+            await FindCustomersAsync(new Findings(), ct);
+        await using var contacts = NpgsqlDataSource.Create(await platform.ConnectionStringAsync("contacts"));
+        var truth = await CustomerCopies.ReadTruthAsync(contacts, Ids, others: false, ct);
+        foreach (var service in CustomerCopies.Services.Where(s => platform.Services.ContainsKey(s) && (only ?? s) == s))
         {
-            Compare(service, "customers", truth, await RowsAsync(service, $"SELECT {IdentityColumns} FROM customers", ct));
-            Compare(service, "consents", consents, await RowsAsync(service, "SELECT customer_id, channel, purpose, state, version, at FROM customer_consents", ct));
-        }
-
-        void Compare(string service, string what, HashSet<string> expected, HashSet<string> actual)
-        {
-            if (!expected.SetEquals(actual))
-                differences.Add($"{service} lacks {expected.Except(actual).Count()} of {expected.Count} {what} as Contacts has them, and has {actual.Except(expected).Count()} that Contacts has not.");
+            await using var database = NpgsqlDataSource.Create(await platform.ConnectionStringAsync(service));
+            await CustomerCopies.CompareAsync(service, database, truth, Ids, others: false, findings, ct);
         }
     }
 
@@ -269,50 +295,25 @@ public sealed class CdnowCheck(Platform platform, HttpClient client, IReadOnlyLi
         return (long)(await command.ExecuteScalarAsync(ct))!;
     }
 
-    private async Task<HashSet<string>> RowsAsync(string service, string sql, CancellationToken ct)
+    /// <param name="sql">Of Contacts; its parameter is the log's customers.</param>
+    private async Task<long> OfCustomersAsync(string sql, CancellationToken ct)
     {
-        await using var connection = new NpgsqlConnection(await platform.ConnectionStringAsync(service));
-        await connection.OpenAsync(ct);
-        await using var command = new NpgsqlCommand($"SELECT row_to_json(r)::text FROM ({sql}) AS r", connection);
-        await using var reader = await command.ExecuteReaderAsync(ct);
-        var rows = new HashSet<string>();
-        while (await reader.ReadAsync(ct))
-            rows.Add(reader.GetString(0));
-        return rows;
+        await using var contacts = NpgsqlDataSource.Create(await platform.ConnectionStringAsync("contacts"));
+        await using var command = contacts.CreateCommand(sql);
+        command.Parameters.Add(new NpgsqlParameter<Guid[]> { TypedValue = Ids });
+        return (long)(await command.ExecuteScalarAsync(ct))!;
     }
 
     private async IAsyncEnumerable<JsonElement> PagesAsync(string path, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken ct)
     {
         for (string? cursor = ""; cursor is not null;)
         {
-            var page = await GetAsync(cursor.Length == 0 ? path : $"{path}&cursor={Uri.EscapeDataString(cursor)}", ct);
+            var page = await api.GetAsync(cursor.Length == 0 ? path : $"{path}&cursor={Uri.EscapeDataString(cursor)}", ct);
             foreach (var item in page.GetProperty("data").EnumerateArray())
                 yield return item;
             cursor = page.GetProperty("next_cursor").GetString();
         }
     }
 
-    private async Task<JsonElement> GetAsync(string path, CancellationToken ct)
-    {
-        for (var attempt = 1; ; attempt++)
-        {
-            using var response = await client.GetAsync(path, ct);
-            var text = await response.Content.ReadAsStringAsync(ct);
-            if (response.IsSuccessStatusCode)
-                return JsonDocument.Parse(text).RootElement;
-            if ((int)response.StatusCode < 500 || attempt == 20)
-                throw new RunnerException($"GET {path} answered {(int)response.StatusCode}: {text}", "");
-            await Task.Delay(500, ct);
-        }
-    }
-
-    private async Task<JsonElement> PostAsync(string path, object? body, CancellationToken ct)
-    {
-        using var content = body is null ? null : JsonContent.Create(body);
-        using var response = await client.PostAsync(path, content, ct);
-        var text = await response.Content.ReadAsStringAsync(ct);
-        return response.IsSuccessStatusCode
-            ? JsonDocument.Parse(text).RootElement
-            : throw new RunnerException($"POST {path} answered {(int)response.StatusCode}: {text}", "");
-    }
+    private Task<JsonElement> PostAsync(string path, object? body, CancellationToken ct) => api.PostAsync(path, body, Guid.NewGuid().ToString("n"), ct);
 }

@@ -1,107 +1,83 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 
 namespace Crm.Runner.Cdnow;
 
 /// <summary>What a load under faults came to.</summary>
-public sealed record CdnowReport(
-    int Customers, long Rows, long Repeated, TimeSpan Load, TimeSpan Drain, IReadOnlyList<string> Faults, JsonElement Campaign, int Mails, IReadOnlyList<string> Differences);
+/// <param name="Drain">How long events were still under way when nothing was written any more.</param>
+/// <param name="Customers">The log's customers, to tell them from others.</param>
+public sealed record CdnowReport(long Rows, long Repeated, TimeSpan Load, TimeSpan Drain, JsonElement Campaign, int Mails, Guid[] Customers, Findings Findings);
 
 /// <summary>
-/// The load, then the campaign, then the unsubscribe links of its mails, while processes are ended by kill -9 and started
-/// again: each service, the gateway, the broker, and the broker's connections; afterwards everything must be as if nothing
-/// had happened.
+/// The load, then the campaign, then the unsubscribe links of its mails, while parts of the platform are ended by kill -9;
+/// afterwards everything must be as if nothing had happened.
 /// </summary>
-public sealed class CdnowFaults(Platform platform, IReadOnlyList<CdnowCustomer> customers, Action<string> tell)
+public sealed class CdnowFaults(Platform platform, HttpClient client, IReadOnlyList<CdnowCustomer> customers, CdnowCheck check, Faults faults, Action<string> tell)
 {
-    private readonly List<string> _faults = [];
+    private static readonly TimeSpan Down = TimeSpan.FromMilliseconds(200);
 
-    /// <param name="rounds">How often each part is killed during the load.</param>
-    /// <param name="pause">Between two kills; the part is down for a third of it.</param>
-    /// <param name="withDatabase">Whether PostgreSQL is killed too.</param>
-    public async Task<CdnowReport> RunAsync(int rounds, TimeSpan pause, bool withDatabase, CancellationToken ct = default)
+    private readonly Findings _findings = new();
+    private TimeSpan _loaded;
+    private (long Rows, long Repeated) _calls;
+    private JsonElement _campaign;
+    private int _mails;
+    private int _people;
+
+    /// <summary>Writes everything. Others may write beside it, and faults be injected.</summary>
+    /// <param name="patience">How long Campaigns may take to have what was loaded.</param>
+    /// <param name="beside">What goes on beside the load, and has ended before the campaign.</param>
+    public async Task LiveAsync(int concurrency, TimeSpan patience, Func<Task> beside, CancellationToken ct = default)
     {
-        using var client = platform.CreateClient();
-        var load = new CdnowLoad(client);
-        var start = System.Diagnostics.Stopwatch.GetTimestamp();
-        var loading = load.RunAsync(customers, ct: ct);
-        await Task.WhenAll(loading, FaultsAsync(rounds, pause, withDatabase, ct));
-        var loaded = System.Diagnostics.Stopwatch.GetElapsedTime(start);
-        await platform.StartServicesAsync(ct);
+        var load = new CdnowLoad(client, concurrency);
+        var start = Stopwatch.GetTimestamp();
+        await Task.WhenAll(load.RunAsync(customers, ct: ct), beside());
+        (_loaded, _calls) = (Stopwatch.GetElapsedTime(start), (load.Rows, load.Repeated));
+        tell(string.Create(CultureInfo.InvariantCulture, $"the CDNOW log is loaded after {_loaded.TotalSeconds:0} s"));
 
-        start = System.Diagnostics.Stopwatch.GetTimestamp();
-        var check = new CdnowCheck(platform, client, customers);
-        await check.DrainAsync(TimeSpan.FromMinutes(5), ct);
-        var drained = System.Diagnostics.Stopwatch.GetElapsedTime(start);
-        tell(string.Create(CultureInfo.InvariantCulture, $"loaded in {loaded.TotalSeconds:0} s, drained in {drained.TotalSeconds:0.0} s"));
-        var differences = new List<string>(await check.CompareAsync(ct));
-
-        var segment = await check.CompareSegmentAsync(differences, ct);
+        var segment = await check.MakeSegmentAsync(patience, _findings, ct);
         var campaign = await check.LaunchCampaignAsync(segment, ct);
-        for (var i = 0; i < 3; i++)
-        {
-            await Task.Delay(TimeSpan.FromMilliseconds(300), ct);
-            await KillServiceAsync("campaigns", TimeSpan.FromMilliseconds(200), ct);
-        }
-
-        var results = await check.WaitForCampaignAsync(campaign, TimeSpan.FromMinutes(5), ct);
+        await KillAsync("campaigns", "campaigns", "campaigns");
+        _campaign = await check.WaitForCampaignAsync(campaign, TimeSpan.FromMinutes(10), ct);
         var mails = platform.Mail!.Mails;
-        check.CompareMails(results, [.. mails.SelectMany(m => m.Recipients)], strict: false, differences);
+        var recipients = mails.SelectMany(m => m.Recipients).ToList();
+        check.CompareMails(_campaign, recipients, strict: false, _findings);
+        (_mails, _people) = (mails.Count, recipients.Distinct(StringComparer.OrdinalIgnoreCase).Count());
+        tell($"{_mails} mails of the campaign are delivered");
 
         var pressing = check.PressLinksAsync(mails, ct);
-        foreach (var service in (string[])["campaigns", "contacts"])
-        {
-            await Task.Delay(TimeSpan.FromMilliseconds(300), ct);
-            await KillServiceAsync(service, TimeSpan.FromMilliseconds(200), ct);
-        }
-
+        await KillAsync("campaigns", "contacts");
         await pressing;
-        await check.DrainAsync(TimeSpan.FromMinutes(2), ct);
-        await check.CompareWithdrawalsAsync(mails.Count, differences, ct);
-        return new(customers.Count, load.Rows, load.Repeated, loaded, drained, _faults, results, mails.Count, differences);
-    }
+        tell("everybody has unsubscribed");
 
-    private async Task FaultsAsync(int rounds, TimeSpan pause, bool withDatabase, CancellationToken ct)
-    {
-        for (var round = 0; round < rounds; round++)
+        async Task KillAsync(params string[] services)
         {
-            foreach (var service in platform.Services.Keys)
+            foreach (var service in services)
             {
-                await Task.Delay(pause, ct);
-                await KillServiceAsync(service, pause / 3, ct);
-            }
-
-            await Task.Delay(pause, ct);
-            Tell("connections to the broker cut");
-            await platform.RabbitMq!.CloseConnectionsAsync(ct);
-
-            await Task.Delay(pause, ct);
-            Tell("kill -9 rabbitmq");
-            await platform.RabbitMq.KillAsync();
-            await Task.Delay(pause / 3, ct);
-            await platform.RabbitMq.StartAgainAsync(ct);
-            if (withDatabase)
-            {
-                await Task.Delay(pause, ct);
-                Tell("kill -9 postgres");
-                await platform.Postgres!.KillAsync();
-                await Task.Delay(pause / 3, ct);
-                await platform.Postgres.StartAgainAsync(ct);
+                await Task.Delay(300, ct);
+                await faults.InjectAsync(service, Down);
             }
         }
     }
 
-    private async Task KillServiceAsync(string service, TimeSpan down, CancellationToken ct)
+    /// <summary>When nobody writes any more and nothing is killed.</summary>
+    public async Task<CdnowReport> CompareAsync(CancellationToken ct = default)
     {
-        Tell($"kill -9 {service}");
-        await platform[service].KillAsync();
-        await Task.Delay(down, ct);
-        await platform[service].StartAsync(ct: ct);
-    }
+        await platform.StartServicesAsync(ct);
+        var start = Stopwatch.GetTimestamp();
+        try
+        {
+            await check.DrainAsync(TimeSpan.FromMinutes(5), ct);
+        }
+        catch (RunnerException e)
+        {
+            _findings.AddDifference(e.Problem);
+        }
 
-    private void Tell(string fault)
-    {
-        _faults.Add(fault);
-        tell(fault);
+        var drained = Stopwatch.GetElapsedTime(start);
+        tell(string.Create(CultureInfo.InvariantCulture, $"drained in {drained.TotalSeconds:0.0} s"));
+        await check.CompareAsync(_findings, ct);
+        await check.CompareWithdrawalsAsync(_people, _findings, ct);
+        return new(_calls.Rows, _calls.Repeated, _loaded, drained, _campaign, _mails, check.Ids, _findings);
     }
 }

@@ -55,7 +55,9 @@ internal static class UpgradeDrillCommand
         await stop.CancelAsync();
         await reading;
         await using var check = await HistoryCheck.OpenAsync(rollout.Platform);
-        var (lost, twice) = await check.CountAsync(histories.Recorded, ct);
+        var found = new Findings();
+        await check.CompareAllAsync(histories.Recorded, [], found, ct);
+        found.AddDifferences(histories.Differences);
         var latencies = calls.Latencies;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"""
 
@@ -63,16 +65,16 @@ internal static class UpgradeDrillCommand
             calls                {calls.Count:n0}, of which {histories.Acknowledged:n0} changed something; p50 {latencies.P50:0} ms, p99 {latencies.P99:0} ms
             calls failed         {calls.Failed.Count}
             late parts           {reads.LateParts} of overviews, answered without them
-            rows acknowledged    {histories.Recorded.Values.Sum():n0} in {histories.Histories:n0} histories with merges and undos
-            rows lost            {lost}
-            rows doubled         {twice}
-            differences          {histories.Differences.Count}
+            rows acknowledged    {histories.Recorded.Count:n0} in {histories.Histories:n0} histories with merges and undos
+            rows lost            {found.Lost}
+            rows doubled         {found.Double}
+            differences          {found.Differences}
             replicas             {(wrong.Count == 0 ? "all ended by themselves" : string.Join("; ", wrong))}
             logs                 .run/logs/upgrade-drill
             """));
-        foreach (var line in calls.Failed.Concat(histories.Differences))
+        foreach (var line in calls.Failed.Concat(found.Sentences))
             Console.WriteLine($"  {line}");
-        return calls.Failed.Count + lost + twice + histories.Differences.Count + wrong.Count == 0 ? 0 : 1;
+        return found.None && calls.Failed.Count + wrong.Count == 0 ? 0 : 1;
     }
 
     private static (string? From, int Clients) Read(string[] args)

@@ -39,6 +39,9 @@ public sealed record History(int Customers, IReadOnlyList<Step> Steps)
         from steps in AnyStep().ArrayOf(length)
         select new History(customers, steps);
 
+    /// <summary>The same for the same seed.</summary>
+    public static History Of(int seed) => Any.Sample(1, new Rnd((ulong)seed), 50).Single();
+
     public override string ToString() => $"{Customers} customers: {string.Join(", ", Steps)}";
 
     private static Gen<Step> AnyStep()

@@ -6,10 +6,8 @@ namespace Crm.Runner.Histories;
 /// <summary>Compares what the databases of all services and the public API say with a model, as sentences.</summary>
 public sealed class HistoryCheck : IAsyncDisposable
 {
-    private const string Identity =
-        "SELECT id, row_to_json(r)::text FROM (SELECT id, version, state, survivor_id, display_name, lifecycle, attributes, updated_at FROM customers WHERE id = ANY ($1)) AS r";
-
-    private const string ConsentColumns = "customer_id, channel, purpose, coalesce(state, 'none') AS state, version";
+    // The model has no clock, and does not know which orders Contacts has heard of.
+    private static readonly string[] NotModelled = ["version", "updated_at", "lifecycle"];
 
     /// <summary>Where the rows of a history lie; each place has to have all rows of its types and no others.</summary>
     private static readonly Dictionary<string, Place[]> Places = new()
@@ -19,6 +17,13 @@ public sealed class HistoryCheck : IAsyncDisposable
         ["campaigns"] = [new("orders", ["order"]), new("cases", ["case"]), new("interactions", ["interaction"])],
         ["billing-sync"] = [new("orders", ["order"])],
         ["support"] = [new("cases", ["case"])],
+    };
+
+    /// <summary>Where rows lie that are looked for by their ids only.</summary>
+    private static readonly Dictionary<string, Place[]> MorePlaces = new()
+    {
+        ["contacts"] = [new("customers", [RowFact.Customer], Customer: "id"), new("merges", [RowFact.Merge], Customer: "survivor_id")],
+        ["support"] = [new("case_messages", [RowFact.Message], Customer: null)],
     };
 
     private static readonly Dictionary<string, string> Prefixes = new() { ["consent"] = "con", ["order"] = "ord", ["case"] = "cas", ["interaction"] = "int" };
@@ -53,23 +58,37 @@ public sealed class HistoryCheck : IAsyncDisposable
     }
 
     /// <summary>
-    /// Of databases in which nobody recorded anything else: how many rows each place has less than were acknowledged, and how
-    /// many more, summed over all services. It knows nothing of histories, so it finds what they do not look for.
+    /// All rows of all customers but <paramref name="others"/>, about whom alone anybody else may have recorded something: which
+    /// were acknowledged and are not in a place that must have them, which are there and were not acknowledged, and
+    /// whether all copies are equal. It knows nothing of histories, so it finds what they do not look for.
     /// </summary>
-    public async Task<(long Lost, long Double)> CountAsync(IReadOnlyDictionary<string, long> acknowledged, CancellationToken ct)
+    public async Task CompareAllAsync(IReadOnlyCollection<RecordedRow> acknowledged, Guid[] others, Findings findings, CancellationToken ct)
     {
-        var (lost, twice) = (0L, 0L);
-        foreach (var (service, places) in Places)
+        var byType = acknowledged.ToLookup(a => a.Type);
+        foreach (var (service, places) in Places.Concat(MorePlaces))
         {
-            foreach (var place in places.Append(new("customers", [RowFact.Customer])))
+            foreach (var place in places)
             {
-                await using var command = _databases[service].CreateCommand($"SELECT count(*) FROM {place.Table}");
-                var more = (long)(await command.ExecuteScalarAsync(ct))! - place.Types.Sum(t => acknowledged.GetValueOrDefault(t));
-                (lost, twice) = (lost + Math.Max(0, -more), twice + Math.Max(0, more));
+                var (expected, missing) = (place.Types.SelectMany(t => byType[t]).ToHashSet(), place.Types.SelectMany(t => byType[t]).ToHashSet());
+                var more = 0L;
+                var where = place.Customer is { } customer ? $"WHERE {customer} <> ALL ($1)" : "";
+                await using var command = _databases[service].CreateCommand($"SELECT {place.Type}, id FROM {place.Table} {where}");
+                if (place.Customer is not null)
+                    command.Parameters.Add(new NpgsqlParameter<Guid[]> { TypedValue = others });
+                await using var reader = await command.ExecuteReaderAsync(ct);
+                while (await reader.ReadAsync(ct))
+                {
+                    var row = new RecordedRow(reader.GetString(0), reader.GetGuid(1));
+                    more += missing.Remove(row) ? 0 : 1;
+                }
+
+                findings.Add(missing.Count, more, $"{service}.{place.Table} lacks {missing.Count} of {expected.Count} acknowledged rows, and has {more} more.");
             }
         }
 
-        return (lost, twice);
+        var truth = await CustomerCopies.ReadTruthAsync(_databases["contacts"], others, others: true, ct);
+        foreach (var service in CustomerCopies.Services)
+            await CustomerCopies.CompareAsync(service, _databases[service], truth, others, others: true, findings, ct);
     }
 
     /// <param name="all">False: the first place that differs is enough.</param>
@@ -88,7 +107,11 @@ public sealed class HistoryCheck : IAsyncDisposable
             await CompareCustomersAsync(model, differences, ct);
             // Where rows are still on their way, merges are not complete either.
             if (differences.Count == 0)
+            {
                 await CompareMergesAsync(model, api, differences, ct);
+                await CompareFieldsAsync(model, api, differences, ct);
+            }
+
             return differences;
         }
         catch (NpgsqlException e)
@@ -100,48 +123,67 @@ public sealed class HistoryCheck : IAsyncDisposable
 
     private async Task CompareCustomersAsync(HistoryModel model, List<string> differences, CancellationToken ct)
     {
-        var truth = await ReadAsync("contacts", Identity, model, ct);
-        var states = await ReadAsync("contacts", ConsentStates("consent_states"), model, ct);
-        foreach (var customer in model.Customers)
+        var findings = new Findings();
+        Guid[] customers = [.. model.Customers];
+        var truth = await CustomerCopies.ReadTruthAsync(_databases["contacts"], customers, others: false, ct);
+        foreach (var customer in customers)
         {
-            if (!truth.Remove((customer, ""), out var text))
+            if (!truth.TryGetValue(new(customer, CustomerCopies.Customer), out var row))
             {
                 differences.Add($"Contacts lacks {Name(customer)}.");
                 continue;
             }
 
-            var row = JsonElement.Parse(text);
             var survivor = row.GetProperty("survivor_id").ValueKind == JsonValueKind.Null ? (Guid?)null : row.GetProperty("survivor_id").GetGuid();
             if (survivor != model.SurvivorOf(customer))
                 differences.Add($"Contacts says that {Name(customer)} was merged into {(survivor is { } s ? Name(s) : "nobody")}.");
-            var fields = row.GetProperty("attributes").EnumerateObject().Select(a => a.Name).ToHashSet();
-            var edits = model.Rows.Where(r => r.Type == RowFact.Edit && model.RootOf(r.Origin) == customer).Select(r => r.Id).ToHashSet();
-            if (survivor is null && !fields.SetEquals(edits))
-                differences.Add($"{Name(customer)} has the fields {string.Join(' ', fields.Order())}; it was edited in {string.Join(' ', edits.Order())}.");
-            truth[(customer, "")] = text;
+            var said = truth.TryGetValue(new(customer, "consent email news"), out var consent) ? consent.GetProperty("state").GetString() : "none";
+            var wanted = model.ConsentOf(customer) switch { true => "granted", false => "denied", null => "none" };
+            if (survivor is null && !model.HasAbsorbed(customer) && said != wanted)
+                differences.Add($"The consent of {Name(customer)} is {said}; the last word was {wanted}.");
         }
 
-        foreach (var service in Places.Keys.Where(s => s != "contacts"))
-        {
-            Compare(service, truth, await ReadAsync(service, Identity, model, ct));
-            Compare(service, states, await ReadAsync(service, ConsentStates("customer_consents"), model, ct));
-        }
+        foreach (var service in CustomerCopies.Services)
+            await CustomerCopies.CompareAsync(service, _databases[service], truth, customers, others: false, findings, ct);
+        differences.AddRange(findings.Sentences);
+    }
 
-        void Compare(string service, Dictionary<(Guid, string), string> expected, Dictionary<(Guid, string), string> actual)
+    /// <summary>Everything that the API shows of whoever stands for a customer, whatever fields that has.</summary>
+    private static async Task CompareFieldsAsync(HistoryModel model, ApiClient api, List<string> differences, CancellationToken ct)
+    {
+        foreach (var customer in model.Customers.Where(c => model.SurvivorOf(c) is null))
         {
-            foreach (var (key, row) in expected.Where(e => actual.GetValueOrDefault(e.Key) != e.Value))
-                differences.Add($"{service} has {actual.GetValueOrDefault(key) ?? "nothing"} where Contacts has {row}.");
-            foreach (var (key, row) in actual.Where(a => !expected.ContainsKey(a.Key)))
-                differences.Add($"{service} has {row}, which Contacts has not.");
+            var shown = await api.GetAsync($"v1/customers/{Name(customer)}", ct);
+            var expected = JsonSerializer.SerializeToElement(model.FieldsOf(customer));
+            foreach (var name in expected.EnumerateObject().Concat(shown.EnumerateObject()).Select(f => f.Name).Distinct().Except(NotModelled))
+            {
+                var (wanted, found) = (Plain(expected, name), Plain(shown, name));
+                if (wanted != found)
+                    differences.Add($"{Name(customer)} has {name} {found}; it must be {wanted}.");
+            }
+
+            var bought = model.Rows.Exists(r => r.Type == "order" && model.RootOf(r.Origin) == customer);
+            if (shown.GetProperty("lifecycle").GetString() is var lifecycle && lifecycle != "prospect" && !(bought && lifecycle == "active_buyer"))
+                differences.Add($"{Name(customer)} is {lifecycle}{(bought ? "" : " without an order")}.");
         }
     }
+
+    private static string Plain(JsonElement fields, string name) => fields.TryGetProperty(name, out var value) ? Plain(value) : "absent";
+
+    /// <summary>A value as text; the order of a list says nothing.</summary>
+    private static string Plain(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.Array => $"[{string.Join(", ", value.EnumerateArray().Select(Plain).Order(StringComparer.Ordinal))}]",
+        JsonValueKind.Object => $"{{{string.Join(", ", value.EnumerateObject().Select(e => $"{e.Name}: {Plain(e.Value)}").Order(StringComparer.Ordinal))}}}",
+        _ => value.ToString(),
+    };
 
     private async Task CompareRowsAsync(HistoryModel model, string service, Place[] places, List<string> differences, CancellationToken ct)
     {
         var expected = places.SelectMany(p => model.Rows.Where(r => p.Types.Contains(r.Type)).Select(r => new PlacedRow(p.Table, r.Type, r.Id, model.RootOf(r.Origin), r.Origin))).ToHashSet();
         var actual = new HashSet<PlacedRow>();
         var sql = string.Join("\nUNION ALL ", places.Select(p =>
-            $"SELECT '{p.Table}', {p.TypeColumn ?? $"'{p.Types[0]}'"}, id, customer_id, origin_customer_id FROM {p.Table} WHERE customer_id = ANY ($1)"));
+            $"SELECT '{p.Table}', {p.Type}, id, customer_id, origin_customer_id FROM {p.Table} WHERE customer_id = ANY ($1)"));
         await using var command = Command(service, sql, model);
         await using var reader = await command.ExecuteReaderAsync(ct);
         while (await reader.ReadAsync(ct))
@@ -175,19 +217,7 @@ public sealed class HistoryCheck : IAsyncDisposable
         }
     }
 
-    private static string ConsentStates(string table) => $"SELECT customer_id, row_to_json(r)::text, channel || ' ' || purpose FROM (SELECT {ConsentColumns} FROM {table} WHERE customer_id = ANY ($1)) AS r";
-
     private static string Name(Guid customer) => PublicIds.Format("cus", customer);
-
-    private async Task<Dictionary<(Guid Customer, string About), string>> ReadAsync(string service, string sql, HistoryModel model, CancellationToken ct)
-    {
-        var rows = new Dictionary<(Guid, string), string>();
-        await using var command = Command(service, sql, model);
-        await using var reader = await command.ExecuteReaderAsync(ct);
-        while (await reader.ReadAsync(ct))
-            rows.Add((reader.GetGuid(0), reader.FieldCount > 2 ? reader.GetString(2) : ""), reader.GetString(1));
-        return rows;
-    }
 
     private NpgsqlCommand Command(string service, string sql, HistoryModel model)
     {
@@ -204,7 +234,11 @@ public sealed class HistoryCheck : IAsyncDisposable
     }
 
     /// <param name="TypeColumn">Null where the table has rows of one type only.</param>
-    private sealed record Place(string Table, string[] Types, string? TypeColumn = null);
+    /// <param name="Customer">The column that says whose a row is; null where none does.</param>
+    private sealed record Place(string Table, string[] Types, string? TypeColumn = null, string? Customer = "customer_id")
+    {
+        public string Type => TypeColumn ?? $"'{Types[0]}'";
+    }
 
     private sealed record PlacedRow(string Table, string Type, string Id, Guid Owner, Guid Origin)
     {

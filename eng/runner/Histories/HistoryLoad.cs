@@ -1,53 +1,48 @@
-using FsCheck.Fluent;
-
 namespace Crm.Runner.Histories;
 
 /// <param name="Acknowledged">Calls.</param>
-/// <param name="Recorded">Rows that were acknowledged, by type.</param>
-public sealed record HistoryReport(int Histories, int Acknowledged, IReadOnlyDictionary<string, long> Recorded, IReadOnlyList<string> Faults, IReadOnlyList<string> Differences);
+/// <param name="Recorded">Rows that were acknowledged.</param>
+public sealed record HistoryReport(int Histories, int Acknowledged, IReadOnlyCollection<RecordedRow> Recorded, IReadOnlyList<string> Differences);
 
 /// <summary>Random histories, many at once.</summary>
 public static class HistoryLoad
 {
-    private const int AtOnce = 8;
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
 
-    /// <summary>For a time, while every part of the platform is killed at random.</summary>
-    public static async Task<HistoryReport> RunAsync(Platform platform, TimeSpan time, TimeSpan pause, Action<string> tell, CancellationToken ct)
-    {
-        using var api = new ApiClient(platform.CreateClient());
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(ct);
-        var faults = new RandomFaults(platform, withServers: true, tell);
-        var killing = faults.RunAsync(pause, stop.Token);
-        var start = System.Diagnostics.Stopwatch.GetTimestamp();
-        var report = await LiveAsync(platform, api, AtOnce, () => System.Diagnostics.Stopwatch.GetElapsedTime(start) < time, ct);
-        await stop.CancelAsync();
-        await killing;
-        return report with { Faults = faults.Faults };
-    }
+    /// <summary>Any histories, one after the other by each of these clients, until no more is to be begun.</summary>
+    public static Task<HistoryReport> LiveAsync(Platform platform, ApiClient api, int atOnce, Func<bool> goOn, CancellationToken ct) =>
+        LiveAsync(platform, api, atOnce, _ => goOn() ? Random.Shared.Next() : null, Patience, ct);
 
-    /// <summary>One after the other by each of these clients, until no more is to be begun.</summary>
-    public static async Task<HistoryReport> LiveAsync(Platform platform, ApiClient api, int atOnce, Func<bool> goOn, CancellationToken ct)
+    /// <param name="next">The seed of the next history, given whether all is well so far; null when no more is to be begun.</param>
+    /// <param name="patience">How long messages may be under way.</param>
+    public static async Task<HistoryReport> LiveAsync(Platform platform, ApiClient api, int atOnce, Func<bool, int?> next, TimeSpan patience, CancellationToken ct)
     {
         await using var check = await HistoryCheck.OpenAsync(platform);
-        var (histories, acknowledged, differences, recorded) = (0, 0, new List<string>(), new Dictionary<string, long>());
+        var (histories, acknowledged, differences, recorded) = (0, 0, new List<string>(), new List<RecordedRow>());
         await Task.WhenAll(Enumerable.Range(0, atOnce).Select(async _ =>
         {
-            while (goOn())
+            while (Next() is { } seed)
             {
-                var run = new HistoryRun(api, check, History.Any.Sample(1).Single(), patience: TimeSpan.FromMinutes(3));
+                var history = History.Of(seed);
+                var run = new HistoryRun(api, check, history, patience);
                 var found = await EndAsync(run, ct);
                 lock (differences)
                 {
                     histories++;
                     acknowledged += run.Acknowledged;
-                    differences.AddRange(found);
-                    foreach (var (type, count) in run.Recorded)
-                        recorded[type] = recorded.GetValueOrDefault(type) + count;
+                    differences.AddRange(found.Select((d, i) => $"History {seed}{(i == 0 ? $" ({history})" : "")} {d}"));
+                    recorded.AddRange(run.Recorded);
                 }
             }
         }));
         differences.AddRange(await check.FindDeadLettersAsync(ct));
-        return new(histories, acknowledged, recorded, [], differences);
+        return new(histories, acknowledged, recorded, differences);
+
+        int? Next()
+        {
+            lock (differences)
+                return next(differences.Count == 0);
+        }
     }
 
     /// <summary>An answer that must not be is a difference; the others go on.</summary>

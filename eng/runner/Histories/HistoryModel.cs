@@ -1,3 +1,6 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
 namespace Crm.Runner.Histories;
 
 /// <summary>
@@ -7,14 +10,50 @@ namespace Crm.Runner.Histories;
 internal sealed class HistoryModel
 {
     private readonly Dictionary<Guid, MergeFact> _absorbedBy = [];
+    private readonly Dictionary<Guid, JsonElement> _created = [];
 
     public List<Guid> Customers { get; } = [];
 
     public List<RowFact> Rows { get; } = [];
 
+    /// <summary>On cases.</summary>
+    public List<string> Messages { get; } = [];
+
     public List<MergeFact> Merges { get; } = [];
 
     public IReadOnlyList<MergeFact> Active => [.. Merges.Where(m => m.UndoneAt is null)];
+
+    /// <param name="answer">The customer as the API answered.</param>
+    public void Create(JsonElement answer)
+    {
+        var customer = PublicIds.Parse(answer.GetProperty("id").GetString()!);
+        Customers.Add(customer);
+        _created.Add(customer, answer);
+    }
+
+    /// <summary>
+    /// What the API shows of a customer who was not merged: all that was answered when it was created, the edits since, and of
+    /// those whom it has absorbed what it has not itself.
+    /// </summary>
+    public JsonObject FieldsOf(Guid customer)
+    {
+        var fields = JsonObject.Create(_created[customer])!;
+        foreach (var edit in Rows.Where(r => r.Type == RowFact.Edit && r.Origin == customer))
+            fields["attributes"]![edit.Id] = edit.At;
+        foreach (var absorbed in Merges.Where(m => m.Survivor == customer && m.UndoneAt is null).Select(m => FieldsOf(m.Absorbed)))
+        {
+            fields["merged_from"]!.AsArray().Add(absorbed["id"]!.DeepClone());
+            foreach (var (name, value) in absorbed)
+                Unite(fields, name, value);
+        }
+
+        return fields;
+    }
+
+    /// <summary>Whether the latest word of a customer who stands for nobody else is yes; null when nothing was said.</summary>
+    public bool? ConsentOf(Guid customer) => Rows.LastOrDefault(r => r.Granted is not null && r.Origin == customer)?.Granted;
+
+    public bool HasAbsorbed(Guid customer) => Merges.Exists(m => m.Survivor == customer && m.UndoneAt is null);
 
     public Guid? SurvivorOf(Guid customer) => _absorbedBy.TryGetValue(customer, out var merge) ? merge.Survivor : null;
 
@@ -49,17 +88,44 @@ internal sealed class HistoryModel
 
         _absorbedBy.Remove(merge.Absorbed);
     }
+
+    private static void Unite(JsonObject fields, string name, JsonNode? others)
+    {
+        switch (fields[name])
+        {
+            case null:
+                fields[name] = others?.DeepClone();
+                break;
+            case JsonArray list:
+                foreach (var entry in others!.AsArray().Where(e => !list.Any(o => JsonNode.DeepEquals(o, e))).Select(e => e!.DeepClone()).ToList())
+                {
+                    if (entry is JsonObject point && point.ContainsKey("primary"))
+                        point["primary"] = false;
+                    list.Add(entry);
+                }
+
+                break;
+            case JsonObject attributes when name == "attributes":
+                foreach (var (attribute, value) in others!.AsObject().Where(a => !attributes.ContainsKey(a.Key)).ToList())
+                    attributes[attribute] = value?.DeepClone();
+                break;
+        }
+    }
 }
 
 /// <param name="Origin">Under whom the service said that it recorded the row.</param>
 /// <param name="At">Number of the step.</param>
-/// <param name="Refuses">A consent that ends one.</param>
-internal sealed record RowFact(string Type, string Id, Guid Origin, int At, bool Refuses = false)
+/// <param name="Granted">Of a consent.</param>
+internal sealed record RowFact(string Type, string Id, Guid Origin, int At, bool? Granted = null)
 {
     /// <summary>Of a field of the customer's record, which its id names.</summary>
     public const string Edit = "edit";
 
     public const string Customer = "customer";
+    public const string Merge = "merge";
+    public const string Message = "message";
+
+    public bool Refuses => Granted is false;
 }
 
 internal sealed record MergeFact(string Id, Guid Survivor, Guid Absorbed, int At)

@@ -15,9 +15,14 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
     /// <summary>Calls that were acknowledged.</summary>
     public int Acknowledged { get; private set; }
 
-    /// <summary>Rows that were acknowledged, by type.</summary>
-    public IEnumerable<KeyValuePair<string, long>> Recorded => _model.Rows.Where(r => r.Type != RowFact.Edit).GroupBy(r => r.Type)
-        .Select(g => KeyValuePair.Create(g.Key, g.LongCount())).Append(new(RowFact.Customer, _model.Customers.Count));
+    /// <summary>Rows that were acknowledged.</summary>
+    internal IEnumerable<RecordedRow> Recorded =>
+    [
+        .. _model.Customers.Select(c => new RecordedRow(RowFact.Customer, c)),
+        .. _model.Rows.Where(r => r.Type != RowFact.Edit).Select(r => new RecordedRow(r.Type, PublicIds.Parse(r.Id))),
+        .. _model.Merges.Select(m => new RecordedRow(RowFact.Merge, PublicIds.Parse(m.Id))),
+        .. _model.Messages.Select(m => new RecordedRow(RowFact.Message, PublicIds.Parse(m))),
+    ];
 
     /// <summary>
     /// The steps, then every merge undone, the newest or the oldest first. What is not as it must be, when all messages have
@@ -79,18 +84,33 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
 
     private Guid Customer(int number) => _model.Customers[number % _model.Customers.Count];
 
+    /// <summary>With a value in every field of a person that may have one, of its own where that tells people apart; every other one lacks some.</summary>
     private async Task CreateAsync(int number, CancellationToken ct)
     {
-        var created = await PostAsync("v1/customers", new
+        var own = Guid.NewGuid().ToString("n");
+        var digits = uint.Parse(own[..8], NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        var whole = number % 2 == 0;
+        _model.Create(await PostAsync("v1/customers", new
         {
             kind = "person",
             given_name = $"P{number}",
             family_name = _name[..12],
-            emails = new[] { new { address = $"{_name}-{number}@histories.example", type = "home" } },
+            emails = new[]
+            {
+                new { address = $"{_name}-{number}@histories.example", type = "home", primary = false },
+                new { address = $"{own}@histories.example", type = "work", primary = true },
+            },
+            phones = new[] { new { number = $"+491{digits:d10}{number}", type = "mobile", primary = true } },
+            addresses = new[] { new { lines = new[] { own[..10], own[10..16] }, city = own[16..24], region = own[24..28], postal_code = $"{digits % 100000:d5}", country = whole ? "DE" : "AU", type = "shipping", primary = true } },
+            birth_date = whole ? new DateOnly(1940, 1, 1).AddDays((int)(digits % 25000)) : (DateOnly?)null,
+            locale = whole ? null : "en-AU",
+            time_zone = whole ? null : "Australia/Perth",
+            tier = whole ? "gold" : "silver",
+            attributes = new Dictionary<string, object> { ["number"] = number, [whole ? "even" : "odd"] = own },
+            tags = new[] { "histories", whole ? "even" : "odd" },
             external_ids = new[] { new { system = "histories", id = $"{_name}-{number}" } },
-            source = new { type = "enquiry" },
-        }, ct);
-        _model.Customers.Add(PublicIds.Parse(created.GetProperty("id").GetString()!));
+            source = new { type = whole ? "enquiry" : "campaign", detail = $"History {number}" },
+        }, ct));
     }
 
     /// <summary>A field of its own: edits of several customers do not compete when these become one.</summary>
@@ -105,7 +125,7 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
     private async Task ConsentAsync(Guid customer, bool granted, CancellationToken ct)
     {
         var statement = await PostAsync($"v1/customers/{Text(customer)}/consents", new { channel = "email", purpose = "news", state = granted ? "granted" : "denied", source = "histories" }, ct);
-        _model.Rows.Add(new("consent", statement.GetProperty("id").GetString()!, _model.RootOf(customer), _step, Refuses: !granted));
+        _model.Rows.Add(new("consent", statement.GetProperty("id").GetString()!, _model.RootOf(customer), _step, granted));
     }
 
     /// <summary>Under an id that may be an old one, at a service that may not have heard of it.</summary>
@@ -124,7 +144,10 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
     private async Task ReplyAsync(int to, CancellationToken ct)
     {
         if (_model.Rows.Where(r => r.Type == "case").ToList() is { Count: > 0 } cases)
-            await PostAsync($"v1/cases/{cases[to % cases.Count].Id}/messages", new { direction = "inbound", body = $"Step {_step}" }, ct);
+        {
+            var reply = await PostAsync($"v1/cases/{cases[to % cases.Count].Id}/messages", new { direction = "inbound", body = $"Step {_step}" }, ct);
+            _model.Messages.Add(reply.GetProperty("message").GetProperty("id").GetString()!);
+        }
     }
 
     private async Task MergeAsync(Guid survivor, Guid absorbed, Guid survivorNamed, Guid absorbedNamed, CancellationToken ct)
@@ -155,7 +178,7 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
         if (!undone.TryGetProperty("carried_consents", out var carried))
             return;
         _model.Rows.AddRange(carried.EnumerateArray().Select(c => new RowFact(
-            "consent", c.GetProperty("consent_id").GetString()!, PublicIds.Parse(c.GetProperty("customer_id").GetString()!), _step, Refuses: true)));
+            "consent", c.GetProperty("consent_id").GetString()!, PublicIds.Parse(c.GetProperty("customer_id").GetString()!), _step, Granted: false)));
         if (merge.Refused)
         {
             var held = (await api.GetAsync($"v1/customers/{Text(merge.Absorbed)}/consents", ct)).GetProperty("current").EnumerateArray().Select(c => c.GetProperty("state").GetString());
@@ -173,3 +196,6 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
 
     private static string Text(Guid customer) => PublicIds.Format("cus", customer);
 }
+
+/// <summary>A row that a service has acknowledged.</summary>
+public readonly record struct RecordedRow(string Type, Guid Id);
