@@ -260,9 +260,9 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
     [Fact]
     public async Task An_ignored_pair_is_not_asked_about_again_and_can_still_be_decided()
     {
-        var (name, other) = (NewName(), NewName());
+        var (name, other, birth) = (NewName(), NewName(), NewBirth());
         var (a, b) = (await RecordAsync("Wilhelmina", name), await RecordAsync("Wilhelmine", name, system: "erp"));
-        var (c, _) = (await RecordAsync("Wilhelmina", other), await RecordAsync("Wilhelmine", other, system: "erp"));
+        var (c, _) = (await RecordAsync("Wilhelmina", other, birth), await RecordAsync("Wilhelmine", other, birth, system: "erp"));
         await ScanAsync();
         var (pair, second) = (Assert.Single(await OpenAsync(a)), Assert.Single(await OpenAsync(c)));
         var ignored = await Api.PostAsync($"v1/duplicates/{pair["id"]}/ignore", """{"reason":"Nobody can tell"}""", Ct);
