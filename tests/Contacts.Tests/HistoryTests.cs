@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
+using Crm.Runner.Commands;
 using Npgsql;
 
 namespace Contacts.Tests;
@@ -251,6 +252,22 @@ public sealed class HistoryTests(ContactsFixture fixture) : ContactsTest(fixture
         {
             await using var command = new NpgsqlCommand(sql, connection);
             await command.ExecuteNonQueryAsync(Ct);
+        }
+    }
+
+    [Fact]
+    public async Task What_verify_and_export_print_is_a_head_to_verify_against_later()
+    {
+        await CreatePersonAsync("Grace", "Hopper");
+        var verified = await VerifyAsync(0);
+        var exported = (await Fixture.Platform["contacts"].RunModeAsync(["--audit", "export"], Ct)).Output;
+        foreach (var printed in (string[])[verified, exported])
+        {
+            // As ./crm audit prints it, under the name of each service.
+            var heads = AuditCommand.ReadHeads(["contacts:", .. printed.Trim().Split('\n').Select(l => $"  {l}"), "gateway:", "  none"]);
+            var (service, head) = Assert.Single(heads);
+            Assert.Equal("contacts", service);
+            await VerifyAsync(0, "--head", head);
         }
     }
 
