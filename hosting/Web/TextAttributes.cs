@@ -1,4 +1,6 @@
 using System.ComponentModel.DataAnnotations;
+using System.Globalization;
+using System.Text;
 using System.Text.RegularExpressions;
 
 namespace Crm.Hosting.Web;
@@ -13,9 +15,9 @@ public sealed class LineAttribute(int longest) : ValidationAttribute
     {
         null => ValidationResult.Success,
         string { Length: 0 } => Error(validationContext, "too_short|The text is empty."),
-        string text when text.Length > Longest => Error(validationContext, $"too_long|At most {Longest} characters."),
+        string text when text.Length > Longest && text.EnumerateRunes().Count() > Longest => Error(validationContext, $"too_long|At most {Longest} characters."),
         string text when text.Any(char.IsControl) => Error(validationContext, "bad_text|Control characters are not allowed here."),
-        string text when string.IsNullOrWhiteSpace(text) => Error(validationContext, "too_short|The text is blank."),
+        string text when text.EnumerateRunes().All(r => Rune.IsWhiteSpace(r) || Rune.GetUnicodeCategory(r) == UnicodeCategory.Format) => Error(validationContext, "too_short|The text is blank."),
         _ => ValidationResult.Success,
     };
 

@@ -108,6 +108,17 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
     }
 
     [Fact]
+    public async Task Letters_that_another_machine_composes_otherwise_are_the_same_name_and_two_hundred_of_any_script_fit()
+    {
+        var path = $"/v1/customers/by-external-id/shop/{Unique()}";
+        var name = string.Concat(Enumerable.Repeat("\ud83d\ude00", 200));
+        var (created, _) = await SendAsync(HttpMethod.Put, path, $$$"""{"kind":"person","given_name":"Zo\u00eb","family_name":"{{{name}}}","source":{"type":"enquiry"}}""");
+        Assert.Equal(HttpStatusCode.Created, created.StatusCode);
+        var (_, same) = await SendAsync(HttpMethod.Put, path, """{"given_name":"Zoe\u0308"}""");
+        Assert.Equal(("Zo\u00eb", 1), ((string?)same["given_name"], (int?)same["version"]));
+    }
+
+    [Fact]
     public async Task Head_answers_as_get_does_without_the_body()
     {
         var id = (string?)(await CreatePersonAsync())["id"];
@@ -147,6 +158,8 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
         { """{"kind":"person","given_name":"A","emails":[{"address":"ok@example.com"},{"address":"not an address"}]}""", 400, "validation_failed", "/emails/1/address" },
         { """{"kind":"person","given_name":"A","emails":[{"address":"a@example.com\r\nBcc: b@example.com"}]}""", 400, "validation_failed", "/emails/0/address" },
         { """{"kind":"person","given_name":"A\r\nSet-Cookie: x=1"}""", 400, "validation_failed", "/given_name" },
+        { """{"kind":"person","given_name":"\u200b "}""", 400, "validation_failed", "/given_name" },
+        { """{"kind":"person","given_name":"A","emails":[{"address":"ok@example.com"},null]}""", 400, "validation_failed", "/emails/1" },
         { """{"kind":"person","given_name":"A\u0000"}""", 400, "validation_failed", "/given_name" },
         { """{"kind":"person","given_name":"A","attributes":{"a":"\ud800"},"source":{"type":"enquiry"}}""", 400, "validation_failed", "/attributes/a" },
         { """{"kind":"person","given_name":"A","phones":[{"number":"12345"}]}""", 400, "validation_failed", "/phones/0/number" },

@@ -223,13 +223,13 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
     [
         // What things are and where they stand.
         "*.channel", "*.code", "*.currency", "*.kind", "*.lifecycle", "*.priority", "*.purpose", "*.queue", "*.service", "*.state", "*.status", "*.system", "*.tier", "*.type",
-        "*.department", "*.locale", "*.time_zone", "*.country", "*.region", "*.merged_from", "*.sku", "*.source", "*.token_sha256",
+        "*.department", "*.locale", "*.time_zone", "*.country", "*.region", "*.merged_from", "*.carried_from", "*.sku", "*.source", "*.token_sha256",
         // Our own people and keys.
-        "*.actor", "*.assignee", "*.created_by", "*.employee", "*.recorded_by", "*.requested_by", "CreateKeyRequest.*", "CreatedKey.*", "KeyView.*", "RowFilter.*",
+        "*.actor", "*.approved_by", "*.assignee", "*.created_by", "*.employee", "*.recorded_by", "*.requested_by", "CreateKeyRequest.*", "CreatedKey.*", "KeyView.*", "RowFilter.*",
         // The API's own.
         "*.next_cursor", "*.token", "Problem.*", "FieldError.*", "ReadProblemsEntry.*",
         // Written as far as the caller may read it (TimelineEntry.SummaryForCaller, HistoryEntry, ManifestFields).
-        "*.summary", "FieldChange.*", "HistoryEntry.action", "PreviewMergeManifest.fields", "FieldOrigin.from", "KeptEdit.fields", "RestoreFieldsRequest.fields",
+        "*.summary", "FieldChange.*", "HistoryEntry.action", "PreviewMergeManifest.fields", "FieldOrigin.from", "KeptEdit.fields", "NotGivenBack.field", "RestoreFieldsRequest.fields",
         // What the company writes itself.
         "CampaignInput.name", "CampaignView.name", "TemplateInput.*", "OverviewMessage.campaign_name", "Segment*", "PreviewSegmentRequest.as_of", "Product*",
         "OrderLine*.description", "Invoice*.number", "Payment*.method", "Merge*.reason", "UndoMergeRequest.reason", "*Forbidden.reason", "*Unavailable.reason",

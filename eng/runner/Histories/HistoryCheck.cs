@@ -163,7 +163,7 @@ public sealed class HistoryCheck : IAsyncDisposable
             }
 
             var bought = model.Rows.Exists(r => r.Type == "order" && model.RootOf(r.Origin) == customer);
-            if (shown.GetProperty("lifecycle").GetString() is var lifecycle && lifecycle != "prospect" && !(bought && lifecycle == "active_buyer"))
+            if (shown.GetProperty("lifecycle").GetString() is var lifecycle && lifecycle != (bought ? "active_buyer" : "prospect"))
                 differences.Add($"{Name(customer)} is {lifecycle}{(bought ? "" : " without an order")}.");
         }
     }

@@ -53,14 +53,12 @@ internal sealed class FollowOrders(ContactsDb db, IOptions<LifecycleOptions> opt
             return;
         }
 
-        var next = LifecycleRule.Next(present, SaidAt(held?.Cause, held?.At), last.PlacedAt, options.Value.LapsedBefore(now));
+        var next = LifecycleRule.Next(present, LifecycleRule.SaidAt(held?.Cause, held?.At), last.PlacedAt, options.Value.LapsedBefore(now));
         if (next != present)
         {
             db.MoveLifecycle(customer, next, next == Lifecycle.Lapsed ? LifecycleCause.NoOrder : LifecycleCause.Order, last, now);
         }
     }
-
-    private static DateTimeOffset? SaidAt(LifecycleCause? cause, DateTimeOffset? at) => cause is LifecycleCause.Edited or LifecycleCause.Merge ? at : null;
 
     /// <param name="Held">What the steps of the lifecycle come to; null without any.</param>
     private sealed record Buyer(
@@ -75,7 +73,7 @@ internal sealed class FollowOrders(ContactsDb db, IOptions<LifecycleOptions> opt
         {
             var present = EnumWords<Lifecycle>.Parse(Held ?? Lifecycle);
             return present != EnumWords<Lifecycle>.Parse(Lifecycle)
-                || (LastOrderAt is { } last && LifecycleRule.Next(present, SaidAt(HeldCause is null ? null : EnumWords<LifecycleCause>.Parse(HeldCause), HeldAt), last, lapsedBefore) != present);
+                || (LastOrderAt is { } last && LifecycleRule.Next(present, LifecycleRule.SaidAt(HeldCause is null ? null : EnumWords<LifecycleCause>.Parse(HeldCause), HeldAt), last, lapsedBefore) != present);
         }
     }
 }

@@ -134,9 +134,9 @@ public sealed record CustomerInput : IValidatableObject
 
         foreach (var list in new (string Name, System.Collections.IEnumerable? Entries)[] { (nameof(Emails), Emails), (nameof(Phones), Phones), (nameof(Addresses), Addresses), (nameof(ExternalIds), ExternalIds) })
         {
-            if (list.Entries?.Cast<object?>().Any(e => e is null) is true)
+            foreach (var (index, _) in (list.Entries?.Cast<object?>() ?? []).Index().Where(e => e.Item is null))
             {
-                yield return new("wrong_type|null is not an entry.", [list.Name]);
+                yield return new("wrong_type|null is not an entry.", [$"{list.Name}[{index}]"]);
             }
         }
 
@@ -168,9 +168,10 @@ public sealed record CustomerInput : IValidatableObject
     /// <summary>The same customer with defaults filled in and contact points in their canonical form.</summary>
     internal CustomerInput Normalized() => this with
     {
-        GivenName = GivenName?.Trim(),
-        FamilyName = FamilyName?.Trim(),
-        Name = Name?.Trim(),
+        // In one form of Unicode: the same letters typed on another machine are the same name.
+        GivenName = GivenName?.Trim().Normalize(),
+        FamilyName = FamilyName?.Trim().Normalize(),
+        Name = Name?.Trim().Normalize(),
         Emails = OnePrimary(Emails ?? [], e => e.Primary is true, (e, primary) => e with { Address = Email.Normalize(e.Address), Type = e.Type ?? ContactPointType.Other, Primary = primary }),
         Phones = OnePrimary(Phones ?? [], p => p.Primary is true, (p, primary) => p with { Number = Phone.Normalize(p.Number), Type = p.Type ?? ContactPointType.Other, Primary = primary }),
         Addresses = OnePrimary(Addresses ?? [], a => a.Primary is true, (a, primary) => a with { Type = a.Type ?? ContactPointType.Other, Primary = primary, Lines = a.Lines ?? [] }),

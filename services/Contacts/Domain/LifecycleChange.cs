@@ -86,6 +86,9 @@ internal sealed class PlacedOrder
 /// <summary>What orders make of a lifecycle.</summary>
 internal static class LifecycleRule
 {
+    /// <summary>When somebody said so; null of a step that a rule made.</summary>
+    public static DateTimeOffset? SaidAt(LifecycleCause? cause, DateTimeOffset? at) => cause is LifecycleCause.Edited or LifecycleCause.Merge ? at : null;
+
     /// <summary>
     /// Who buys is an active buyer, or won back after having lapsed or left; who bought only before
     /// <paramref name="lapsedBefore"/> has lapsed. What somebody said after the last order stands.

@@ -157,6 +157,6 @@ internal static class FieldValue
         CustomFieldType.Instant => Instants.TryParse(text, out var instant) ? instant.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture) : null,
         CustomFieldType.Choice => field.Options.Exists(o => o.Value == text) ? text : null,
         CustomFieldType.Url => Uri.TryCreate(text, UriKind.Absolute, out var uri) && (uri.Scheme == Uri.UriSchemeHttps || uri.Scheme == Uri.UriSchemeHttp) && !text.Any(char.IsWhiteSpace) ? text : null,
-        _ => text,
+        _ => text.Normalize(),
     };
 }

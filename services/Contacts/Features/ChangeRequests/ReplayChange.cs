@@ -1,6 +1,7 @@
 using Crm.Contacts.Domain;
 using Crm.Contacts.Features.AccountManagers;
 using Crm.Contacts.Features.Duplicates;
+using Crm.Contacts.Features.Lifecycles;
 using Crm.Contacts.Features.Merges;
 using Crm.Contacts.Features.RecycleBin;
 using Crm.Contacts.Features.Relationships;
@@ -14,7 +15,7 @@ using Microsoft.Extensions.Options;
 namespace Crm.Contacts.Features.ChangeRequests;
 
 /// <summary>Does what was asked for, by the code that does it for those who need not ask.</summary>
-internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation validation, MergeImpact impact, MergeDuplicate duplicates, IOptions<MergeOptions> merges, IOptions<RecycleBinOptions> bin, TimeProvider clock)
+internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation validation, MergeImpact impact, MergeDuplicate duplicates, IOptions<MergeOptions> merges, IOptions<LifecycleOptions> lifecycles, IOptions<RecycleBinOptions> bin, TimeProvider clock)
 {
     /// <param name="customer">That the request is filed under.</param>
     /// <exception cref="ProblemException">
@@ -53,7 +54,7 @@ internal sealed class ReplayChange(ContactsDb db, Policy policy, Validation vali
                     merge => (string?)request.Before["duplicate"] is { } pair ? duplicates.RequireDecidedAsync(Ids.Duplicate.Parse(pair), merge, ct) : Task.CompletedTask, ct);
                 return null;
             case ChangeOperation.UndoMerge:
-                return await UndoMerge.RunAsync(request.SubjectId!.Value, new() { Reason = (string)request.Wanted["reason"]! }, http, db, merges.Value, clock, ct);
+                return await UndoMerge.RunAsync(request.SubjectId!.Value, new() { Reason = (string)request.Wanted["reason"]! }, http, db, merges.Value, lifecycles.Value, clock, ct);
             default:
                 throw new InvalidOperationException($"{request.Operation} cannot be done.");
         }

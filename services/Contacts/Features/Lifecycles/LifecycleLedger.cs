@@ -31,6 +31,25 @@ internal static class LifecycleLedger
         }
     }
 
+    /// <summary>After an undo, which has advanced the version and publishes the customer: the step that the last of its orders makes, if it makes one.</summary>
+    public static async Task FollowLastOrderAsync(this ContactsDb db, Customer customer, DateTimeOffset lapsedBefore, DateTimeOffset now, CancellationToken ct)
+    {
+        var last = await db.PlacedOrders.AsNoTracking().Where(o => o.CustomerId == customer.Id && o.Counts).OrderByDescending(o => o.PlacedAt).FirstOrDefaultAsync(ct);
+        if (last is null)
+        {
+            return;
+        }
+
+        var held = await db.HeldLifecycleAsync(customer.Id, [customer.Id], ct);
+        var from = customer.Lifecycle;
+        var next = LifecycleRule.Next(from, LifecycleRule.SaidAt(held?.Cause, held?.At), last.PlacedAt, lapsedBefore);
+        if (next != from)
+        {
+            customer.SettleLifecycle(next);
+            customer.LifecycleChanges.Add(LifecycleChange.To(customer, from, next == Lifecycle.Lapsed ? LifecycleCause.NoOrder : LifecycleCause.Order, db.Actor(), now, last));
+        }
+    }
+
     /// <summary>The identity event and the audit entry of a customer whose lifecycle moved.</summary>
     public static void PublishLifecycle(this ContactsDb db, Customer customer, Lifecycle from)
     {

@@ -40,14 +40,14 @@ internal static class UndoMerge
     }
 
     public static async Task<IResult> Handle(
-        string id, Request body, HttpContext http, ContactsDb db, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
+        string id, Request body, HttpContext http, ContactsDb db, IOptions<MergeOptions> options, IOptions<LifecycleOptions> lifecycles, TimeProvider clock, CancellationToken ct)
     {
         if (!Ids.Merge.TryParse(id, out var key))
         {
             throw ProblemException.NotFound("merge");
         }
 
-        if (await RunAsync(key, body, http, db, options.Value, clock, ct) is { } asked)
+        if (await RunAsync(key, body, http, db, options.Value, lifecycles.Value, clock, ct) is { } asked)
         {
             return asked;
         }
@@ -57,7 +57,7 @@ internal static class UndoMerge
     }
 
     /// <returns>The change request when a department has to be asked; null: it is being undone.</returns>
-    public static Task<IResult?> RunAsync(Guid key, Request body, HttpContext http, ContactsDb db, MergeOptions options, TimeProvider clock, CancellationToken ct) => db.InTransactionAsync(async () =>
+    public static Task<IResult?> RunAsync(Guid key, Request body, HttpContext http, ContactsDb db, MergeOptions options, LifecycleOptions lifecycles, TimeProvider clock, CancellationToken ct) => db.InTransactionAsync(async () =>
     {
         var merge = (await db.Merges.ForUpdate($"id = {key}").Include(m => m.Receipts).ToListAsync(ct)).SingleOrDefault()
             ?? throw ProblemException.NotFound("merge");
@@ -92,11 +92,11 @@ internal static class UndoMerge
                 merge.Id, [.. way.Select(c => c.Id), .. merge.AbsorbedIds]), now, ct);
         }
 
-        await UndoAsync(merge, way, body.Reason!, http.User.Subject(), db, now, ct);
+        await UndoAsync(merge, way, body.Reason!, http.User.Subject(), db, lifecycles.LapsedBefore(now), now, ct);
         return (IResult?)null;
     }, ct);
 
-    private static async Task UndoAsync(Merge merge, List<Customer> way, string reason, string actor, ContactsDb db, DateTimeOffset now, CancellationToken ct)
+    private static async Task UndoAsync(Merge merge, List<Customer> way, string reason, string actor, ContactsDb db, DateTimeOffset lapsedBefore, DateTimeOffset now, CancellationToken ct)
     {
         var wayIds = way.ConvertAll(c => c.Id);
         var present = way[^1];
@@ -140,7 +140,7 @@ internal static class UndoMerge
         var restoredIds = restored.ConvertAll(c => c.Id).ToArray();
         var counts = await MergedRows.GiveBackAsync(db, restoredIds, present.Id, ct);
         counts["external_ids"] = lost.Count;
-        await SettleLifecyclesAsync(merge, [.. restored, .. way], db, now, ct);
+        await SettleLifecyclesAsync(merge, [.. restored, .. way], db, lapsedBefore, now, ct);
         foreach (var customer in restored.Concat(way))
         {
             db.Audit("unmerged", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(before[customer.Id], customer.ToInput()));
@@ -169,12 +169,19 @@ internal static class UndoMerge
         await db.SaveChangesAsync(ct);
     }
 
-    /// <summary>Each has the lifecycle that its own steps come to; what was chosen at the merge is void.</summary>
-    private static async Task SettleLifecyclesAsync(Merge merge, List<Customer> customers, ContactsDb db, DateTimeOffset now, CancellationToken ct)
+    /// <summary>
+    /// Each has the lifecycle that its own steps come to, and its own orders: of several who bought while they were one, the
+    /// first order alone made a step. What was chosen at the merge is void.
+    /// </summary>
+    private static async Task SettleLifecyclesAsync(Merge merge, List<Customer> customers, ContactsDb db, DateTimeOffset lapsedBefore, DateTimeOffset now, CancellationToken ct)
     {
         await db.Database.ExecuteSqlAsync($"UPDATE lifecycle_changes SET voided_at = {now} WHERE merge_id = {merge.Id}", ct);
         var held = await db.HeldLifecyclesAsync([.. customers.Select(c => c.Id)], ct);
         customers.ForEach(c => c.SettleLifecycle(held.GetValueOrDefault(c.Id, c.Lifecycle)));
+        foreach (var customer in customers.Where(c => c.State == CustomerState.Active))
+        {
+            await db.FollowLastOrderAsync(customer, lapsedBefore, now, ct);
+        }
     }
 
     /// <summary>The survivor and those who absorbed it, up to the one who stands for all now; nobody merges them meanwhile.</summary>
