@@ -69,11 +69,14 @@ internal sealed class DuplicateCheck(ContactsDb db, MatchModels models, IOptions
             .OrderByDescending(c => c.Score.Weight).ThenBy(c => c.Id)];
     }
 
-    /// <summary>Puts a new customer, with everybody who may be the same, into the review queue, as a scan would.</summary>
+    /// <summary>
+    /// Puts a new customer, with everybody about whom a create would have been questioned, into the review queue; those who
+    /// differ in something are found by the next scan.
+    /// </summary>
     public async Task QueueAsync(Customer created, CancellationToken ct) => await db.InTransactionAsync(async () =>
     {
         var (model, record, found) = await ReadAsync(created.ToInput().Normalized(), created.Id, ct);
-        var pairs = found.Where(f => f.Record.Id != created.Id && f.Record.Organization == record.Organization)
+        var pairs = found.Where(f => f.Record.Id != created.Id && f.Record.Organization == record.Organization && Compare(model, record, f.Record, f.DisplayName, f.SameName) is not null)
             .Select(f => DuplicateScanner.Found.Of(model, record, f.Record)).Where(p => p.Score.Probability >= options.Value.ReviewFrom).ToList();
         return await DuplicateScanner.WriteAsync((NpgsqlConnection)db.Database.GetDbConnection(), null, pairs, clock.GetUtcNow(), ct);
     }, ct);
