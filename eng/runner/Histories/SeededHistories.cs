@@ -7,7 +7,7 @@ public sealed record SeededReport(HistoryReport Histories, int Kills, (long Came
 /// <summary>The histories of a range of seeds, side by side, while services are ended by kill -9 and every message is delayed, doubled and put out of order.</summary>
 public static class SeededHistories
 {
-    private const int AtOnce = 16;
+    private const int AtOnce = 24;
 
     /// <summary>After the first history that does not come to what it must no more is begun.</summary>
     /// <param name="from">The first seed; the others follow it.</param>
