@@ -148,7 +148,7 @@ internal sealed partial class MigrationCheck(NpgsqlDataSource dataSource, Migrat
     /// <summary>What statements ask of tables that are there; new ones are empty.</summary>
     private IEnumerable<string> Needs(Migrator.Migration migration, Dictionary<string, Relation> relations)
     {
-        foreach (var statement in Body().Replace(Comment().Replace(migration.Sql, ""), "''").Split(';').Select(s => Blanks().Replace(s, " ").Trim()))
+        foreach (var statement in SqlStatements.Of(migration.Sql))
         {
             if (Create().Match(statement) is { Success: true } create && relations.ContainsKey(create.Groups["name"].Value))
             {
@@ -208,15 +208,6 @@ internal sealed partial class MigrationCheck(NpgsqlDataSource dataSource, Migrat
 
     [GeneratedRegex(@"\bCREATE EXTENSION (IF NOT EXISTS )?""?(?<name>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex CreateExtension();
-
-    [GeneratedRegex(@"--[^\n]*", RegexOptions.None, 1000)]
-    private static partial Regex Comment();
-
-    [GeneratedRegex(@"\$(?<tag>\w*)\$.*?\$\k<tag>\$", RegexOptions.Singleline | RegexOptions.ExplicitCapture, 1000)]
-    private static partial Regex Body();
-
-    [GeneratedRegex(@"\s+", RegexOptions.None, 1000)]
-    private static partial Regex Blanks();
 
     [GeneratedRegex(@"^CREATE (TABLE|(UNIQUE )?INDEX|VIEW|SEQUENCE) (?!IF NOT EXISTS)(?<name>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Create();

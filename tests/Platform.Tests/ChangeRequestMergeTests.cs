@@ -1,6 +1,7 @@
 using System.Net.Http.Headers;
 using System.Text.Json.Nodes;
 using Crm.Testing;
+using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
 
@@ -196,12 +197,5 @@ public sealed class ChangeRequestMergeTests(TracedPlatform fixture) : PlatformTe
         var client = Fixture.Platform.CreateClient(null);
         client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", (string?)key["key"]);
         return client;
-    }
-
-    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
-    {
-        var answer = await call;
-        Assert.True((int)answer.Status < 300, answer.ToString());
-        return answer.Body!;
     }
 }

@@ -9,6 +9,7 @@ using Crm.Runner;
 using Crm.Testing;
 using Microsoft.IdentityModel.Tokens;
 using Npgsql;
+using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
 
@@ -444,8 +445,7 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
 
     private async Task<string> MergeAsync(string survivor, string absorbed)
     {
-        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{survivor}}","{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct));
-        var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        var merge = await Api.MergeAsync(survivor, absorbed, Ct);
         await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "completed", ct: Ct);
         return (string)merge["id"]!;
     }
@@ -461,12 +461,5 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         await using var command = database.CreateCommand(sql);
         command.Parameters.Add(parameter);
         return (long)(await command.ExecuteScalarAsync(Ct))!;
-    }
-
-    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
-    {
-        var answer = await call;
-        Assert.True((int)answer.Status < 300, answer.ToString());
-        return answer.Body!;
     }
 }

@@ -5,6 +5,7 @@ using Crm.Contracts;
 using Crm.Runner;
 using Crm.Testing;
 using Npgsql;
+using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
 
@@ -173,13 +174,6 @@ public sealed class ImportTests(TracedPlatform fixture)
                 },
                 found => found == "removed", TimeSpan.FromMinutes(1), Ct);
         }
-    }
-
-    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
-    {
-        var answer = await call;
-        Assert.True((int)answer.Status < 300, answer.ToString());
-        return answer.Body!;
     }
 
     /// <summary>Waits until each copy has the six thousand in this state, and nothing of who was removed.</summary>

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Crm.Testing;
+using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
 
@@ -79,11 +80,4 @@ public sealed class LifecycleTests(TracedPlatform fixture) : PlatformTest(fixtur
 
     private async Task<List<string>> StepsAsync(string customer) =>
         [.. (await OkAsync(Api.CallAsync($"v1/customers/{customer}/lifecycle", Ct)))["data"]!.AsArray().Select(s => $"{s!["from"]}>{s["to"]} {s["cause"]}")];
-
-    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
-    {
-        var answer = await call;
-        Assert.True((int)answer.Status < 300, answer.ToString());
-        return answer.Body!;
-    }
 }

@@ -3,6 +3,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using Crm.Testing;
 using Npgsql;
+using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
 
@@ -300,14 +301,10 @@ public sealed class MergeTests(TracedPlatform fixture) : PlatformTest(fixture)
     private Task<JsonAnswer> PreviewAsync(string survivor, string absorbed) =>
         Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{survivor}}","{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct);
 
-    private async Task<JsonNode> MergeAsync(string survivor, string absorbed)
-    {
-        var preview = await OkAsync(PreviewAsync(survivor, absorbed));
-        return await WaitAsync(await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct)), "completed");
-    }
+    private async Task<JsonNode> MergeAsync(string survivor, string absorbed) => await WaitAsync(await Api.MergeAsync(survivor, absorbed, Ct), "completed");
 
     private async Task<JsonNode> UndoAsync(string merge) =>
-        await WaitAsync(await OkAsync(Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Not the same person"}""", Ct)), "undone");
+        await WaitAsync(await Api.UndoAsync(merge, Ct), "undone");
 
     private async Task<JsonNode> WaitAsync(JsonNode merge, string status) =>
         (await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == status, ct: Ct)).Body!;
@@ -316,11 +313,4 @@ public sealed class MergeTests(TracedPlatform fixture) : PlatformTest(fixture)
         .Where(r => (string?)r!["phase"] == phase)
         .SelectMany(r => r!["counts"]!.AsObject().Select(c => ($"{r["service"]}.{c.Key}", (long)c.Value!)))
         .ToDictionary(c => c.Item1, c => c.Item2), StringComparer.Ordinal);
-
-    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
-    {
-        var answer = await call;
-        Assert.True((int)answer.Status < 300, answer.ToString());
-        return answer.Body!;
-    }
 }

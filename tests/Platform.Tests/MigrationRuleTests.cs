@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Crm.Hosting.Data;
 using Crm.Runner;
 
 namespace Platform.Tests;
@@ -74,7 +75,7 @@ public sealed partial class MigrationRuleTests
 
     private static IEnumerable<string> Contracting(string sql)
     {
-        var statements = Body().Replace(Comment().Replace(sql, ""), "''").Split(';').Select(s => Blanks().Replace(s, " ").Trim()).Where(s => s.Length > 0).ToList();
+        var statements = SqlStatements.Of(sql).ToList();
         var made = statements.Select(s => CreateTable().Match(s)).Where(m => m.Success).Select(m => m.Groups["table"].Value).ToHashSet(StringComparer.OrdinalIgnoreCase);
         // Of these the release before writes nothing, so nothing that it writes is there twice.
         var added = statements.SelectMany(s => AddColumn().Matches(s)).Select(m => m.Groups["column"].Value).ToHashSet(StringComparer.OrdinalIgnoreCase);
@@ -111,15 +112,6 @@ public sealed partial class MigrationRuleTests
             }
         }
     }
-
-    [GeneratedRegex(@"--[^\n]*", RegexOptions.None, 1000)]
-    private static partial Regex Comment();
-
-    [GeneratedRegex(@"\$(?<tag>\w*)\$.*?\$\k<tag>\$", RegexOptions.Singleline | RegexOptions.ExplicitCapture, 1000)]
-    private static partial Regex Body();
-
-    [GeneratedRegex(@"\s+", RegexOptions.None, 1000)]
-    private static partial Regex Blanks();
 
     [GeneratedRegex(@"^CREATE TABLE (IF NOT EXISTS )?(?<table>\S+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex CreateTable();

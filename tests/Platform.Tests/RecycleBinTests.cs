@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.Testing;
 using Npgsql;
+using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
 
@@ -108,12 +109,5 @@ public sealed class RecycleBinTests(TracedPlatform fixture) : PlatformTest(fixtu
                 },
                 found => found == state, Patience, Ct);
         }
-    }
-
-    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
-    {
-        var answer = await call;
-        Assert.True((int)answer.Status < 300, answer.ToString());
-        return answer.Body!;
     }
 }

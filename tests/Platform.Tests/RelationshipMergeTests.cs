@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Crm.Testing;
+using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
 
@@ -105,11 +106,4 @@ public sealed class RelationshipMergeTests(TracedPlatform fixture) : PlatformTes
 
     private async Task<List<string?>> TreeAsync(string customer) =>
         [.. (await OkAsync(Api.CallAsync($"v1/customers/{customer}/hierarchy", Ct)))["data"]!.AsArray().Select(m => (string?)m!["display_name"])];
-
-    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
-    {
-        var answer = await call;
-        Assert.True((int)answer.Status < 300, answer.ToString());
-        return answer.Body!;
-    }
 }

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Crm.Testing;
+using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
 
@@ -54,11 +55,4 @@ public sealed class TagMergeTests(TracedPlatform fixture) : PlatformTest(fixture
     private async Task<List<string?>> TagsAsync(string customer) => Texts((await OkAsync(Api.CallAsync($"v1/customers/{customer}", Ct)))["tags"]);
 
     private static List<string?> Texts(JsonNode? list, string? member = null) => [.. list!.AsArray().Select(t => (string?)(member is null ? t : t![member]))];
-
-    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
-    {
-        var answer = await call;
-        Assert.True((int)answer.Status < 300, answer.ToString());
-        return answer.Body!;
-    }
 }

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Crm.Testing;
+using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
 
@@ -92,18 +93,7 @@ public sealed class UniqueFieldMergeTests(TracedPlatform fixture) : PlatformTest
 
     private async Task<string?> ValueAsync(string name, string customer) => (string?)(await OkAsync(Api.CallAsync($"v1/customers/{customer}", Ct)))["attributes"]![name];
 
-    private async Task<string> MergeAsync(string survivor, string absorbed)
-    {
-        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{absorbed}}"],"survivor_id":"{{survivor}}"}""", Ct));
-        return (string)(await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct)))["id"]!;
-    }
+    private async Task<string> MergeAsync(string survivor, string absorbed) => (string)(await Api.MergeAsync(survivor, absorbed, Ct))["id"]!;
 
-    private Task<JsonNode> UndoAsync(string merge) => OkAsync(Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Two persons"}""", Ct));
-
-    private static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
-    {
-        var answer = await call;
-        Assert.True((int)answer.Status < 300, answer.ToString());
-        return answer.Body!;
-    }
+    private Task<JsonNode> UndoAsync(string merge) => Api.UndoAsync(merge, Ct);
 }

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json.Nodes;
+using Xunit;
 
 namespace Crm.Testing;
 
@@ -25,6 +26,14 @@ public sealed record JsonAnswer(HttpStatusCode Status, JsonNode? Body, HttpRespo
 
 public static class JsonCalls
 {
+    /// <summary>What a call answered that has to succeed.</summary>
+    public static async Task<JsonNode> OkAsync(Task<JsonAnswer> call)
+    {
+        var answer = await call;
+        Assert.True((int)answer.Status < 300, answer.ToString());
+        return answer.Body!;
+    }
+
     public static Task<JsonAnswer> CallAsync(this HttpClient client, string path, CancellationToken ct = default) => client.CallAsync(HttpMethod.Get, path, ct: ct);
 
     public static Task<JsonAnswer> PostAsync(this HttpClient client, string path, string json, CancellationToken ct = default) => client.CallAsync(HttpMethod.Post, path, json, ct: ct);
