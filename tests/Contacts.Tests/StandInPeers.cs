@@ -43,8 +43,9 @@ public sealed class StandInPeers : IAsyncDisposable
 
     private sealed class MergesStub(StandInPeers peers) : Merges.MergesBase
     {
-        public override Task<Owners> FindOwners(FindOwnersRequest request, ServerCallContext context) =>
-            Task.FromResult(peers.FindOwners(peers._byPort.First(p => context.Host.EndsWith(p.Key, StringComparison.Ordinal)).Value, request.CustomerIds));
+        public override Task<Owners> FindOwners(FindOwnersRequest request, ServerCallContext context) => request.CustomerIds.Count > 1000
+            ? throw new RpcException(new Status(StatusCode.InvalidArgument, "At most 1000 customers."))
+            : Task.FromResult(peers.FindOwners(peers._byPort.First(p => context.Host.EndsWith(p.Key, StringComparison.Ordinal)).Value, request.CustomerIds));
 
         public override Task<Impact> GetImpact(GetImpactRequest request, ServerCallContext context) =>
             throw new RpcException(new Status(StatusCode.Unavailable, "No merges here."));

@@ -175,6 +175,23 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
     }
 
     [Fact]
+    public async Task An_undo_asks_of_more_customers_than_a_question_takes_when_they_passed_values_on_to_each_other()
+    {
+        var (first, second, key) = (await ReadyAsync("integer"), await ReadyAsync("integer"), Unique());
+        await ImportedAsync(Rows("x", i => $"{i},{i},Ann"));
+        // The last thousand rows are of 600 who changed and 400 new ones; 800 more new ones have what the 600 had.
+        var import = await ImportedAsync([.. Rows("x", i => $"{i + 1000},{i + 1000},Ann"), .. Rows("f", i => $"{i},,Ann"), .. Rows("g", i => $",{i},Ann"), .. Rows("x", _ => ",,Bea")]);
+        Assert.Equal((1200, 1200, 0), ((int)import["created"]!, (int)import["updated"]!, (int)import["failed"]!));
+        await SendAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        var undone = await Eventually.GetAsync(async () => (await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}")).Body, i => (string?)i["status"] == "undone", TimeSpan.FromMinutes(1), Ct);
+        Assert.Equal((1200, 600, 0), ((int)undone["undo"]!["removed"]!, (int)undone["undo"]!["restored"]!, (int)undone["undo"]!["refused"]!));
+
+        IEnumerable<string> Rows(string kind, Func<int, string> values) => Enumerable.Range(1, 600).Select(i => $"{key}{kind}{i},{values(i)},person\n");
+
+        Task<JsonNode> ImportedAsync(IEnumerable<string> rows) => PostImportAsync($"external_id.unique,attributes.{first},attributes.{second},given_name,kind\n{string.Concat(rows)}", "");
+    }
+
+    [Fact]
     public async Task An_upsert_by_a_unique_field_of_another_departments_customer_waits_for_its_approval()
     {
         var name = await ReadyAsync("text");

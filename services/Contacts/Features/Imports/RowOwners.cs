@@ -9,6 +9,9 @@ namespace Crm.Contacts.Features.Imports;
 /// <summary>Which customers have rows in the four other services, asked of them at once.</summary>
 internal sealed partial class RowOwners(GrpcClientFactory clients, ILogger<RowOwners> logger)
 {
+    /// <summary>Customers that a service takes in one question.</summary>
+    private const int AtOnce = 1000;
+
     /// <returns>By customer why it is not removed, such as <c>has_cases</c>; and the services that have not answered.</returns>
     public async Task<(Dictionary<Guid, string> Reasons, IReadOnlyList<string> Missing)> FindAsync(IReadOnlyCollection<Guid> customers, CancellationToken ct)
     {
@@ -17,9 +20,8 @@ internal sealed partial class RowOwners(GrpcClientFactory clients, ILogger<RowOw
             return ([], []);
         }
 
-        var request = new FindOwnersRequest();
-        request.CustomerIds.AddRange(customers.Select(id => Ids.Customer.Format(id)));
-        var answers = await Task.WhenAll(MergeImpact.Peers.Select(p => AskAsync(p.Service, request, ct)));
+        var requests = customers.Select(id => Ids.Customer.Format(id)).Chunk(AtOnce).Select(ids => new FindOwnersRequest { CustomerIds = { ids } }).ToList();
+        var answers = await Task.WhenAll(MergeImpact.Peers.SelectMany(p => requests.Select(r => AskAsync(p.Service, r, ct))));
         var reasons = new Dictionary<Guid, string>();
         foreach (var table in answers.SelectMany(a => a.Owners?.Tables ?? []))
         {
@@ -29,7 +31,7 @@ internal sealed partial class RowOwners(GrpcClientFactory clients, ILogger<RowOw
             }
         }
 
-        return (reasons, [.. answers.Where(a => a.Owners is null).Select(a => a.Service)]);
+        return (reasons, [.. answers.Where(a => a.Owners is null).Select(a => a.Service).Distinct()]);
     }
 
     /// <summary>Null whatever the failure is: nobody is removed on a guess.</summary>
