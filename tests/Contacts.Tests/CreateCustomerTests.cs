@@ -107,6 +107,23 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
         Assert.Equal($"{left}/{right}", (string?)same["external_ids"]![0]!["id"]);
     }
 
+    [Theory, InlineData("""{"kind":"person","emails":[{"address":"N@example.com"}],"source":{"type":"enquiry"}}"""), InlineData("""{"kind":"person","phones":[{"number":"N"}],"source":{"type":"enquiry"}}""")]
+    public async Task A_person_who_is_known_by_a_mailbox_or_a_phone_only_is_found_by_it_and_keeps_it_until_there_is_a_name(string person)
+    {
+        var value = person.Contains("phones", StringComparison.Ordinal) ? $"+49151{Random.Shared.NextInt64(10_000_000, 99_999_999)}" : $"{Unique()}@example.com";
+        var body = person.Replace("N@example.com", value, StringComparison.Ordinal).Replace("\"N\"", $"\"{value}\"", StringComparison.Ordinal);
+        var created = await CreateAsync(body);
+        Assert.Equal("", (string?)created["display_name"]);
+        var (again, suspected) = await SendAsync(HttpMethod.Post, "/v1/customers", body);
+        AssertProblem(again, suspected, 409, "duplicate_suspected");
+
+        var path = $"/v1/customers/{created["id"]}";
+        var (nameless, problem) = await SendAsync(HttpMethod.Patch, path, """{"emails":null,"phones":[]}""", ("If-Match", "*"));
+        AssertProblem(nameless, problem, 400, "validation_failed", "/given_name");
+        var (_, named) = await SendAsync(HttpMethod.Patch, path, """{"given_name":"Ada","emails":[],"phones":[]}""", ("If-Match", "*"));
+        Assert.Equal("Ada", (string?)named["display_name"]);
+    }
+
     [Fact]
     public async Task Letters_that_another_machine_composes_otherwise_are_the_same_name_and_two_hundred_of_any_script_fit()
     {
@@ -153,6 +170,7 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
         { """{"kind":"person","given_name":7}""", 400, "validation_failed", "/given_name" },
         { """{"kind":"robot","given_name":"A"}""", 400, "validation_failed", "/kind" },
         { """{"kind":"person"}""", 400, "validation_failed", "/given_name" },
+        { """{"kind":"person","emails":[],"addresses":[{"city":"Ware"}],"source":{"type":"enquiry"}}""", 400, "validation_failed", "/given_name" },
         { """{"given_name":"A"}""", 400, "validation_failed", "/kind" },
         { """{"kind":"organization","given_name":"A"}""", 400, "validation_failed", "/name" },
         { """{"kind":"person","given_name":"A","emails":[{"address":"ok@example.com"},{"address":"not an address"}]}""", 400, "validation_failed", "/emails/1/address" },

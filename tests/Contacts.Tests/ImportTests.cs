@@ -477,6 +477,16 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
             (string?)customer["addresses"]![0]!["city"], (string?)customer["addresses"]![0]!["country"], (string?)customer["lifecycle"]));
     }
 
+    [Fact]
+    public async Task A_subscriber_of_whom_only_the_mailbox_is_known_comes_in_and_one_of_whom_nothing_is_known_does_not()
+    {
+        var (known, unknown) = (Unique(), Unique());
+        var import = await ImportAsync($"Record ID,First Name,Last Name,Email\n{known},,,{known}@example.com\n{unknown},,,\n", "text/csv", "mapping=hubspot");
+        Assert.Equal((1, 1), ((int)import["created"]!, (int)import["failed"]!));
+        var (_, customer) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/hubspot/{known}");
+        Assert.Equal(("person", "", $"{known}@example.com"), ((string?)customer["kind"], (string?)customer["display_name"], (string?)customer["emails"]![0]!["address"]));
+    }
+
     [Theory]
     [InlineData("salesforce", "Id,LastName,IsDeleted,MasterRecordId", "1,Gone,true,", "2,Merged,1,003000000000001", "3,Here,false,000000000000000AAA")]
     [InlineData("salesforce-accounts", "Id,Name,IsDeleted,MasterRecordId", "1,Gone,1,", "2,Merged,,001000000000001AAA", "3,Here,0,")]

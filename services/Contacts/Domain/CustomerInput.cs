@@ -21,7 +21,7 @@ public sealed record CustomerInput : IValidatableObject
     [Required]
     public CustomerKind? Kind { get; init; }
 
-    /// <summary>A person's; a person has at least one of the two names.</summary>
+    /// <summary>A person's, who has one of the two names at least, or is known by an e-mail address or a phone number.</summary>
     [Line(200)]
     [FieldGroup(FieldGroups.Names)]
     public string? GivenName { get; init; }
@@ -86,9 +86,9 @@ public sealed record CustomerInput : IValidatableObject
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
-        if (Kind == CustomerKind.Person && GivenName is null && FamilyName is null)
+        if (Kind == CustomerKind.Person && GivenName is null && FamilyName is null && Emails is not { Count: > 0 } && Phones is not { Count: > 0 })
         {
-            yield return new("required|A person has a given_name, a family_name or both.", [nameof(GivenName)]);
+            yield return new("required|A person has a given_name or a family_name, or is known by an e-mail address or a phone number.", [nameof(GivenName)]);
         }
 
         if (Kind == CustomerKind.Person && Name is not null)

@@ -7,6 +7,7 @@ using Microsoft.EntityFrameworkCore;
 namespace Crm.Contacts.Features;
 
 /// <summary>A customer as the API shows it.</summary>
+/// <param name="DisplayName">Empty of a person who is known by an e-mail address or a phone number only.</param>
 /// <param name="MergedFrom">Ids that stand for this customer since they were merged into it.</param>
 public sealed record CustomerView(
     string Id,
