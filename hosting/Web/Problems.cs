@@ -47,6 +47,8 @@ public static class Problems
         ProblemException problem => problem,
         RuleViolationException rule => new(ProblemCodes.Conflict, rule.Message),
         BadHttpRequestException bad => DescribeBadRequest(bad),
+        // What the framework says of a form that is none, or has too many fields.
+        InvalidDataException => new(ProblemCodes.BadRequest, "The body could not be read as what its Content-Type says."),
         // Somebody else's record that the caller's rows do not show; only the database knows that its key is taken.
         DbUpdateException { InnerException: PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } } when !CallerRights.Current.AllCustomers =>
             new(ProblemCodes.AlreadyExists, "The external id is taken."),

@@ -133,24 +133,58 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         var merge = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same birth date"}""", Ct);
         Assert.True(merge.Status == HttpStatusCode.Accepted, merge.ToString());
 
-        foreach (var undone in new[] { false, true })
-        {
-            if (undone)
-            {
-                var undo = await Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two after all"}""", Ct);
-                Assert.True(undo.Status == HttpStatusCode.Accepted, undo.ToString());
-            }
+        // As of one that was accepted.
+        await DecidedAsync("merged", "Same birth date", (string?)merge["id"]);
+        Assert.Equal((string?)merge["id"], (string?)(await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct))["id"]);
 
-            // As of one that was accepted.
-            var decided = await Api.CallAsync($"v1/duplicates/{pair["id"]}", Ct);
-            Assert.Equal(
-                ("merged", "key_test", "Same birth date", (string?)merge["id"]),
-                ((string?)decided["status"], (string?)decided["decided_by"], (string?)decided["reason"], (string?)decided["merge_id"]));
-            Assert.Empty(await OpenAsync(first));
-            Assert.Equal((string?)merge["id"], (string?)(await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", "{}", Ct))["id"]);
+        // Undone, nobody is asked again, and it can be decided anew, either way.
+        await UndoAsync(merge);
+        await DecidedAsync("ignored", "Two after all", null);
+        await ScanAsync("full");
+        await DecidedAsync("ignored", "Two after all", null);
+        var again = await Api.PostAsync($"v1/duplicates/{pair["id"]}/accept", """{"reason":"One after all"}""", Ct);
+        Assert.NotEqual((string?)merge["id"], (string?)again["id"]);
+        Assert.Equal((HttpStatusCode)308, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
+        await DecidedAsync("merged", "One after all", (string?)again["id"]);
+        await UndoAsync(again);
+        Assert.Equal("rejected", (string?)(await Api.PostAsync($"v1/duplicates/{pair["id"]}/reject", """{"reason":"Father and son"}""", Ct))["status"]);
+        await DecidedAsync("rejected", "Father and son", null);
+        Assert.Equal(5, await AuditedAsync("duplicate", (string)pair["id"]!));
+
+        async Task UndoAsync(JsonAnswer made)
+        {
+            var undo = await Api.PostAsync($"v1/merges/{made["id"]}/undo", """{"reason":"Two after all"}""", Ct);
+            Assert.True(undo.Status == HttpStatusCode.Accepted, undo.ToString());
         }
 
-        Assert.Equal(1, await AuditedAsync("duplicate", (string)pair["id"]!));
+        async Task DecidedAsync(string status, string reason, string? of)
+        {
+            var decided = await Api.CallAsync($"v1/duplicates/{pair["id"]}", Ct);
+            Assert.Equal((status, "key_test", reason, of), ((string?)decided["status"], (string?)decided["decided_by"], (string?)decided["reason"], (string?)decided["merge_id"]));
+            Assert.Empty(await OpenAsync(first));
+        }
+    }
+
+    [Theory]
+    [InlineData("""{"kind":"organization","name":"Works","source":{"type":"enquiry"}}""", """{"kind":"person","name":null,"given_name":"Ada"}""", "Ada")]
+    [InlineData("""{"kind":"person","given_name":"Ada","source":{"type":"enquiry"}}""", """{"kind":"organization","given_name":null,"family_name":null,"name":"Works"}""", "Works")]
+    public async Task A_survivor_that_was_made_a_customer_of_the_other_kind_since_stays_it_after_the_undo(string customer, string edit, string shown)
+    {
+        var ids = new List<string>();
+        for (var i = 0; i < 2; i++)
+        {
+            ids.Add((string)(await Api.PutAsync($"v1/customers/by-external-id/shop/{Guid.NewGuid():n}", customer, Ct))["id"]!);
+        }
+
+        var preview = await Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{ids[1]}}"],"survivor_id":"{{ids[0]}}"}""", Ct);
+        var merge = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"One"}""", Ct);
+        await PatchAsync(ids[0], edit);
+        var undo = await Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two after all"}""", Ct);
+        Assert.True(undo.Status == HttpStatusCode.Accepted, undo.ToString());
+        Assert.Contains("kind", undo["kept_edits"]![0]!["fields"]!.AsArray().Select(f => (string?)f));
+        Assert.Equal(shown, (string?)(await Api.CallAsync($"v1/customers/{ids[0]}", Ct))["display_name"]);
+        Assert.NotEqual(shown, (string?)(await Api.CallAsync($"v1/customers/{ids[1]}", Ct))["display_name"]);
+        await PatchAsync(ids[0], """{"tier":"standard","locale":"en-GB"}""");
     }
 
     [Fact]
@@ -172,13 +206,17 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         var merge = await Api.PostAsync($"v1/duplicates/{Assert.Single(await OpenAsync(first), p => Has(p, second))["id"]}/accept", "{}", Ct);
         Assert.Equal(second, (string?)merge["absorbed_ids"]![0]);
 
-        Assert.Single(await OpenAsync(second), p => Has(p, first) && Has(p, third));
+        var other = Assert.Single(await OpenAsync(second), p => Has(p, first) && Has(p, third));
         foreach (var customer in new[] { first, second })
         {
             Assert.Equal(grants, (await Api.CallAsync($"v1/grants?customer_id={customer}", Ct)).Data.Select(g => (string?)g["id"]));
         }
 
         Assert.Empty((await Api.CallAsync($"v1/grants?customer_id={third}", Ct)).Data);
+        var granted = await Api.PostAsync(
+            "v1/grants", $$"""{"owner_department":"sales","grantee_department":"e-{{name.ToLowerInvariant()}}","scope":"customer","customer_id":"{{second}}","access":"read","reason":"A case"}""", Ct);
+        Assert.Equal((HttpStatusCode.Created, first), (granted.Status, (string?)granted["customer_id"]));
+        Assert.Equal(first, (string?)(await Api.PostAsync($"v1/duplicates/{other["id"]}/accept", $$"""{"survivor_id":"{{second}}"}""", Ct))["survivor_id"]);
     }
 
     [Fact]

@@ -173,6 +173,33 @@ public sealed class TimelineTests(InteractionsFixture fixture)
         Assert.Equal("""{"data":[],"has_more":false,"next_cursor":null}""", page.Body!.ToJsonString());
     }
 
+    [Fact]
+    public async Task What_happened_to_one_who_was_parted_from_an_erased_customer_is_kept_although_the_erasure_is_heard_of_first()
+    {
+        var (absorbed, between, survivor) = (New(Ids.Customer), New(Ids.Customer), New(Ids.Customer));
+        Guid[] messages = [.. Enumerable.Range(0, 6).Select(_ => Guid.CreateVersion7())];
+        await fixture.Bus.PublishAsync(new CustomersMerged(New(Ids.Merge), between, [absorbed], [Snapshot(absorbed, 2, "merged", between), Snapshot(between, 2, "active")], Day), messages[0], Ct);
+        await fixture.Bus.PublishAsync(new CustomersMerged(New(Ids.Merge), survivor, [between], [Snapshot(between, 3, "merged", survivor), Snapshot(survivor, 2, "active")], Day), messages[1], Ct);
+        await InboxHoldsAsync(messages[..2]);
+        await fixture.Bus.PublishAsync(new CustomersErased(New(Ids.Erasure), survivor, [Snapshot(survivor, 4, "erased")], Day, Day), messages[2], Ct);
+        await InboxHoldsAsync(messages[..3]);
+        await fixture.Bus.PublishAsync(new OrderRecorded(New(Ids.Order), 1, absorbed, Day, 1, new Money(100, "USD"), "completed"), messages[3], Ct);
+        await fixture.Bus.PublishAsync(new OrderRecorded(New(Ids.Order), 1, survivor, Day, 1, new Money(100, "USD"), "completed"), messages[4], Ct);
+        await InboxHoldsAsync(messages[..5]);
+        await fixture.Bus.PublishAsync(
+            new MergeUndone(New(Ids.Merge), survivor, [between], [Snapshot(between, 4, "active"), Snapshot(survivor, 3, "active")], [new(survivor, Day)], Day), messages[5], Ct);
+
+        Assert.Equal("order", (string?)Assert.Single(await TimelineAsync(between, until: 1))["type"]);
+        Assert.Equal(HttpStatusCode.PermanentRedirect, (await StatusAsync($"/v1/customers/{absorbed}/timeline")).Item1);
+        Assert.Equal(HttpStatusCode.Gone, (await StatusAsync($"/v1/customers/{survivor}/timeline")).Item1);
+        await using var kept = fixture.Database.CreateCommand("SELECT count(*) FROM timeline WHERE customer_id = $1");
+        kept.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Ids.Customer.Parse(survivor) });
+        Assert.Equal(0L, await kept.ExecuteScalarAsync(Ct));
+    }
+
+    private static CustomerSnapshot Snapshot(string id, long version, string state, string? survivor = null) => new(
+        id, version, "person", "Ada", "Ada", null, null, null, null, null, "prospect", "standard", null, new Dictionary<string, System.Text.Json.JsonElement>(), state, survivor, Day, Day);
+
     private static string New(IdKind kind) => kind.Format(Guid.CreateVersion7());
 
     private async Task<(HttpStatusCode, string?)> StatusAsync(string path)

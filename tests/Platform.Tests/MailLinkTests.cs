@@ -233,6 +233,15 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
             using var unknown = await nobody.PostAsync(path, OneClick, Ct);
             Assert.Equal(HttpStatusCode.NotFound, unknown.StatusCode);
         }
+
+        // What is no form, or too long for one, changes nothing either.
+        using var noForm = new StringContent("end=email:marketing");
+        noForm.Headers.ContentType = new("multipart/form-data");
+        foreach (var body in (HttpContent[])[noForm, new FormUrlEncodedContent(Enumerable.Range(0, 2000).Select(n => KeyValuePair.Create($"end{n}", "x")))])
+        {
+            using var refused = await nobody.PostAsync("/u/p/" + UnsubscribeLink(mails[ada.Email]).Segments[^1], body, Ct);
+            Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+        }
     }
 
     [Fact]

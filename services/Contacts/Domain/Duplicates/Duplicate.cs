@@ -7,7 +7,7 @@ public enum DuplicateStatus
 {
     Open,
 
-    /// <summary>They were merged, here or by hand. After an undo of the merge they are not asked about again.</summary>
+    /// <summary>They were merged, here or by hand; after an undo of the merge they are ignored.</summary>
     Merged,
 
     /// <summary>They are two customers; never asked about again, under whatever ids they go on.</summary>
@@ -75,6 +75,10 @@ internal sealed class Duplicate
 
         MergeId = merge;
     }
+
+    /// <summary>The merge that decided it is undone: nobody is asked again, but it can be decided anew.</summary>
+    public void TakeApart(string reason, string actor, DateTimeOffset now) =>
+        (Status, MergeId, Reason, DecidedBy, DecidedAt) = (DuplicateStatus.Ignored, null, reason, actor, now);
 
     private bool Decide(DuplicateStatus status, string? reason, string actor, DateTimeOffset now)
     {

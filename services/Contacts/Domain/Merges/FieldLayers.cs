@@ -142,7 +142,7 @@ internal sealed record EditLayer(
     public static EditLayer Between(CustomerInput before, CustomerInput after, DateTimeOffset at)
     {
         var (a, b) = (FieldJson.Of(before), FieldJson.Of(after));
-        var set = FieldJson.Singles.Where(f => !JsonNode.DeepEquals(a[f], b[f])).ToDictionary(f => f, f => b[f]?.DeepClone());
+        var set = FieldJson.Singles.Prepend(FieldJson.Kind).Where(f => !JsonNode.DeepEquals(a[f], b[f])).ToDictionary(f => f, f => b[f]?.DeepClone());
         var lists = FieldJson.Lists.Select(f => (Name: f, Edit: ListEdit.Between(f, a[f]!.AsArray(), b[f]!.AsArray())))
             .Where(l => l.Edit is not null).ToDictionary(l => l.Name, l => l.Edit!);
         var (had, has) = (a[FieldJson.Attributes]!.AsObject(), b[FieldJson.Attributes]!.AsObject());
@@ -267,6 +267,9 @@ internal sealed record ListEdit(IReadOnlyDictionary<string, JsonNode> Put, IRead
 /// <summary>The fields by their names of the API, and what identifies an entry of a list.</summary>
 internal static class FieldJson
 {
+    /// <summary>Never taken from another one by a merge, but an edit may change it.</summary>
+    public const string Kind = "kind";
+
     public const string Attributes = "attributes";
     public const string Tags = "tags";
 

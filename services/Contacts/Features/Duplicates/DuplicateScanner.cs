@@ -40,8 +40,15 @@ internal sealed partial class DuplicateScanner(
         return (found, merged);
     }
 
-    public Task GiveUpAsync(Guid scan, CancellationToken ct) => ExecuteAsync(
-        "UPDATE duplicate_scans SET status = 'failed', finished_at = @now WHERE id = @scan", ct, new NpgsqlParameter<Guid>("scan", scan), Now());
+    /// <summary>What a full scan had taken off the list of changes is put on it again: all that changed since the last completed one began.</summary>
+    public Task GiveUpAsync(Guid scan, CancellationToken ct) => ExecuteAsync("""
+        WITH failed AS (UPDATE duplicate_scans SET status = 'failed', finished_at = @now WHERE id = @scan RETURNING mode),
+        completed AS (SELECT started_at FROM duplicate_scans WHERE mode = 'full' AND status = 'completed' ORDER BY id DESC LIMIT 1)
+        INSERT INTO duplicate_changes (customer_id, version)
+        SELECT c.id, c.version FROM customers c JOIN completed ON c.updated_at >= completed.started_at - interval '10 minutes'
+        WHERE EXISTS (SELECT FROM failed WHERE mode = 'full')
+        ON CONFLICT DO NOTHING
+        """, ct, new NpgsqlParameter<Guid>("scan", scan), Now());
 
     /// <summary>An attempt that ended because the process was told to stop was none.</summary>
     public Task StoppedAsync(Guid scan, CancellationToken ct) =>

@@ -64,7 +64,7 @@ internal sealed class MergeDuplicate(ContactsDb db, MergeImpact impact, Validati
         var customers = await db.Customers.AsNoTracking().Where(c => (c.Id == duplicate.LowId || c.Id == duplicate.HighId) && c.State == CustomerState.Active)
             .OrderBy(c => c.CreatedAt).ThenBy(c => c.Id).Select(c => c.Id).ToListAsync(ct);
         var survivor = acceptance.SurvivorId is null ? customers.FirstOrDefault()
-            : Ids.Customer.TryParse(acceptance.SurvivorId, out var named) && customers.Contains(named) ? named
+            : Ids.Customer.TryParse(acceptance.SurvivorId, out var named) && await db.RootOfAsync(named, ct) is { } root && customers.Contains(root) ? root
             : throw ProblemException.Invalid(new FieldError("/survivor_id", "not_a_member", "One of the two customers."));
         if (customers.Count < 2)
         {

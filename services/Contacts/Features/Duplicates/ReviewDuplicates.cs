@@ -130,6 +130,16 @@ internal static class ReviewDuplicates
         }
     }
 
+    /// <summary>In the transaction of a merge's undo. Save afterwards.</summary>
+    public static async Task TakePairsApartAsync(this ContactsDb db, Merge merge, string reason, string actor, DateTimeOffset now, CancellationToken ct)
+    {
+        foreach (var pair in await db.Duplicates.ForUpdate($"merge_id = {merge.Id} ORDER BY id").ToListAsync(ct))
+        {
+            pair.TakeApart(reason, actor, now);
+            db.AuditRow(Duplicate.RecordType, pair.Id, null, pair);
+        }
+    }
+
     /// <summary>Those of which the caller sees both: a pair says in what they agree.</summary>
     private static IQueryable<Duplicate> SeenDuplicates(this ContactsDb db) => CallerRights.Current.AllCustomers
         ? db.Duplicates.AsNoTracking()

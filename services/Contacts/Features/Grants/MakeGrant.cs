@@ -78,7 +78,7 @@ internal static class MakeGrant
     /// <summary>The customer, which is the owner's and stays it until the transaction ends.</summary>
     private static async Task<Guid> FindCustomerAsync(GrantInput body, ContactsDb db, CancellationToken ct)
     {
-        var id = Ids.Customer.Parse(body.CustomerId!);
+        var id = await db.HoldRootAsync(Ids.Customer.Parse(body.CustomerId!), ct);
         await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {id} FOR SHARE", ct);
         var customer = await db.Customers.AsNoTracking().FirstOrDefaultAsync(c => c.Id == id && c.State == CustomerState.Active, ct)
             ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError("/customer_id", "unknown_customer"));

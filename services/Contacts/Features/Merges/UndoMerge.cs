@@ -4,6 +4,7 @@ using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.CustomFields;
+using Crm.Contacts.Features.Duplicates;
 using Crm.Contacts.Features.Erasures;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contracts;
@@ -130,6 +131,7 @@ internal static class UndoMerge
         }
 
         merge.BeginUndo(reason, actor, kept, now);
+        await db.TakePairsApartAsync(merge, reason, actor, now, ct);
         var givenUp = await db.GiveUpTakenAsync([present, .. restored], ct);
         merge.KeepBack(missing.Concat(givenUp.Select(g => new NotGivenBack(Ids.Customer.Format(g.Customer), $"{FieldJson.Attributes}.{g.Field}"))));
         // What goes back of unique fields is free before anybody has it again; rows are saved in an order of their own.
