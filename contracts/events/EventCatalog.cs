@@ -76,8 +76,6 @@ public static class EventCatalog
     public static IEnumerable<EventRoute> PublishedBy(string service) =>
         All.Where(r => string.Equals(r.Publisher, service, StringComparison.Ordinal));
 
-    public static IEnumerable<EventRoute> ConsumedBy(string queue) => All.Where(r => r.Queues.Contains(queue, StringComparer.Ordinal));
-
     private static EventRoute Route<T>(string publicName, IReadOnlyList<string> queues, EventSubject subject = EventSubject.One) => new(typeof(T), publicName, queues, subject);
 }
 

@@ -19,12 +19,6 @@ public abstract class OwnServer : IAsyncDisposable
         await WaitUntilAnsweringAsync(ct);
     }
 
-    public async Task RestartAsync(CancellationToken ct = default)
-    {
-        await StopAsync();
-        await StartAgainAsync(ct);
-    }
-
     public abstract ValueTask DisposeAsync();
 
     /// <summary>Starts the server on its data, which are made on the first call.</summary>

@@ -14,7 +14,7 @@ internal static class Endpoints
         keys.MapPost("/", CreateKey.Handle).RequireScope(Scopes.KeysAdmin).WithName("createKey");
         keys.MapGet("/", ReadKeys.List).RequireScope(Scopes.KeysAdmin).WithName("listKeys").WithQuery(PageRequest.Parameters);
         keys.MapGet("/{id}", ReadKeys.One).RequireScope(Scopes.KeysAdmin).WithName("readKey").Produces<KeyView>();
-        keys.MapPatch("/{id}", PatchKey.Handle).RequireScope(Scopes.KeysAdmin).WithName("patchKey").Accepts<CreateKey.Request>("application/merge-patch+json", "application/json").Produces<KeyView>();
+        keys.MapPatch("/{id}", PatchKey.Handle).RequireScope(Scopes.KeysAdmin).WithName("patchKey").RequireIfMatch().Accepts<CreateKey.Request>("application/merge-patch+json", "application/json").Produces<KeyView>();
         keys.MapDelete("/{id}", RevokeKey.Handle).RequireScope(Scopes.KeysAdmin).WithName("revokeKey");
 
         app.MapGet("/v1/customers/{id}/overview", ReadOverview.Handle).RequireScope(Scopes.CustomersRead).WithTags("customers").WithName("readCustomerOverview");

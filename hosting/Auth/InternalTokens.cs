@@ -29,7 +29,7 @@ public sealed class InternalTokens : IDisposable
     private readonly SigningCredentials _credentials;
     private readonly TimeProvider _clock;
     private readonly string _service;
-    private (string Token, DateTimeOffset Expires) _own;
+    private volatile Minted? _own;
 
     public InternalTokens(IOptions<AuthOptions> options, ServiceName service, TimeProvider clock)
     {
@@ -58,10 +58,10 @@ public sealed class InternalTokens : IDisposable
     public string Own()
     {
         var own = _own;
-        if (own.Expires - _clock.GetUtcNow() < Renewal)
+        if (own is null || own.Expires - _clock.GetUtcNow() < Renewal)
         {
-            own = Mint(new TokenSubject($"svc:{_service}", [], [], []));
-            _own = own;
+            var (token, expires) = Mint(new TokenSubject($"svc:{_service}", [], [], []));
+            _own = own = new(token, expires);
         }
 
         return own.Token;
@@ -103,6 +103,9 @@ public sealed class InternalTokens : IDisposable
     internal static string IssuerOf(string service) => $"crm:{service}";
 
     public void Dispose() => _key.Dispose();
+
+    /// <summary>One reference, so that no caller reads half of it.</summary>
+    private sealed record Minted(string Token, DateTimeOffset Expires);
 }
 
 public static class CallerClaims

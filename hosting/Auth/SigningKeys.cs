@@ -13,7 +13,10 @@ public sealed class AuthOptions : IValidatableObject
     [Required]
     public string PrivateKey { get; init; } = null!;
 
-    /// <summary>Folder of the services' public keys, <c>&lt;service&gt;.pem</c>.</summary>
+    /// <summary>
+    /// Folder of the public keys of services, <c>&lt;service&gt;.pem</c>, each with one key or several: while one is replaced, and
+    /// as long as what it has signed is shown. <c>gateway.pem</c> beside what the gateway publishes.
+    /// </summary>
     [Required]
     public string TrustedKeys { get; init; } = null!;
 
@@ -58,8 +61,8 @@ public sealed class AuthOptions : IValidatableObject
 internal sealed record TrustedKey(string Service, SecurityKey Key);
 
 /// <summary>
-/// The keys that internal tokens may be signed with: the services' own, mounted, and the gateway's,
-/// fetched and kept when the gateway is away.
+/// The keys that internal tokens may be signed with: the services' own, mounted, and the gateway's, mounted or fetched. A
+/// fetched one is kept when the gateway is away, and while only another replica of the gateway publishes it.
 /// </summary>
 internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpClientFactory http, TimeProvider clock, ILogger<SigningKeys> logger) : IDisposable
 {
@@ -70,6 +73,10 @@ internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpCl
     private static readonly TimeSpan RetryInterval = TimeSpan.FromMilliseconds(100);
 
     private readonly SemaphoreSlim _refresh = new(1);
+    /// <summary>A replica with another key may have answered; longer than a token lives.</summary>
+    private static readonly TimeSpan PublishedLifetime = 5 * InternalTokens.Lifetime;
+
+    private readonly Dictionary<string, (SecurityKey Key, DateTimeOffset SeenAt)> _published = new(StringComparer.Ordinal);
     private volatile Dictionary<string, TrustedKey> _keys = [];
     private long _refreshedAt;
     private volatile bool _fetched;
@@ -92,32 +99,27 @@ internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpCl
                 return;
             }
 
-            var keys = _keys.Where(k => k.Value.Service == Gateway).ToDictionary(StringComparer.Ordinal);
+            var keys = new Dictionary<string, TrustedKey>(StringComparer.Ordinal);
             foreach (var file in Directory.EnumerateFiles(options.Value.TrustedKeys, "*.pem"))
             {
-                var service = Path.GetFileNameWithoutExtension(file);
-                if (service != Gateway)
+                foreach (var key in ReadKeys(await File.ReadAllTextAsync(file, ct)))
                 {
-                    var ecdsa = ECDsa.Create();
-                    ecdsa.ImportFromPem(await File.ReadAllTextAsync(file, ct));
-                    var key = new ECDsaSecurityKey(ecdsa);
-                    key.KeyId = Base64UrlEncoder.Encode(key.ComputeJwkThumbprint());
-                    keys[key.KeyId] = new(service, key);
+                    keys[key.KeyId] = new(Path.GetFileNameWithoutExtension(file), key);
                 }
             }
 
             try
             {
                 using var client = http.CreateClient(nameof(SigningKeys));
-                var published = new JsonWebKeySet(await client.GetStringAsync(options.Value.GatewayJwks, ct));
-                foreach (var old in keys.Where(k => k.Value.Service == Gateway).Select(k => k.Key).ToList())
+                var (published, now) = (new JsonWebKeySet(await client.GetStringAsync(options.Value.GatewayJwks, ct)), clock.GetUtcNow());
+                foreach (var key in published.GetSigningKeys().Where(k => k.KeyId is not null))
                 {
-                    keys.Remove(old);
+                    _published[key.KeyId] = (key, now);
                 }
 
-                foreach (var key in published.GetSigningKeys().Where(k => k.KeyId is not null && !keys.ContainsKey(k.KeyId)))
+                foreach (var gone in _published.Where(p => p.Value.SeenAt < now - PublishedLifetime).Select(p => p.Key).ToList())
                 {
-                    keys[key.KeyId] = new(Gateway, key);
+                    _published.Remove(gone);
                 }
 
                 _fetched = true;
@@ -128,12 +130,31 @@ internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpCl
                 LogGatewayKeysUnavailable(exception.Message);
             }
 
+            foreach (var (id, (key, _)) in _published)
+            {
+                // Nobody publishes the key of a service as the gateway's.
+                keys.TryAdd(id, new(Gateway, key));
+            }
+
             _keys = keys;
             _refreshedAt = clock.GetTimestamp();
         }
         finally
         {
             _refresh.Release();
+        }
+    }
+
+    /// <summary>All keys of a file.</summary>
+    private static IEnumerable<SecurityKey> ReadKeys(string text)
+    {
+        for (var rest = text; PemEncoding.TryFind(rest, out var found); rest = rest[found.Location.End..])
+        {
+            var ecdsa = ECDsa.Create();
+            ecdsa.ImportFromPem(rest[found.Location]);
+            var key = new ECDsaSecurityKey(ecdsa);
+            key.KeyId = Base64UrlEncoder.Encode(key.ComputeJwkThumbprint());
+            yield return key;
         }
     }
 

@@ -30,7 +30,6 @@ internal static class Bus
         configure?.Invoke(consumers);
 
         builder.Services.AddSettings<BusOptions>("Bus");
-        builder.Services.AddSingleton<OutboxSignal>();
         builder.Services.AddSingleton<DeadLetters>();
         builder.Services.AddSingleton<OutboxRelay>();
         builder.Services.AddHostedService(p => p.GetRequiredService<OutboxRelay>());

@@ -141,7 +141,11 @@ internal sealed partial class OutboxRelay(
 
                     return;
                 }
-                catch (Exception exception) when (!ct.IsCancellationRequested)
+                catch (Exception) when (ct.IsCancellationRequested)
+                {
+                    return;
+                }
+                catch (Exception exception)
                 {
                     Failures.Add(1);
                     LogPaused(exception.GetType().Name, exception.Message);
@@ -164,6 +168,7 @@ internal sealed partial class OutboxRelay(
             WITH mine AS MATERIALIZED (
                 SELECT p.id FROM outbox_partition p
                 WHERE EXISTS (SELECT 1 FROM outbox o WHERE o.partition = p.id AND o.next_at <= now())
+                ORDER BY random() -- of a long backlog each has its turn
                 LIMIT @partitions FOR UPDATE SKIP LOCKED),
             aggregates AS MATERIALIZED (
                 SELECT DISTINCT aggregate_id FROM (

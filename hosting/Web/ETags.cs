@@ -1,8 +1,13 @@
 using System.Globalization;
 using Crm.Contracts;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 
 namespace Crm.Hosting.Web;
+
+/// <summary>The operation answers 428 without <c>If-Match</c>; see <see cref="ETags.RequireMatch"/>.</summary>
+/// <param name="OfExisting">Not when it makes the record.</param>
+internal sealed record IfMatchRequired(bool OfExisting);
 
 /// <summary>A record's version as its strong entity tag (RFC 9110).</summary>
 public static class ETags
@@ -30,6 +35,10 @@ public static class ETags
             throw new ProblemException(ProblemCodes.StaleVersion, $"The record is at version {version}; read it again.") { ETag = Of(version) };
         }
     }
+
+    /// <summary>The API's description says that the operation wants <c>If-Match</c>; its handler calls <see cref="RequireMatch"/>.</summary>
+    public static TBuilder RequireIfMatch<TBuilder>(this TBuilder endpoint, bool ofExisting = false) where TBuilder : IEndpointConventionBuilder =>
+        endpoint.WithMetadata(new IfMatchRequired(ofExisting));
 
     private static bool Matches(IEnumerable<string?> header, long version) =>
         header.SelectMany(h => (h ?? "").Split(',', StringSplitOptions.TrimEntries)).Any(t => t == "*" || t == Of(version));

@@ -158,9 +158,9 @@ public static class OpenApiDefaults
             AddHeader("Idempotency-Key", "At most 255 characters; a repeated request under the same key gets the first answer.", required: false);
         }
 
-        if (method is "PATCH")
+        if (context.Description.ActionDescriptor.EndpointMetadata.OfType<IfMatchRequired>().FirstOrDefault() is { } match)
         {
-            AddHeader("If-Match", "The ETag of the version that was changed.", required: false);
+            AddHeader("If-Match", $"The ETag of the version that was {(method is "DELETE" or "POST" ? "seen" : "changed")}, or *{(match.OfExisting ? "; of one that is there already" : "")}.", required: !match.OfExisting);
         }
 
         if (method is "GET" && context.Description.RelativePath?.EndsWith('}') is true && operation.Extensions?.ContainsKey(ScopeExtension) is true)

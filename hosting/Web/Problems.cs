@@ -50,7 +50,8 @@ public static class Problems
         // What the framework says of a form that is none, or has too many fields.
         InvalidDataException => new(ProblemCodes.BadRequest, "The body could not be read as what its Content-Type says."),
         // Somebody else's record that the caller's rows do not show; only the database knows that its key is taken.
-        DbUpdateException { InnerException: PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } } when !CallerRights.Current.AllCustomers =>
+        DbUpdateException { InnerException: PostgresException { SqlState: PostgresErrorCodes.UniqueViolation, ConstraintName: { } key } }
+            when !CallerRights.Current.AllCustomers && key.Contains("external_id", StringComparison.Ordinal) =>
             new(ProblemCodes.AlreadyExists, "The external id is taken."),
         DbUpdateConcurrencyException => new(ProblemCodes.ConcurrentChange, "The record was changed by somebody else; read it again."),
         _ when Messaging.Transient.Is(exception) => new(ProblemCodes.Unavailable, "A part of the platform cannot be reached; try again.") { RetryAfter = 1 },

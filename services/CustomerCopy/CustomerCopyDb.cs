@@ -204,7 +204,11 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 
     private const string NewerThanStored = "SELECT FROM jsonb_populate_recordset(NULL::customers, @rows) AS i JOIN customers c USING (id) WHERE c.version < i.version";
 
-    private const string InsertCustomers = "INSERT INTO customers SELECT * FROM jsonb_populate_recordset(NULL::customers, @rows)";
+    // Columns by their names: one that a later release adds has its default, not null, while this one still runs.
+    private const string CustomerColumns =
+        "id, version, kind, display_name, given_name, family_name, primary_email, country, locale, time_zone, lifecycle, tier, department, attributes, state, survivor_id, created_at, updated_at, tags";
+
+    private const string InsertCustomers = $"INSERT INTO customers ({CustomerColumns}) SELECT {CustomerColumns} FROM jsonb_populate_recordset(NULL::customers, @rows)";
 
     private const string OnConflict = """
         ON CONFLICT (id) DO UPDATE SET
@@ -229,9 +233,10 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             c.At,
             paused_until = c.PausedUntil,
         }), EventJson);
-        await ExecuteAsync("""
-            INSERT INTO customer_consents
-            SELECT * FROM jsonb_populate_recordset(NULL::customer_consents, @rows) WHERE hold_customer(customer_id) IS NOT NULL
+        const string Columns = "customer_id, channel, purpose, state, version, at, paused_until";
+        await ExecuteAsync($"""
+            INSERT INTO customer_consents ({Columns})
+            SELECT {Columns} FROM jsonb_populate_recordset(NULL::customer_consents, @rows) WHERE hold_customer(customer_id) IS NOT NULL
             ON CONFLICT (customer_id, channel, purpose) DO UPDATE SET
                 state = excluded.state, version = excluded.version, at = excluded.at, paused_until = excluded.paused_until
             WHERE customer_consents.version < excluded.version
@@ -250,8 +255,9 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             sla_policy = t.Entitlements.SlaPolicy,
             response_minutes = t.Entitlements.ResponseMinutes,
         }), EventJson);
-        await ExecuteAsync("""
-            INSERT INTO tiers SELECT * FROM jsonb_populate_recordset(NULL::tiers, @rows) ORDER BY name
+        const string Columns = "name, version, rank, priority_queue, price_list, sla_policy, response_minutes";
+        await ExecuteAsync($"""
+            INSERT INTO tiers ({Columns}) SELECT {Columns} FROM jsonb_populate_recordset(NULL::tiers, @rows) ORDER BY name
             ON CONFLICT (name) DO UPDATE SET
                 version = excluded.version, rank = excluded.rank, priority_queue = excluded.priority_queue, price_list = excluded.price_list,
                 sla_policy = excluded.sla_policy, response_minutes = excluded.response_minutes
@@ -273,8 +279,9 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             expires_at = g.ExpiresAt,
             g.Ended,
         }), EventJson);
-        return ExecuteAsync("""
-            INSERT INTO department_grants SELECT * FROM jsonb_populate_recordset(NULL::department_grants, @rows) ORDER BY id
+        const string Columns = "id, version, owner, department, customer_id, field_group, access, expires_at, ended";
+        return ExecuteAsync($"""
+            INSERT INTO department_grants ({Columns}) SELECT {Columns} FROM jsonb_populate_recordset(NULL::department_grants, @rows) ORDER BY id
             ON CONFLICT (id) DO UPDATE SET
                 version = excluded.version, owner = excluded.owner, department = excluded.department, customer_id = excluded.customer_id,
                 field_group = excluded.field_group, access = excluded.access, expires_at = excluded.expires_at, ended = excluded.ended

@@ -46,7 +46,7 @@ public sealed class AddedColumnTests(TracedPlatform fixture) : PlatformTest(fixt
             DECLARE t text;
             BEGIN
                 FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
-                    EXECUTE format('ALTER TABLE public.%I ADD COLUMN added_later text', t);
+                    EXECUTE format('ALTER TABLE public.%I ADD COLUMN added_later text NOT NULL DEFAULT ''''', t);
                     COMMIT;
                 END LOOP;
             END $$

@@ -17,16 +17,16 @@ internal static class Endpoints
         segments.MapGet("/", ListSegments.Handle).RequireScope(Scopes.SegmentsRead).WithName("listSegments").WithQuery(PageRequest.Parameters);
         segments.MapPost("/preview", PreviewSegment.Handle).RequireScope(Scopes.SegmentsRead).WithName("previewSegment");
         segments.MapGet("/{id}", ReadSegment.Handle).RequireScope(Scopes.SegmentsRead).WithName("readSegment");
-        segments.MapPatch("/{id}", PatchSegment.Handle).RequireScope(Scopes.SegmentsWrite).WithName("patchSegment")
+        segments.MapPatch("/{id}", PatchSegment.Handle).RequireScope(Scopes.SegmentsWrite).WithName("patchSegment").RequireIfMatch()
             .Accepts<SegmentInput>("application/merge-patch+json", "application/json");
-        segments.MapDelete("/{id}", DeleteSegment.Handle).RequireScope(Scopes.SegmentsWrite).WithName("deleteSegment");
+        segments.MapDelete("/{id}", DeleteSegment.Handle).RequireScope(Scopes.SegmentsWrite).WithName("deleteSegment").RequireIfMatch();
         segments.MapGet("/{id}/members", ListMembers.Handle).RequireScope(Scopes.SegmentsRead).WithName("listSegmentMembers").WithQuery(PageRequest.Parameters);
 
         var campaigns = app.MapGroup("/v1/campaigns").WithTags("campaigns");
         campaigns.MapPost("/", CreateCampaign.Handle).RequireScope(Scopes.CampaignsWrite).WithName("createCampaign");
         campaigns.MapGet("/", ListCampaigns.Handle).RequireScope(Scopes.CampaignsRead).WithName("listCampaigns").WithQuery(PageRequest.Parameters);
         campaigns.MapGet("/{id}", ReadCampaign.Handle).RequireScope(Scopes.CampaignsRead).WithName("readCampaign").Produces<CampaignView>();
-        campaigns.MapPatch("/{id}", PatchCampaign.Handle).RequireScope(Scopes.CampaignsWrite).WithName("patchCampaign")
+        campaigns.MapPatch("/{id}", PatchCampaign.Handle).RequireScope(Scopes.CampaignsWrite).WithName("patchCampaign").RequireIfMatch()
             .Accepts<CampaignInput>("application/merge-patch+json", "application/json");
         campaigns.MapPost("/{id}/launch", LaunchCampaign.Handle).RequireScope(Scopes.CampaignsWrite).WithName("launchCampaign");
         campaigns.MapGet("/{id}/results", ReadResults.Handle).RequireScope(Scopes.CampaignsRead).WithName("readCampaignResults");

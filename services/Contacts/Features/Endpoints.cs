@@ -31,9 +31,9 @@ internal static class Endpoints
         customers.MapPost("/", CreateCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("createCustomer").Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("allow_duplicate", "reason");
         customers.MapGet("/", ListCustomers.Handle).RequireScope(Scopes.CustomersRead).WithName("listCustomers").WithQuery(ListCustomers.Parameters);
         customers.MapGet("/{id}", ReadCustomer.Handle).RequireScope(Scopes.CustomersRead).WithName("readCustomer").Produces<CustomerView>();
-        customers.MapPatch("/{id}", PatchCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("patchCustomer")
+        customers.MapPatch("/{id}", PatchCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("patchCustomer").RequireIfMatch()
             .Accepts<Domain.CustomerInput>("application/merge-patch+json", "application/json").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
-        customers.MapDelete("/{id}", DeleteCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("deleteCustomer").WithTags("recycle-bin").Produces(StatusCodes.Status204NoContent).Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
+        customers.MapDelete("/{id}", DeleteCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("deleteCustomer").RequireIfMatch().WithTags("recycle-bin").Produces(StatusCodes.Status204NoContent).Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
         customers.MapPut("/by-external-id/{source}/{externalId}", UpsertCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomer")
             .Accepts<Domain.CustomerInput>("application/json", "application/merge-patch+json").Produces<CustomerView>().Produces<CustomerView>(StatusCodes.Status201Created).Produces<ChangeRequestView>(StatusCodes.Status202Accepted).WithQuery("match_on");
         customers.MapPut("/by-attribute", UpsertByAttribute.Handle).RequireScope(Scopes.CustomersWrite).WithName("upsertCustomerByAttribute")
@@ -43,7 +43,7 @@ internal static class Endpoints
         var tiers = app.MapGroup("/v1/tiers").WithTags("tiers");
         tiers.MapGet("/", ReadTiers.List).RequireScope(Scopes.CustomersRead).WithName("listTiers");
         tiers.MapGet("/{name}", ReadTiers.One).RequireScope(Scopes.CustomersRead).WithName("readTier").Produces<TierView>();
-        tiers.MapPut("/{name}", PutTier.Handle).RequireScope(Scopes.TiersWrite).WithName("putTier").Produces<TierView>().Produces<TierView>(StatusCodes.Status201Created);
+        tiers.MapPut("/{name}", PutTier.Handle).RequireScope(Scopes.TiersWrite).WithName("putTier").RequireIfMatch(ofExisting: true).Produces<TierView>().Produces<TierView>(StatusCodes.Status201Created);
 
         customers.MapPut("/{id}/tags/{tag}", TagCustomer.Add).RequireScope(Scopes.CustomersWrite).WithName("addCustomerTag").WithTags("tags").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
         customers.MapDelete("/{id}/tags/{tag}", TagCustomer.Remove).RequireScope(Scopes.CustomersWrite).WithName("removeCustomerTag").WithTags("tags").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
@@ -51,8 +51,8 @@ internal static class Endpoints
         tags.MapGet("/", ReadTags.List).RequireScope(Scopes.CustomersRead).WithName("listTags").WithQuery(PageRequest.Parameters);
         tags.MapGet("/{name}", ReadTags.One).RequireScope(Scopes.CustomersRead).WithName("readTag");
         tags.MapPost("/", DescribeTag.Handle).RequireScope(Scopes.TagsWrite).WithName("describeTag").Produces<TagView>().Produces<TagView>(StatusCodes.Status201Created);
-        tags.MapPatch("/{name}", ChangeTag.Patch).RequireScope(Scopes.TagsWrite).WithName("patchTag").Accepts<Domain.TagInput>("application/merge-patch+json", "application/json");
-        tags.MapDelete("/{name}", ChangeTag.Delete).RequireScope(Scopes.TagsWrite).WithName("deleteTag").WithQuery(ChangeTag.DeleteParameters);
+        tags.MapPatch("/{name}", ChangeTag.Patch).RequireScope(Scopes.TagsWrite).WithName("patchTag").RequireIfMatch().Accepts<Domain.TagInput>("application/merge-patch+json", "application/json");
+        tags.MapDelete("/{name}", ChangeTag.Delete).RequireScope(Scopes.TagsWrite).WithName("deleteTag").RequireIfMatch().WithQuery(ChangeTag.DeleteParameters);
 
         var bin = app.MapGroup("/v1/recycle-bin").WithTags("recycle-bin");
         bin.MapGet("/", ReadRecycleBin.List).RequireScope(Scopes.CustomersRead).WithName("listRecycleBin").WithQuery(ReadRecycleBin.Parameters);
@@ -64,13 +64,13 @@ internal static class Endpoints
         fields.MapGet("/", ReadCustomFields.List).RequireScope(Scopes.CustomersRead).WithName("listCustomFields").WithQuery(PageRequest.Parameters);
         fields.MapGet("/schema", ReadSchema.Handle).RequireScope(Scopes.CustomersRead).WithName("readAttributesSchema").Produces<JsonElement>(StatusCodes.Status200OK, "application/schema+json").WithQuery(ReadSchema.Parameters);
         fields.MapGet("/{id}", ReadCustomFields.One).RequireScope(Scopes.CustomersRead).WithName("readCustomField");
-        fields.MapPatch("/{id}", ChangeCustomField.Patch).RequireScope(Scopes.CustomFieldsWrite).WithName("patchCustomField")
+        fields.MapPatch("/{id}", ChangeCustomField.Patch).RequireScope(Scopes.CustomFieldsWrite).WithName("patchCustomField").RequireIfMatch()
             .Accepts<Domain.CustomFields.CustomFieldInput>("application/merge-patch+json", "application/json");
-        fields.MapDelete("/{id}", ChangeCustomField.Archive).RequireScope(Scopes.CustomFieldsWrite).WithName("archiveCustomField");
+        fields.MapDelete("/{id}", ChangeCustomField.Archive).RequireScope(Scopes.CustomFieldsWrite).WithName("archiveCustomField").RequireIfMatch();
 
         var history = customers.MapGroup("/{id}/history").WithTags("history");
         history.MapGet("/", ReadHistory.Handle).RequireScope(Scopes.CustomersRead).WithName("readHistory").WithQuery([.. PageRequest.Parameters, "field"]);
-        history.MapPost("/{entry}/restore", RestoreFields.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreFields").Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
+        history.MapPost("/{entry}/restore", RestoreFields.Handle).RequireScope(Scopes.CustomersWrite).WithName("restoreFields").RequireIfMatch().Produces<CustomerView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
 
         var requests = app.MapGroup("/v1/change-requests").WithTags("change-requests");
         requests.MapGet("/", ReadChangeRequests.List).RequireScope(Scopes.CustomersRead).WithName("listChangeRequests").WithQuery(ReadChangeRequests.Parameters);
@@ -94,9 +94,9 @@ internal static class Endpoints
         var relationships = app.MapGroup("/v1/relationships").WithTags("relationships");
         relationships.MapGet("/", ListRelationships.Handle).RequireScope(Scopes.CustomersRead).WithName("listRelationships").WithQuery(ListRelationships.Parameters);
         relationships.MapGet("/{id}", ChangeRelationship.Read).RequireScope(Scopes.CustomersRead).WithName("readRelationship").Produces<RelationshipView>();
-        relationships.MapPatch("/{id}", ChangeRelationship.Patch).RequireScope(Scopes.CustomersWrite).WithName("patchRelationship")
+        relationships.MapPatch("/{id}", ChangeRelationship.Patch).RequireScope(Scopes.CustomersWrite).WithName("patchRelationship").RequireIfMatch()
             .Accepts<Domain.RelationshipTerms>("application/merge-patch+json", "application/json").Produces<RelationshipView>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
-        relationships.MapDelete("/{id}", ChangeRelationship.Delete).RequireScope(Scopes.CustomersWrite).WithName("deleteRelationship").Produces(StatusCodes.Status204NoContent).Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
+        relationships.MapDelete("/{id}", ChangeRelationship.Delete).RequireScope(Scopes.CustomersWrite).WithName("deleteRelationship").RequireIfMatch().Produces(StatusCodes.Status204NoContent).Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
 
         customers.MapPut("/{id}/account-manager", AssignAccountManager.Handle).RequireScope(Scopes.CustomersWrite).WithName("assignAccountManager").WithTags("account-managers")
             .Produces<AssignAccountManager.Response>().Produces<ChangeRequestView>(StatusCodes.Status202Accepted);
@@ -153,7 +153,7 @@ internal static class Endpoints
         merges.MapGet("/{id}", ReadMerges.Handle).RequireScope(Scopes.MergesRead).WithName("readMerge");
         merges.MapPost("/{id}/undo", UndoMerge.Handle).RequireScope(Scopes.MergesWrite).WithName("undoMerge").Produces<MergeView>(StatusCodes.Status202Accepted);
 
-        customers.MapPost("/{id}/erasures", EraseCustomer.Handle).RequireScope(Scopes.ErasuresWrite).WithName("eraseCustomer").WithTags("erasures");
+        customers.MapPost("/{id}/erasures", EraseCustomer.Handle).RequireScope(Scopes.ErasuresWrite).WithName("eraseCustomer").RequireIfMatch().WithTags("erasures");
         var erasures = app.MapGroup("/v1/erasures").WithTags("erasures");
         erasures.MapGet("/", ReadErasures.HandleList).RequireScope(Scopes.ErasuresRead).WithName("listErasures").WithQuery(ReadErasures.Parameters);
         erasures.MapGet("/{id}", ReadErasures.Handle).RequireScope(Scopes.ErasuresRead).WithName("readErasure");

@@ -13,7 +13,7 @@ internal static class Endpoints
         interactions.MapPost("/", LogInteraction.Handle).RequireScope(Scopes.InteractionsWrite).WithName("logInteraction");
         interactions.MapGet("/", ListInteractions.Handle).RequireScope(Scopes.InteractionsRead).WithName("listInteractions").WithQuery(ListInteractions.Parameters);
         interactions.MapGet("/{id}", ReadInteraction.Handle).RequireScope(Scopes.InteractionsRead).WithName("readInteraction").Produces<InteractionView>();
-        interactions.MapPatch("/{id}", PatchInteraction.Handle).RequireScope(Scopes.InteractionsWrite).WithName("patchInteraction")
+        interactions.MapPatch("/{id}", PatchInteraction.Handle).RequireScope(Scopes.InteractionsWrite).WithName("patchInteraction").RequireIfMatch()
             .Accepts<Domain.InteractionInput>("application/merge-patch+json", "application/json");
         interactions.MapPut("/by-external-id/{source}/{externalId}", UpsertInteraction.Handle).RequireScope(Scopes.InteractionsWrite).WithName("upsertInteraction")
             .Produces<InteractionView>().Produces<InteractionView>(StatusCodes.Status201Created);

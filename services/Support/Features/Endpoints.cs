@@ -13,7 +13,7 @@ internal static class Endpoints
         cases.MapPost("/", OpenCase.Handle).RequireScope(Scopes.CasesWrite).WithName("openCase");
         cases.MapGet("/", ListCases.Handle).RequireScope(Scopes.CasesRead).WithName("listCases").WithQuery(ListCases.Parameters);
         cases.MapGet("/{id}", ReadCase.Handle).RequireScope(Scopes.CasesRead).WithName("readCase").Produces<WholeCaseView>();
-        cases.MapPatch("/{id}", PatchCase.Handle).RequireScope(Scopes.CasesWrite).WithName("patchCase")
+        cases.MapPatch("/{id}", PatchCase.Handle).RequireScope(Scopes.CasesWrite).WithName("patchCase").RequireIfMatch()
             .Accepts<PatchCase.Patchable>("application/merge-patch+json", "application/json");
         cases.MapPost("/{id}/messages", ReplyToCase.Handle).RequireScope(Scopes.CasesWrite).WithName("replyToCase");
         cases.MapGet("/{id}/messages", ListCaseMessages.Handle).RequireScope(Scopes.CasesRead).WithName("listCaseMessages").WithQuery(PageRequest.Parameters);

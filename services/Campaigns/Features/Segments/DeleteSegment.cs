@@ -2,7 +2,6 @@ using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Microsoft.AspNetCore.Mvc;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
 
@@ -11,10 +10,8 @@ namespace Crm.Campaigns.Features.Segments;
 /// <summary>Deletes a segment that no campaign names; needs <c>If-Match</c>.</summary>
 internal static class DeleteSegment
 {
-    /// <param name="ifMatch">Read from the request as in every write; here so that the API's description has it.</param>
-    public static async Task<NoContent> Handle(string id, [FromHeader(Name = "If-Match")] string? ifMatch, HttpContext http, CampaignsDb db, CancellationToken ct)
+    public static async Task<NoContent> Handle(string id, HttpContext http, CampaignsDb db, CancellationToken ct)
     {
-        _ = ifMatch;
         var segment = await db.FindSegmentAsync(id, ct);
         ETags.RequireMatch(http, segment.Version);
         db.Segments.Remove(segment);

@@ -68,9 +68,6 @@ internal static class Comparison
             | ((ulong)(a.Organization ? OrganizationNames(a, b, wordWeight) : Missing) << 56);
     }
 
-    /// <summary>True when both have ids of one system and none in common: two accounts, two tax numbers.</summary>
-    public static bool IdsConflict(MatchRecord a, MatchRecord b) => Ids(a.ExternalIds, b.ExternalIds) is Different or 2;
-
     private static (byte Given, byte Family) Names(MatchRecord a, MatchRecord b)
     {
         var given = Given(a.Given, b.Given);

@@ -30,8 +30,8 @@ internal sealed class ExportSignal : IDisposable
 }
 
 /// <summary>
-/// Makes archives: a part a transaction with its receipt, so that a crash costs one part; services that are away are asked
-/// again. Replicas divide exports by row locks. What has expired is deleted.
+/// Makes archives: a part a transaction with its receipt, so that a crash costs one part; a part that fails, or whose service is
+/// away, is tried again after the other exports. Replicas divide parts by row locks. What has expired is deleted.
 /// </summary>
 internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSignal signal, GrpcClientFactory clients, TimeProvider clock, ILogger<ExportWorker> logger) : BackgroundService
 {
@@ -75,7 +75,7 @@ internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSi
             }
             catch (Exception exception)
             {
-                LogSkipped(exception.Message);
+                LogSkipped(exception);
                 await Task.Delay(Pause, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
@@ -84,37 +84,66 @@ internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSi
     /// <summary>All parts of one export that can be had now; false when there is nothing to do.</summary>
     private async Task<bool> StepAsync(CancellationToken ct)
     {
-        await using var scope = scopes.CreateAsyncScope();
-        var db = scope.ServiceProvider.GetRequiredService<ContactsDb>();
-        await using var transaction = await db.Database.BeginTransactionAsync(ct);
-        var now = clock.GetUtcNow();
-        await db.Database.ExecuteSqlAsync($"DELETE FROM export_rows WHERE export_id IN (SELECT id FROM exports WHERE expires_at <= {now})", ct);
-        var found = await db.Exports
-            .ForUpdate($"status = 'running' AND next_at <= {now} ORDER BY next_at LIMIT 1", skipLocked: true).Include(e => e.Parts).ToListAsync(ct);
-        if (found is not [var export])
+        if (await NextAsync(ct) is not { } next)
         {
-            await transaction.CommitAsync(ct);
             return false;
         }
 
-        foreach (var service in export.Missing.ToList())
+        foreach (var service in next.Missing)
         {
-            await transaction.CreateSavepointAsync("part", ct);
             try
             {
-                export.Take(service, await WriteAsync(db, export, service, ct), clock.GetUtcNow());
+                await MakeAsync(next.Id, service, ct);
             }
             catch (RpcException exception) when (!ct.IsCancellationRequested)
             {
-                await transaction.RollbackToSavepointAsync("part", ct);
-                LogMissing(Ids.Export.Format(export.Id), service, exception.StatusCode);
+                LogMissing(Ids.Export.Format(next.Id), service, exception.StatusCode);
+            }
+            catch (Exception exception) when (!ct.IsCancellationRequested)
+            {
+                LogFailed(exception, Ids.Export.Format(next.Id), service);
             }
         }
 
-        export.Wait(clock.GetUtcNow() + Pause);
-        await db.SaveChangesAsync(ct);
-        await transaction.CommitAsync(ct);
         return true;
+    }
+
+    /// <summary>The export that has waited longest; whatever becomes of its parts, the others come before it is tried again.</summary>
+    private async Task<Export?> NextAsync(CancellationToken ct)
+    {
+        await using var scope = scopes.CreateAsyncScope();
+        var db = scope.ServiceProvider.GetRequiredService<ContactsDb>();
+        return await db.InTransactionAsync(async () =>
+        {
+            var now = clock.GetUtcNow();
+            await db.Database.ExecuteSqlAsync($"DELETE FROM export_rows WHERE export_id IN (SELECT id FROM exports WHERE expires_at <= {now})", ct);
+            var found = await db.Exports
+                .ForUpdate($"status = 'running' AND next_at <= {now} ORDER BY next_at LIMIT 1", skipLocked: true).Include(e => e.Parts).ToListAsync(ct);
+            if (found is not [var export])
+            {
+                return null;
+            }
+
+            export.Wait(now + Pause);
+            await db.SaveChangesAsync(ct);
+            return export;
+        }, ct);
+    }
+
+    /// <summary>One part and its receipt, unless another replica is at it or has made it.</summary>
+    private async Task MakeAsync(Guid id, string service, CancellationToken ct)
+    {
+        await using var scope = scopes.CreateAsyncScope();
+        var db = scope.ServiceProvider.GetRequiredService<ContactsDb>();
+        await using var transaction = await db.Database.BeginTransactionAsync(ct);
+        var found = await db.Exports.ForUpdate($"id = {id}", skipLocked: true).Include(e => e.Parts).ToListAsync(ct);
+        if (found is [var export] && export.Missing.Contains(service, StringComparer.Ordinal))
+        {
+            export.Take(service, await WriteAsync(db, export, service, ct), clock.GetUtcNow());
+            await db.SaveChangesAsync(ct);
+        }
+
+        await transaction.CommitAsync(ct);
     }
 
     private async Task<Dictionary<string, long>> WriteAsync(ContactsDb db, Export export, string service, CancellationToken ct)
@@ -167,6 +196,9 @@ internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSi
     [LoggerMessage(LogLevel.Warning, "Export {Id} waits for {Service} ({StatusCode})")]
     private partial void LogMissing(string id, string service, StatusCode statusCode);
 
-    [LoggerMessage(LogLevel.Warning, "Exports wait: {Reason}")]
-    private partial void LogSkipped(string reason);
+    [LoggerMessage(LogLevel.Error, "Part {Service} of export {Id} failed")]
+    private partial void LogFailed(Exception exception, string id, string service);
+
+    [LoggerMessage(LogLevel.Warning, "Exports wait")]
+    private partial void LogSkipped(Exception exception);
 }

@@ -46,8 +46,8 @@ internal sealed partial class LapseBuyers(IServiceScopeFactory scopes, IOptions<
             // An order may have come between the look and the lock; from now on it waits.
             var ids = found.ConvertAll(c => c.Id);
             var due = await db.Database.SqlQueryRaw<Guid>($"SELECT c.id AS \"Value\" FROM customers c WHERE c.id = ANY ({{1}}) AND {Due}", before, ids.ToArray()).ToListAsync(ct);
-            var last = (await db.PlacedOrders.FromSql($"""
-                SELECT DISTINCT ON (customer_id) * FROM placed_orders WHERE customer_id = ANY ({ids}) AND counts ORDER BY customer_id, placed_at DESC, id
+            var last = (await db.PlacedOrders.SelectFrom($"""
+                (SELECT DISTINCT ON (customer_id) * FROM placed_orders WHERE customer_id = ANY ({ids}) AND counts ORDER BY customer_id, placed_at DESC, id) AS last
                 """).AsNoTracking().ToListAsync(ct)).ToDictionary(o => o.CustomerId);
             foreach (var customer in found.Where(c => due.Contains(c.Id)))
             {
