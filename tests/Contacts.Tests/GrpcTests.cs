@@ -1,4 +1,9 @@
+using System.Security.Cryptography;
+using Crm.Hosting;
+using Crm.Hosting.Auth;
+using Crm.Testing;
 using Grpc.Core;
+using Microsoft.Extensions.Options;
 using Wire = Crm.Contracts.Contacts.V1;
 
 namespace Contacts.Tests;
@@ -40,6 +45,43 @@ public sealed class GrpcTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Equal(StatusCode.Unauthenticated, anonymous.StatusCode);
         var scopeless = await Assert.ThrowsAsync<RpcException>(async () => await Grpc().GetCustomerAsync(new() { Id = "1" }, AsUser("billing:read"), cancellationToken: Ct));
         Assert.Equal(StatusCode.PermissionDenied, scopeless.StatusCode);
+    }
+
+    [Theory, InlineData("support"), InlineData("gateway")]
+    public async Task While_a_key_is_replaced_the_old_one_and_the_new_one_are_both_good(string owner)
+    {
+        var old = await File.ReadAllTextAsync(Path.Combine(Fixture.Platform.Secrets.FolderOf(owner), "Auth__PrivateKey"), Ct);
+        using var next = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var known = Path.Combine(Fixture.Platform.Secrets.TrustedKeys, $"{owner}.pem");
+        await File.AppendAllTextAsync(known, next.ExportSubjectPublicKeyInfoPem() + "\n", Ct);
+
+        foreach (var key in (string[])[old, next.ExportPkcs8PrivateKeyPem()])
+        {
+            using var tokens = new InternalTokens(
+                Options.Create(new AuthOptions { PrivateKey = key, TrustedKeys = "", GatewayJwks = new Uri("http://localhost") }), new ServiceName(owner), TimeProvider.System);
+            // A key that nobody knows yet is looked for every two seconds.
+            var refused = await Eventually.GetAsync(() => RefusedAsync(tokens), refused => refused is null, ct: Ct);
+            Assert.Null(refused);
+        }
+
+        using var other = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var forged = new InternalTokens(
+            Options.Create(new AuthOptions { PrivateKey = other.ExportPkcs8PrivateKeyPem(), TrustedKeys = "", GatewayJwks = new Uri("http://localhost") }), new ServiceName(owner), TimeProvider.System);
+        Assert.NotNull(await RefusedAsync(forged));
+
+        async Task<StatusCode?> RefusedAsync(InternalTokens tokens)
+        {
+            var token = owner == "gateway" ? tokens.Mint(new TokenSubject("key_test", ["customers:read"], [], [])).Token : tokens.Own();
+            try
+            {
+                await Grpc().GetCustomerAsync(new() { Id = "cus_00000000000000000000000000" }, new Metadata { { "authorization", $"Bearer {token}" } }, cancellationToken: Ct);
+                throw new InvalidOperationException("There is no such customer.");
+            }
+            catch (RpcException exception)
+            {
+                return exception.StatusCode is StatusCode.NotFound or StatusCode.PermissionDenied ? null : exception.StatusCode;
+            }
+        }
     }
 
     [Fact]
