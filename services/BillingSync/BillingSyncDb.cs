@@ -44,15 +44,20 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
         new("orders", $"DELETE FROM orders WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Order, "order"),
     ];
 
-    /// <summary>Two who pay in the same source: a provider's customer id, or an active subscription.</summary>
-    public override async Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyCollection<Guid> customers, CancellationToken ct)
+    /// <summary>Two who pay in the same source. Whose an account is, its origin says: its owner here may be that of a moment ago.</summary>
+    public override async Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyDictionary<Guid, Guid> members, CancellationToken ct) =>
+        [.. BlockersAmong(await ReadPayingAsync(members.Keys, ct), members)];
+
+    private async Task<List<BillingAccount>> ReadPayingAsync(IEnumerable<Guid> origins, CancellationToken ct)
     {
-        var paying = await BillingAccounts.AsNoTracking()
-            .Where(a => customers.Contains(a.CustomerId) && (a.ProviderCustomerId != null || a.Subscription == Subscription.Active))
-            .Select(a => new { a.Source, a.CustomerId }).Distinct().ToListAsync(ct);
-        return [.. paying.GroupBy(a => a.Source).Where(g => g.Count() > 1).OrderBy(g => g.Key, StringComparer.Ordinal)
-            .Select(g => new MergeBlocker(ProblemCodes.TwoPayingAccounts.Code, g.Key, [.. g.Select(a => a.CustomerId).Order()]))];
+        List<Guid> ids = [.. origins];
+        return [.. (await BillingAccounts.AsNoTracking().Where(a => ids.Contains(a.OriginCustomerId)).ToListAsync(ct)).Where(a => a.Pays)];
     }
+
+    private static IEnumerable<MergeBlocker> BlockersAmong(IEnumerable<BillingAccount> paying, IReadOnlyDictionary<Guid, Guid> members) => paying
+        .GroupBy(a => a.Source, StringComparer.Ordinal).OrderBy(g => g.Key, StringComparer.Ordinal)
+        .Select(g => new MergeBlocker(ProblemCodes.TwoPayingAccounts.Code, g.Key, [.. g.Select(a => members[a.OriginCustomerId]).Distinct().Order()]))
+        .Where(b => b.Customers.Count > 1);
 
     public override IReadOnlyList<PersonalTable> PersonalTables =>
     [

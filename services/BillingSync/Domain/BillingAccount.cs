@@ -12,7 +12,7 @@ public enum Subscription
     Canceled,
 }
 
-/// <summary>A customer's account with a billing provider. Of two customers who both pay in one source, neither is merged.</summary>
+/// <summary>A customer's account with a billing provider. Two customers who both pay in one source are not merged.</summary>
 internal sealed class BillingAccount
 {
     private BillingAccount()
@@ -28,6 +28,9 @@ internal sealed class BillingAccount
     public long Version { get; private set; }
     public DateTimeOffset CreatedAt { get; private set; }
     public DateTimeOffset UpdatedAt { get; private set; }
+
+    /// <summary>By a customer id of the provider's, or an active subscription.</summary>
+    public bool Pays => ProviderCustomerId is not null || Subscription == Subscription.Active;
 
     public static BillingAccount Open(Guid customer, string source, BillingAccountInput input, DateTimeOffset now)
     {

@@ -58,7 +58,7 @@ internal static class MergeCustomers
         var preview = await FindAsync(hash, db, ct);
         if (preview.MergeId is null)
         {
-            await RequireUnblockedAsync(preview, impact, ct);
+            await RequireUnblockedAsync(preview, db, impact, ct);
         }
 
         try
@@ -99,7 +99,7 @@ internal static class MergeCustomers
             return null;
         }
 
-        await RequireUnblockedAsync(preview, impact, ct);
+        await RequireUnblockedAsync(preview, db, impact, ct);
         var (survivor, now) = (customers[preview.SurvivorId], clock.GetUtcNow());
         // Where a department that is asked sees it.
         var filed = customers.Values.OrderBy(c => c.Id != survivor.Id).ThenBy(c => c.Id).First(c => c.Department is { } owner && departments.Contains(owner));
@@ -232,9 +232,9 @@ internal static class MergeCustomers
         return (merge.Id, true);
     }
 
-    private static async Task RequireUnblockedAsync(MergePreview preview, MergeImpact impact, CancellationToken ct)
+    private static async Task RequireUnblockedAsync(MergePreview preview, ContactsDb db, MergeImpact impact, CancellationToken ct)
     {
-        var blockers = await impact.FindBlockersAsync(preview.SurvivorId, preview.Members.Select(m => m.Id).Where(id => id != preview.SurvivorId), ct);
+        var blockers = await impact.FindBlockersAsync(db, preview.SurvivorId, preview.Members.Select(m => m.Id).Where(id => id != preview.SurvivorId), ct);
         if (blockers.Count > 0)
         {
             throw new ProblemException(
