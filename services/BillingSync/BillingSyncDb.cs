@@ -48,6 +48,19 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
     public override async Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyDictionary<Guid, Guid> members, CancellationToken ct) =>
         [.. BlockersAmong(await ReadPayingAsync(members.Keys, ct), members)];
 
+    public override async Task<IReadOnlyList<MergeBlocker>> FindLateBlockersAsync(Guid survivor, Guid[] absorbed, CancellationToken ct)
+    {
+        var members = await FindMembersAsync(survivor, absorbed, ct);
+        // Who writes an account of the survivor at this moment has not seen those that came, and is not seen: it goes first.
+        await LockAccountsAsync((await ReadPayingAsync(members.Keys, ct)).Select(a => (a.CustomerId, a.Source)), ct);
+        // Of whom an undo has restored meanwhile the accounts are not the survivor's.
+        return [.. (await ReadPayingAsync(members.Keys, ct)).GroupBy(a => a.CustomerId).SelectMany(g => BlockersAmong(g, members))];
+    }
+
+    /// <summary>Nobody else writes the accounts of these customers in these sources until the transaction ends.</summary>
+    public Task LockAccountsAsync(IEnumerable<(Guid Customer, string Source)> accounts, CancellationToken ct) =>
+        LockAsync(accounts.Select(a => $"billing account {a.Customer} {a.Source}"), ct);
+
     private async Task<List<BillingAccount>> ReadPayingAsync(IEnumerable<Guid> origins, CancellationToken ct)
     {
         List<Guid> ids = [.. origins];

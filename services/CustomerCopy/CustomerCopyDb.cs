@@ -33,6 +33,13 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
         Task.FromResult<IReadOnlyList<MergeBlocker>>([]);
 
     /// <summary>
+    /// What would have forbidden a merge that is being applied here, and came after Contacts had asked for it. In the
+    /// merge's transaction.
+    /// </summary>
+    public virtual Task<IReadOnlyList<MergeBlocker>> FindLateBlockersAsync(Guid survivor, Guid[] absorbed, CancellationToken ct) =>
+        Task.FromResult<IReadOnlyList<MergeBlocker>>([]);
+
+    /// <summary>
     /// Whom a customer id stands for; that stays so until the transaction ends. For rows from events, whose customer may
     /// not be in the copy yet. Null when the customer was erased or removed: the row is not to be written.
     /// </summary>

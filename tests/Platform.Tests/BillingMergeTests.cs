@@ -69,6 +69,42 @@ public sealed class BillingMergeTests(TracedPlatform fixture) : PlatformTest(fix
         Assert.Equal(Sorted(survivor, middle), Assert.Single(impact.Blockers).CustomerIds.Order(StringComparer.Ordinal));
     }
 
+    [Fact]
+    public async Task An_account_opened_while_a_merge_is_under_way_is_shown_with_the_merge()
+    {
+        var (payer, late) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        await SayAsync(payer, """{"provider_customer_id":"acct_1","subscription":"none"}""");
+        await SayAsync(late, """{"subscription":"none"}""");
+        var merge = (string)(await WhileBillingLagsAsync(async () =>
+        {
+            var running = await Api.MergeAsync(payer, late, Ct);
+            Assert.Equal("updated", await SayAsync(late, """{"subscription":"active"}"""));
+            return running;
+        }))["id"]!;
+
+        var completed = await Api.WaitForMergeAsync(merge, "completed", Ct);
+        var blocker = Assert.Single(completed["blockers"]!.AsArray())!;
+        Assert.Equal(("two_paying_accounts", "stripe"), ((string?)blocker["code"], (string?)blocker["source"]));
+        Assert.Equal(Sorted(payer, late), CustomersOf(blocker));
+        Assert.Equal([" active", "acct_1 none"], await AccountsAsync(payer));
+
+        // Undone, they are two who pay again.
+        await Api.UndoAsync(merge, Ct);
+        Assert.Empty((await Api.WaitForMergeAsync(merge, "undone", Ct))["blockers"]!.AsArray());
+        Assert.Equal([" active"], await AccountsAsync(late));
+    }
+
+    [Fact]
+    public async Task A_merge_of_one_who_pays_with_one_who_does_not_shows_nothing()
+    {
+        var (payer, other) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        await SayAsync(payer, """{"subscription":"active"}""");
+        await SayAsync(other, """{"subscription":"canceled"}""");
+        var merge = await Api.WaitForMergeAsync((string)(await Api.MergeAsync(other, payer, Ct))["id"]!, "completed", Ct);
+        Assert.Empty(merge["blockers"]!.AsArray());
+        Assert.Equal([" active", " canceled"], await AccountsAsync(other));
+    }
+
     private async Task<string> NewAsync(string name) => (string)(await OkAsync(Api.PostAsync(
         "v1/customers?allow_duplicate=true&reason=another+one", $$$"""{"kind":"person","given_name":"{{{name}}}","source":{"type":"enquiry"}}""", Ct)))["id"]!;
 

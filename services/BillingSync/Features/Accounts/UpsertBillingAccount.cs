@@ -22,7 +22,7 @@ internal static class UpsertBillingAccount
         var (account, result) = await db.InTransactionAsync(async () =>
         {
             var customer = await customers.HoldAtPathAsync(id, ct);
-            await db.LockAsync([$"billing account {customer} {source}"], ct);
+            await db.LockAccountsAsync([(customer, source)], ct);
             // Its own before one that came with a merge.
             var existing = await db.BillingAccounts.Where(a => a.CustomerId == customer && a.Source == source)
                 .OrderByDescending(a => a.OriginCustomerId == customer).ThenBy(a => a.Id).FirstOrDefaultAsync(ct);

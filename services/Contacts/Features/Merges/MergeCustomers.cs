@@ -20,8 +20,9 @@ namespace Crm.Contacts.Features.Merges;
 /// <summary>
 /// Carries out a previewed merge: 202 with the merge, which is <c>completed</c> when all services have moved their rows.
 /// The same token again answers the same merge. 409 <c>preview_outdated</c> when a record changed since the preview, 409
-/// <c>two_paying_accounts</c> when two of them pay in the same billing source. 202 with a change request when records belong to
-/// other departments that approve such changes: every department that is asked has to approve it.
+/// <c>two_paying_accounts</c> when two of them pay in the same billing source; an account that is opened there a moment later is
+/// in the <c>blockers</c> of the merge. 202 with a change request when records belong to other departments that approve such
+/// changes: every department that is asked has to approve it.
 /// </summary>
 internal static class MergeCustomers
 {

@@ -96,7 +96,7 @@ public sealed record ServiceImpact(string Service, PartStatus Status, IReadOnlyL
 /// </param>
 public sealed record RowCountView(string Table, long Moved, long Collide);
 
-/// <summary>What forbids the merge.</summary>
+/// <summary>What forbids a merge, or would have if it had been there in time.</summary>
 /// <param name="Code">Of the problem that the merge answers.</param>
 /// <param name="Source">The billing source.</param>
 public sealed record BlockerView(string Code, string Source, IReadOnlyList<string> CustomerIds);
