@@ -37,8 +37,7 @@ public sealed class BillingMergeTests(TracedPlatform fixture) : PlatformTest(fix
         var (payer, middle, survivor) = (await NewAsync("Ann"), await NewAsync("Anne"), await NewAsync("Anna"));
         await SayAsync(payer, """{"subscription":"active"}""");
         await SayAsync(survivor, """{"provider_customer_id":"acct_1","subscription":"none"}""");
-        var first = (string)(await Api.MergeAsync(middle, payer, Ct))["id"]!;
-        await Api.WaitForMergeAsync(first, "completed", Ct);
+        var first = await MergedAsync(middle, payer);
         var second = await WhileBillingLagsAsync(async () =>
         {
             await Api.UndoAsync(first, Ct);
@@ -57,7 +56,7 @@ public sealed class BillingMergeTests(TracedPlatform fixture) : PlatformTest(fix
         var (payer, middle, survivor) = (await NewAsync("Ann"), await NewAsync("Anne"), await NewAsync("Anna"));
         await SayAsync(payer, """{"subscription":"active"}""");
         await SayAsync(survivor, """{"subscription":"active"}""");
-        await Api.WaitForMergeAsync((string)(await Api.MergeAsync(middle, payer, Ct))["id"]!, "completed", Ct);
+        await MergedAsync(middle, payer);
 
         // As Contacts of the release before asks.
         var key = await File.ReadAllTextAsync(Path.Combine(Fixture.Platform.Secrets.FolderOf("contacts"), "Auth__PrivateKey"), Ct);
@@ -89,8 +88,8 @@ public sealed class BillingMergeTests(TracedPlatform fixture) : PlatformTest(fix
         Assert.Equal([" active", "acct_1 none"], await AccountsAsync(payer));
 
         // Undone, they are two who pay again.
-        await Api.UndoAsync(merge, Ct);
-        Assert.Empty((await Api.WaitForMergeAsync(merge, "undone", Ct))["blockers"]!.AsArray());
+        await UndoneAsync(merge);
+        Assert.Empty((await OkAsync(Api.CallAsync($"v1/merges/{merge}", Ct)))["blockers"]!.AsArray());
         Assert.Equal([" active"], await AccountsAsync(late));
     }
 
@@ -100,9 +99,66 @@ public sealed class BillingMergeTests(TracedPlatform fixture) : PlatformTest(fix
         var (payer, other) = (await NewAsync("Ann"), await NewAsync("Anne"));
         await SayAsync(payer, """{"subscription":"active"}""");
         await SayAsync(other, """{"subscription":"canceled"}""");
-        var merge = await Api.WaitForMergeAsync((string)(await Api.MergeAsync(other, payer, Ct))["id"]!, "completed", Ct);
-        Assert.Empty(merge["blockers"]!.AsArray());
+        var merge = await MergedAsync(other, payer);
+        Assert.Empty((await OkAsync(Api.CallAsync($"v1/merges/{merge}", Ct)))["blockers"]!.AsArray());
         Assert.Equal([" active", " canceled"], await AccountsAsync(other));
+    }
+
+    [Fact]
+    public async Task A_survivors_own_account_is_opened_beside_one_that_came_with_a_merge_and_stays_when_that_goes_back()
+    {
+        var (survivor, former) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        await SayAsync(former, """{"subscription":"canceled"}""");
+        var merge = await MergedAsync(survivor, former);
+        Assert.Equal("unchanged", await SayAsync(survivor, """{"subscription":"canceled"}"""));
+        Assert.Equal("created", await SayAsync(survivor, """{"provider_customer_id":"acct_2","subscription":"active"}"""));
+        Assert.Equal("unchanged", await SayAsync(survivor, """{"provider_customer_id":"acct_2","subscription":"active"}"""));
+        Assert.Equal([" canceled", "acct_2 active"], await AccountsAsync(survivor));
+
+        await UndoneAsync(merge);
+        Assert.Equal(["acct_2 active"], await AccountsAsync(survivor));
+        Assert.Equal([" canceled"], await AccountsAsync(former));
+    }
+
+    [Fact]
+    public async Task An_account_that_came_with_a_merge_is_changed_by_its_provider_id_and_goes_back_as_it_is_by_then()
+    {
+        var (survivor, payer) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        await SayAsync(payer, """{"provider_customer_id":"acct_1","subscription":"active"}""");
+        await SayAsync(survivor, """{"subscription":"none"}""");
+        var merge = await MergedAsync(survivor, payer);
+        Assert.Equal("unchanged", await SayAsync(survivor, """{"provider_customer_id":"acct_1","subscription":"active"}"""));
+        Assert.Equal("updated", await SayAsync(survivor, """{"provider_customer_id":"acct_1","subscription":"canceled"}"""));
+        Assert.Equal([" none", "acct_1 canceled"], await AccountsAsync(survivor));
+
+        await UndoneAsync(merge);
+        Assert.Equal([" none"], await AccountsAsync(survivor));
+        Assert.Equal(["acct_1 canceled"], await AccountsAsync(payer));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_survivor_pays_by_an_account_of_its_own_only_when_the_one_that_came_with_a_merge_is_ended_under_the_id_that_it_came_from(bool hasOwn)
+    {
+        var (survivor, payer) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        await SayAsync(payer, """{"provider_customer_id":"acct_1","subscription":"active"}""");
+        if (hasOwn)
+        {
+            await SayAsync(survivor, """{"subscription":"none"}""");
+        }
+
+        var merge = await MergedAsync(survivor, payer);
+        const string Own = """{"provider_customer_id":"acct_2","subscription":"active"}""";
+        var refused = await Api.PutAsync($"v1/customers/{survivor}/billing-accounts/stripe", Own, Ct);
+        Assert.Equal((HttpStatusCode.Conflict, "two_paying_accounts"), (refused.Status, refused.Code));
+        Assert.Equal(hasOwn ? " none, acct_1 active" : "acct_1 active", string.Join(", ", await AccountsAsync(survivor)));
+
+        Assert.Equal("updated", await SayAsync(payer, """{"subscription":"canceled"}"""));
+        Assert.Equal(hasOwn ? "updated" : "created", await SayAsync(survivor, Own));
+        await UndoneAsync(merge);
+        Assert.Equal(["acct_2 active"], await AccountsAsync(survivor));
+        Assert.Equal([" canceled"], await AccountsAsync(payer));
     }
 
     private async Task<string> NewAsync(string name) => (string)(await OkAsync(Api.PostAsync(
@@ -116,6 +172,15 @@ public sealed class BillingMergeTests(TracedPlatform fixture) : PlatformTest(fix
     [
         .. (await Api.CallAsync($"v1/customers/{customer}/billing-accounts", Ct)).Data.Select(a => $"{a["provider_customer_id"]} {a["subscription"]}").Order(StringComparer.Ordinal),
     ];
+
+    private async Task<string> MergedAsync(string survivor, string absorbed) =>
+        (string)(await Api.WaitForMergeAsync((string)(await Api.MergeAsync(survivor, absorbed, Ct))["id"]!, "completed", Ct))["id"]!;
+
+    private async Task UndoneAsync(string merge)
+    {
+        await Api.UndoAsync(merge, Ct);
+        await Api.WaitForMergeAsync(merge, "undone", Ct);
+    }
 
     private async Task AssertBlockedAsync(string survivor, string absorbed)
     {

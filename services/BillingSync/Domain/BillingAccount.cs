@@ -39,10 +39,12 @@ internal sealed class BillingAccount
         return account;
     }
 
+    public bool Says(BillingAccountInput input) => (ProviderCustomerId, Subscription) == (input.ProviderCustomerId, input.Subscription!.Value);
+
     /// <summary>False when it says the same already.</summary>
     public bool Replace(BillingAccountInput input, DateTimeOffset now)
     {
-        if ((ProviderCustomerId, Subscription) == (input.ProviderCustomerId, input.Subscription!.Value))
+        if (Says(input))
         {
             return false;
         }
