@@ -37,17 +37,24 @@ public sealed record SurvivorSince(string CustomerId, DateTimeOffset Since);
 /// <param name="Counts">Rows that changed their owner, by table.</param>
 /// <param name="StayedCounts">Of an undo: rows recorded since the merge that stay with the survivor, by type.</param>
 /// <param name="Stayed">The first thousand of them.</param>
+/// <param name="Blockers">Of a merge: what would have forbidden it and came when it had been asked for already; null of an undo, and from an older version.</param>
 public sealed record MergeReceipt(
     string MergeId,
     string Phase,
     string Service,
     IReadOnlyDictionary<string, long> Counts,
     IReadOnlyDictionary<string, long> StayedCounts,
-    IReadOnlyList<RowReference> Stayed);
+    IReadOnlyList<RowReference> Stayed,
+    IReadOnlyList<BlockerReference>? Blockers = null);
 
 /// <param name="Type">Such as <c>case</c>.</param>
 /// <param name="Id">The public id.</param>
 public sealed record RowReference(string Type, string Id);
+
+/// <param name="Code">Of the problem that the merge would have been answered, such as <c>two_paying_accounts</c>.</param>
+/// <param name="Source">The billing source.</param>
+/// <param name="CustomerIds">Those of the merged customers whom it is about.</param>
+public sealed record BlockerReference(string Code, string Source, IReadOnlyList<string> CustomerIds);
 
 [EventName("interactions.merge-applied.v1")]
 public sealed record InteractionsMergeApplied(MergeReceipt Receipt);

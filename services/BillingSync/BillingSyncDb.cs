@@ -44,15 +44,33 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
         new("orders", $"DELETE FROM orders WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Order, "order"),
     ];
 
-    /// <summary>Two who pay in the same source: a provider's customer id, or an active subscription.</summary>
-    public override async Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyCollection<Guid> customers, CancellationToken ct)
+    /// <summary>Two who pay in the same source. Whose an account is, its origin says: its owner here may be that of a moment ago.</summary>
+    public override async Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyDictionary<Guid, Guid> members, CancellationToken ct) =>
+        [.. BlockersAmong(await ReadPayingAsync(members.Keys, ct), members)];
+
+    public override async Task<IReadOnlyList<MergeBlocker>> FindLateBlockersAsync(Guid survivor, Guid[] absorbed, CancellationToken ct)
     {
-        var paying = await BillingAccounts.AsNoTracking()
-            .Where(a => customers.Contains(a.CustomerId) && (a.ProviderCustomerId != null || a.Subscription == Subscription.Active))
-            .Select(a => new { a.Source, a.CustomerId }).Distinct().ToListAsync(ct);
-        return [.. paying.GroupBy(a => a.Source).Where(g => g.Count() > 1).OrderBy(g => g.Key, StringComparer.Ordinal)
-            .Select(g => new MergeBlocker(ProblemCodes.TwoPayingAccounts.Code, g.Key, [.. g.Select(a => a.CustomerId).Order()]))];
+        var members = await FindMembersAsync(survivor, absorbed, ct);
+        // Who writes an account of the survivor at this moment has not seen those that came, and is not seen: it goes first.
+        await LockAccountsAsync((await ReadPayingAsync(members.Keys, ct)).Select(a => (a.CustomerId, a.Source)), ct);
+        // Of whom an undo has restored meanwhile the accounts are not the survivor's.
+        return [.. (await ReadPayingAsync(members.Keys, ct)).GroupBy(a => a.CustomerId).SelectMany(g => BlockersAmong(g, members))];
     }
+
+    /// <summary>Nobody else writes the accounts of these customers in these sources until the transaction ends.</summary>
+    public Task LockAccountsAsync(IEnumerable<(Guid Customer, string Source)> accounts, CancellationToken ct) =>
+        LockAsync(accounts.Select(a => $"billing account {a.Customer} {a.Source}"), ct);
+
+    private async Task<List<BillingAccount>> ReadPayingAsync(IEnumerable<Guid> origins, CancellationToken ct)
+    {
+        List<Guid> ids = [.. origins];
+        return [.. (await BillingAccounts.AsNoTracking().Where(a => ids.Contains(a.OriginCustomerId)).ToListAsync(ct)).Where(a => a.Pays)];
+    }
+
+    private static IEnumerable<MergeBlocker> BlockersAmong(IEnumerable<BillingAccount> paying, IReadOnlyDictionary<Guid, Guid> members) => paying
+        .GroupBy(a => a.Source, StringComparer.Ordinal).OrderBy(g => g.Key, StringComparer.Ordinal)
+        .Select(g => new MergeBlocker(ProblemCodes.TwoPayingAccounts.Code, g.Key, [.. g.Select(a => members[a.OriginCustomerId]).Distinct().Order()]))
+        .Where(b => b.Customers.Count > 1);
 
     public override IReadOnlyList<PersonalTable> PersonalTables =>
     [

@@ -279,6 +279,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             receipt.Property(r => r.Counts).AsJson();
             receipt.Property(r => r.StayedCounts).AsJson();
             receipt.Property(r => r.Stayed).AsJson();
+            receipt.Property(r => r.Blockers!).AsJson();
         });
         modelBuilder.Entity<Erasure>(erasure =>
         {

@@ -27,8 +27,16 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     public IQueryable<T> OutOfBin<T>(IQueryable<T> rows) where T : class =>
         rows.Where(r => !Customers.Any(c => c.Id == EF.Property<Guid>(r, "CustomerId") && c.State == "deleted"));
 
-    /// <summary>What forbids that these customers become one.</summary>
-    public virtual Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyCollection<Guid> customers, CancellationToken ct) =>
+    /// <summary>What forbids that customers become one.</summary>
+    /// <param name="members">By every id under which their rows may have been recorded: which of the customers it stands for.</param>
+    public virtual Task<IReadOnlyList<MergeBlocker>> FindMergeBlockersAsync(IReadOnlyDictionary<Guid, Guid> members, CancellationToken ct) =>
+        Task.FromResult<IReadOnlyList<MergeBlocker>>([]);
+
+    /// <summary>
+    /// What would have forbidden a merge that is being applied here, and came after Contacts had asked for it. In the
+    /// merge's transaction.
+    /// </summary>
+    public virtual Task<IReadOnlyList<MergeBlocker>> FindLateBlockersAsync(Guid survivor, Guid[] absorbed, CancellationToken ct) =>
         Task.FromResult<IReadOnlyList<MergeBlocker>>([]);
 
     /// <summary>
@@ -192,6 +200,23 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
         new("consents", "SELECT to_jsonb(c) FROM customer_consents c WHERE customer_id = ANY (@ids) ORDER BY customer_id, channel, purpose"),
         new("department_grants", "SELECT to_jsonb(g) FROM department_grants g WHERE customer_id = ANY (@ids) ORDER BY id", Ids.Grant),
     ];
+
+    /// <summary>By every id under which rows of these customers may have been recorded: which of them it stands for, as far as this service has heard.</summary>
+    protected internal async Task<IReadOnlyDictionary<Guid, Guid>> FindMembersAsync(Guid survivor, Guid[] absorbed, CancellationToken ct)
+    {
+        Guid[] tops = [.. absorbed, survivor];
+        var rows = await Database.SqlQuery<MemberRow>($"SELECT id, top AS member FROM unnest({tops}) AS top, LATERAL customers_below(ARRAY[top]) AS id").ToListAsync(ct);
+        var members = new Dictionary<Guid, Guid>();
+        // Once they are merged the absorbed ones stand below the survivor, too.
+        foreach (var row in rows.OrderBy(r => r.Member == survivor))
+        {
+            members.TryAdd(row.Id, row.Member);
+        }
+
+        return members;
+    }
+
+    private sealed record MemberRow([property: Column("id")] Guid Id, [property: Column("member")] Guid Member);
 
     private async Task<Dictionary<Guid, Guid>> RootsAsync(Guid[] tops, CancellationToken ct) =>
         (await Database.SqlQuery<RootRow>($"SELECT id, customer_root(id) AS root FROM customers_below({tops}) AS id").ToListAsync(ct)).ToDictionary(r => r.Id, r => r.Root);

@@ -36,8 +36,11 @@ public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service, Sig
     {
         var (merged, ct) = (context.Message, context.CancellationToken);
         await db.StoreAsync(merged.Customers, ct);
-        var counts = await db.CountMovedAsync(Keys(merged.AbsorbedIds), Key(merged.SurvivorId), ct);
-        await AnswerAsync(new(merged.MergeId, "merge", service.Value, counts, new Dictionary<string, long>(), []), ct);
+        var (survivor, absorbed) = (Key(merged.SurvivorId), Keys(merged.AbsorbedIds));
+        var counts = await db.CountMovedAsync(absorbed, survivor, ct);
+        var blockers = (await db.FindLateBlockersAsync(survivor, absorbed, ct))
+            .Select(b => new BlockerReference(b.Code, b.Source, [.. b.Customers.Select(c => Ids.Customer.Format(c))]));
+        await AnswerAsync(new(merged.MergeId, "merge", service.Value, counts, new Dictionary<string, long>(), [], [.. blockers]), ct);
     }
 
     public async Task Consume(ConsumeContext<MergeUndone> context)

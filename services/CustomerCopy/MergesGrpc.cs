@@ -35,7 +35,7 @@ internal sealed class MergesGrpc(CustomerCopyDb db) : Wire.Merges.MergesBase
             impact.Rows.Add(new Wire.RowCount { Table = owned.Table, Moved = counted.Moved, Collide = counted.Collide });
         }
 
-        foreach (var blocker in await db.FindMergeBlockersAsync([survivor, .. absorbed], ct))
+        foreach (var blocker in await db.FindMergeBlockersAsync(await MembersAsync(request, survivor, absorbed, ct), ct))
         {
             var wire = new Wire.Blocker { Code = blocker.Code, Source = blocker.Source };
             wire.CustomerIds.AddRange(blocker.Customers.Select(c => Ids.Customer.Format(c)));
@@ -62,6 +62,28 @@ internal sealed class MergesGrpc(CustomerCopyDb db) : Wire.Merges.MergesBase
         }
 
         return owners;
+    }
+
+    /// <summary>By every id under which rows of the customers may have been recorded: which of them it stands for.</summary>
+    private async Task<IReadOnlyDictionary<Guid, Guid>> MembersAsync(Wire.GetImpactRequest request, Guid survivor, Guid[] absorbed, CancellationToken ct)
+    {
+        if (request.Members.Count == 0)
+        {
+            return await db.FindMembersAsync(survivor, absorbed, ct);
+        }
+
+        var members = new Dictionary<Guid, Guid>();
+        foreach (var member in request.Members)
+        {
+            var id = Key(member.CustomerId);
+            members[id] = id;
+            foreach (var below in member.AbsorbedIds)
+            {
+                members[Key(below)] = id;
+            }
+        }
+
+        return members;
     }
 
     private static Guid Key(string id) => Ids.Customer.TryParse(id, out var key)

@@ -16,4 +16,8 @@ internal static class MergeCalls
 
     public static Task<JsonNode> UndoAsync(this HttpClient api, string merge, CancellationToken ct) =>
         OkAsync(api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Two persons"}""", ct));
+
+    /// <summary>The merge, once it has this status.</summary>
+    public static async Task<JsonNode> WaitForMergeAsync(this HttpClient api, string merge, string status, CancellationToken ct) =>
+        (await Eventually.GetAsync(() => api.CallAsync($"v1/merges/{merge}", ct), m => (string?)m["status"] == status, TimeSpan.FromMinutes(1), ct)).Body!;
 }

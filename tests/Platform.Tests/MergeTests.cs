@@ -306,8 +306,7 @@ public sealed class MergeTests(TracedPlatform fixture) : PlatformTest(fixture)
     private async Task<JsonNode> UndoAsync(string merge) =>
         await WaitAsync(await Api.UndoAsync(merge, Ct), "undone");
 
-    private async Task<JsonNode> WaitAsync(JsonNode merge, string status) =>
-        (await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == status, ct: Ct)).Body!;
+    private Task<JsonNode> WaitAsync(JsonNode merge, string status) => Api.WaitForMergeAsync((string)merge["id"]!, status, Ct);
 
     private static SortedDictionary<string, long> Counts(JsonNode merge, string phase) => new(merge["receipts"]!.AsArray()
         .Where(r => (string?)r!["phase"] == phase)

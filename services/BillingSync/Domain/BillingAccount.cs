@@ -12,7 +12,7 @@ public enum Subscription
     Canceled,
 }
 
-/// <summary>A customer's account with a billing provider. Of two customers who both pay in one source, neither is merged.</summary>
+/// <summary>A customer's account with a billing provider. Two customers who both pay in one source are not merged.</summary>
 internal sealed class BillingAccount
 {
     private BillingAccount()
@@ -29,6 +29,9 @@ internal sealed class BillingAccount
     public DateTimeOffset CreatedAt { get; private set; }
     public DateTimeOffset UpdatedAt { get; private set; }
 
+    /// <summary>By a customer id of the provider's, or an active subscription.</summary>
+    public bool Pays => ProviderCustomerId is not null || Subscription == Subscription.Active;
+
     public static BillingAccount Open(Guid customer, string source, BillingAccountInput input, DateTimeOffset now)
     {
         var account = new BillingAccount { Id = Guid.CreateVersion7(now), CustomerId = customer, OriginCustomerId = customer, Source = source, CreatedAt = now };
@@ -36,10 +39,12 @@ internal sealed class BillingAccount
         return account;
     }
 
+    public bool Says(BillingAccountInput input) => (ProviderCustomerId, Subscription) == (input.ProviderCustomerId, input.Subscription!.Value);
+
     /// <summary>False when it says the same already.</summary>
     public bool Replace(BillingAccountInput input, DateTimeOffset now)
     {
-        if ((ProviderCustomerId, Subscription) == (input.ProviderCustomerId, input.Subscription!.Value))
+        if (Says(input))
         {
             return false;
         }

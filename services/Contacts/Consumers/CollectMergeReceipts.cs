@@ -38,6 +38,7 @@ internal sealed class CollectMergeReceipts(ContactsDb db, TimeProvider clock) :
             Counts = new(receipt.Counts),
             StayedCounts = new(receipt.StayedCounts),
             Stayed = [.. receipt.Stayed],
+            Blockers = receipt.Blockers?.ToList(),
             At = now,
         }, now);
         await db.SaveChangesAsync(ct);

@@ -131,6 +131,7 @@ internal sealed class ServiceReceipt
     public required Dictionary<string, long> Counts { get; init; }
     public required Dictionary<string, long> StayedCounts { get; init; }
     public required List<RowReference> Stayed { get; init; }
+    public List<BlockerReference>? Blockers { get; init; }
     public required DateTimeOffset At { get; init; }
 }
 

@@ -20,8 +20,9 @@ namespace Crm.Contacts.Features.Merges;
 /// <summary>
 /// Carries out a previewed merge: 202 with the merge, which is <c>completed</c> when all services have moved their rows.
 /// The same token again answers the same merge. 409 <c>preview_outdated</c> when a record changed since the preview, 409
-/// <c>two_paying_accounts</c> when two of them pay in the same billing source. 202 with a change request when records belong to
-/// other departments that approve such changes: every department that is asked has to approve it.
+/// <c>two_paying_accounts</c> when two of them pay in the same billing source; an account that is opened there a moment later is
+/// in the <c>blockers</c> of the merge. 202 with a change request when records belong to other departments that approve such
+/// changes: every department that is asked has to approve it.
 /// </summary>
 internal static class MergeCustomers
 {
@@ -58,7 +59,7 @@ internal static class MergeCustomers
         var preview = await FindAsync(hash, db, ct);
         if (preview.MergeId is null)
         {
-            await RequireUnblockedAsync(preview, impact, ct);
+            await RequireUnblockedAsync(preview, db, impact, ct);
         }
 
         try
@@ -99,7 +100,7 @@ internal static class MergeCustomers
             return null;
         }
 
-        await RequireUnblockedAsync(preview, impact, ct);
+        await RequireUnblockedAsync(preview, db, impact, ct);
         var (survivor, now) = (customers[preview.SurvivorId], clock.GetUtcNow());
         // Where a department that is asked sees it.
         var filed = customers.Values.OrderBy(c => c.Id != survivor.Id).ThenBy(c => c.Id).First(c => c.Department is { } owner && departments.Contains(owner));
@@ -232,9 +233,9 @@ internal static class MergeCustomers
         return (merge.Id, true);
     }
 
-    private static async Task RequireUnblockedAsync(MergePreview preview, MergeImpact impact, CancellationToken ct)
+    private static async Task RequireUnblockedAsync(MergePreview preview, ContactsDb db, MergeImpact impact, CancellationToken ct)
     {
-        var blockers = await impact.FindBlockersAsync(preview.SurvivorId, preview.Members.Select(m => m.Id).Where(id => id != preview.SurvivorId), ct);
+        var blockers = await impact.FindBlockersAsync(db, preview.SurvivorId, preview.Members.Select(m => m.Id).Where(id => id != preview.SurvivorId), ct);
         if (blockers.Count > 0)
         {
             throw new ProblemException(

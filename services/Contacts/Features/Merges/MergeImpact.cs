@@ -1,9 +1,11 @@
+using System.ComponentModel.DataAnnotations.Schema;
 using Crm.Contracts;
 using Crm.Contracts.Merges.V1;
 using Crm.Hosting.Rpc;
 using Crm.Hosting.Web;
 using Grpc.Core;
 using Grpc.Net.ClientFactory;
+using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.Merges;
 
@@ -27,21 +29,34 @@ internal sealed class MergeImpact(GrpcClientFactory clients)
     }
 
     /// <exception cref="ProblemException">503 when BillingSync, which alone can forbid a merge, cannot be reached.</exception>
-    public async Task<(List<ServiceImpact> Services, List<BlockerView> Blockers)> AskAsync(Guid survivor, IEnumerable<Guid> absorbed, CancellationToken ct)
+    public async Task<(List<ServiceImpact> Services, List<BlockerView> Blockers)> AskAsync(ContactsDb db, Guid survivor, IEnumerable<Guid> absorbed, CancellationToken ct)
     {
-        var request = new GetImpactRequest { SurvivorId = Ids.Customer.Format(survivor) };
-        request.AbsorbedIds.AddRange(absorbed.Select(id => Ids.Customer.Format(id)));
+        var request = await RequestAsync(db, survivor, absorbed, ct);
         var answers = await Task.WhenAll(Peers.Select(p => AskAsync(p.Service, request, ct)));
         return ([.. answers.Select(a => a.Part)], [.. answers.SelectMany(a => a.Blockers)]);
     }
 
     /// <summary>Only what forbids it.</summary>
     /// <exception cref="ProblemException">503.</exception>
-    public async Task<List<BlockerView>> FindBlockersAsync(Guid survivor, IEnumerable<Guid> absorbed, CancellationToken ct)
+    public async Task<List<BlockerView>> FindBlockersAsync(ContactsDb db, Guid survivor, IEnumerable<Guid> absorbed, CancellationToken ct) =>
+        (await AskAsync(Billing, await RequestAsync(db, survivor, absorbed, ct), ct)).Blockers;
+
+    /// <summary>With all who stand behind each: the others hear of a merge or an undo of a moment ago only later.</summary>
+    private static async Task<GetImpactRequest> RequestAsync(ContactsDb db, Guid survivor, IEnumerable<Guid> absorbed, CancellationToken ct)
     {
+        Guid[] customers = [survivor, .. absorbed];
+        var below = (await db.Database.SqlQuery<MemberRow>($"SELECT top, below FROM unnest({customers}) AS top, LATERAL customers_below(ARRAY[top]) AS below").ToListAsync(ct))
+            .ToLookup(r => r.Top, r => r.Below);
         var request = new GetImpactRequest { SurvivorId = Ids.Customer.Format(survivor) };
-        request.AbsorbedIds.AddRange(absorbed.Select(id => Ids.Customer.Format(id)));
-        return (await AskAsync(Billing, request, ct)).Blockers;
+        request.AbsorbedIds.AddRange(customers.Skip(1).Select(id => Ids.Customer.Format(id)));
+        foreach (var customer in customers)
+        {
+            var member = new Member { CustomerId = Ids.Customer.Format(customer) };
+            member.AbsorbedIds.AddRange(below[customer].Where(id => id != customer).Select(id => Ids.Customer.Format(id)));
+            request.Members.Add(member);
+        }
+
+        return request;
     }
 
     private async Task<(ServiceImpact Part, List<BlockerView> Blockers)> AskAsync(string service, GetImpactRequest request, CancellationToken ct)
@@ -60,6 +75,8 @@ internal sealed class MergeImpact(GrpcClientFactory clients)
                 : (new(service, PartStatus.Unavailable, []), []);
         }
     }
+
+    private sealed record MemberRow([property: Column("top")] Guid Top, [property: Column("below")] Guid Below);
 }
 
 public enum PartStatus
@@ -79,7 +96,7 @@ public sealed record ServiceImpact(string Service, PartStatus Status, IReadOnlyL
 /// </param>
 public sealed record RowCountView(string Table, long Moved, long Collide);
 
-/// <summary>What forbids the merge.</summary>
+/// <summary>What forbids a merge, or would have if it had been there in time.</summary>
 /// <param name="Code">Of the problem that the merge answers.</param>
 /// <param name="Source">The billing source.</param>
 public sealed record BlockerView(string Code, string Source, IReadOnlyList<string> CustomerIds);

@@ -18,6 +18,10 @@ namespace Crm.Contacts.Features.Merges;
 /// <param name="NotGivenBack">Of an undo: external ids and values of unique fields that somebody else has by now.</param>
 /// <param name="CarriedConsents">Of an undo: refusals and pauses said since the merge, which now hold for the restored customers too.</param>
 /// <param name="CarriedHolds">Of an undo: legal holds set since the merge and not lifted, which now bind the restored too.</param>
+/// <param name="Blockers">
+/// What would have forbidden the merge and came when it had been asked for already, as it was when the rows moved: of accounts
+/// that pay in the same billing source one is to be ended. Empty nearly always, and of a merge whose undo was asked for.
+/// </param>
 public sealed record MergeView(
     string Id,
     MergeStatus Status,
@@ -38,6 +42,7 @@ public sealed record MergeView(
     IReadOnlyList<NotGivenBack> NotGivenBack,
     IReadOnlyList<CarriedConsent> CarriedConsents,
     IReadOnlyList<CarriedHold> CarriedHolds,
+    IReadOnlyList<BlockerView> Blockers,
     JsonElement Manifest)
 {
     internal static MergeView Of(Merge merge, MergeOptions options, DateTimeOffset now) => new(
@@ -60,6 +65,7 @@ public sealed record MergeView(
         merge.NotGivenBack ?? [],
         merge.CarriedConsents ?? [],
         merge.CarriedHolds ?? [],
+        merge.UndoAskedAt is null ? [.. merge.Receipts.SelectMany(r => r.Blockers ?? []).Select(b => new BlockerView(b.Code, b.Source, b.CustomerIds))] : [],
         ManifestFields.Shown(merge.Manifest.RootElement));
 }
 

@@ -97,7 +97,7 @@ internal static class PreviewMerge
 
         await RequireValidAsync(survivor.ToInput(), fields, await db.ReadFieldsAsync(ct), validation, ct);
 
-        var (services, blockers) = await impact.AskAsync(survivorId, absorbedIds, ct);
+        var (services, blockers) = await impact.AskAsync(db, survivorId, absorbedIds, ct);
         services.Insert(0, await OwnImpactAsync(db, absorbedIds, survivorId, ct));
         var manifest = new Manifest(Ids.Customer.Format(survivorId), [.. absorbedIds.Select(id => Ids.Customer.Format(id))], origins, services, blockers);
         var token = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
