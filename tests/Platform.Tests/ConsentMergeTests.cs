@@ -98,12 +98,38 @@ public sealed class ConsentMergeTests(TracedPlatform fixture) : PlatformTest(fix
         Assert.Equal("email granted", await CurrentAsync(later));
     }
 
+    [Fact]
+    public async Task Refusals_of_several_purposes_at_once_all_hold_for_a_customer_who_has_absorbed_another()
+    {
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        var purposes = Enumerable.Range(1, 12).Select(i => $"p{i:00}").ToList();
+        foreach (var purpose in purposes)
+        {
+            await SayAsync(survivor, "granted", purpose: purpose);
+        }
+
+        await MergeAsync(survivor, twin);
+        for (var round = 0; round < 3; round++)
+        {
+            foreach (var state in (string[])["granted", "withdrawn"])
+            {
+                await Task.WhenAll(purposes.Select(p => SayAsync(survivor, state, purpose: p)));
+                var current = (await OkAsync(Api.CallAsync($"v1/customers/{survivor}/consents", Ct)))["current"]!.AsArray();
+                Assert.Equal(purposes.Select(p => $"{p} {state}"), current.Select(c => $"{c!["purpose"]} {c["state"]}").Order(StringComparer.Ordinal));
+            }
+        }
+    }
+
     private async Task<string> NewAsync(string name) => (string)(await OkAsync(Api.PostAsync(
         "v1/customers?allow_duplicate=true&reason=another+one", $$$"""{"kind":"person","given_name":"{{{name}}}","source":{"type":"enquiry"}}""", Ct)))["id"]!;
 
-    private Task<JsonNode> SayAsync(string customer, string state, DateTime? until = null, string channel = "email") => OkAsync(Api.PostAsync(
+    private Task<JsonNode> SayAsync(
+        string customer, string state, DateTime? until = null, string channel = "email", string purpose = "marketing") => OkAsync(Api.PostAsync(
         $"v1/customers/{customer}/consents",
-        new JsonObject { ["channel"] = channel, ["purpose"] = "marketing", ["state"] = state, ["source"] = "call", ["paused_until"] = until?.ToString("O") }.ToJsonString(), Ct));
+        new JsonObject
+        {
+            ["channel"] = channel, ["purpose"] = purpose, ["state"] = state, ["source"] = "call", ["paused_until"] = until?.ToString("O"),
+        }.ToJsonString(), Ct));
 
     /// <summary>What holds, by channel, with the day until when it is paused.</summary>
     private async Task<string> CurrentAsync(string customer) => string.Join(", ", (await OkAsync(Api.CallAsync($"v1/customers/{customer}/consents", Ct)))["current"]!.AsArray()
