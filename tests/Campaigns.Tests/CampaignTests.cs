@@ -146,6 +146,27 @@ public sealed class CampaignTests(CampaignsFixture fixture)
             () => client.GetCustomerOverviewAsync(new GetCustomerOverviewRequest { CustomerId = id }, Headers(scope)).ResponseAsync)).StatusCode;
     }
 
+    [Fact]
+    public async Task Rows_that_refer_to_another_are_found_from_it_by_an_index_in_every_table()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var references = new List<(string Column, bool Indexed)>();
+        await using var list = fixture.Database.CreateCommand("""
+            SELECT format('%s.%s', r.relname, a.attname), EXISTS (
+                SELECT FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indpred IS NULL AND i.indkey[0] = a.attnum)
+            FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+            WHERE c.contype = 'f'
+            """);
+        await using var reader = await list.ExecuteReaderAsync(ct);
+        while (await reader.ReadAsync(ct))
+        {
+            references.Add((reader.GetString(0), reader.GetBoolean(1)));
+        }
+
+        Assert.Contains(("campaign_addresses.message_id", true), references);
+        Assert.DoesNotContain(references, r => !r.Indexed);
+    }
+
     private async Task<string> SegmentAsync() =>
         (string)(await fixture.PostAsync("/v1/segments", JsonNode.Parse("""{"name":"gold","definition":{"fact":"tier","eq":"gold"}}""")!))["id"]!;
 

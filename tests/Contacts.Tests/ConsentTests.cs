@@ -189,4 +189,31 @@ public sealed class ConsentTests(ContactsFixture fixture) : ContactsTest(fixture
         var (taken, conflict) = await SendAsync(HttpMethod.Post, granted, Ask);
         AssertProblem(taken, conflict, 409, "conflict", "/state");
     }
+
+    [Fact]
+    public async Task A_mailbox_gets_ten_mails_a_day_that_ask_for_a_confirmation_whoever_is_asked_for_whatever()
+    {
+        var email = NewEmail();
+        var ada = await CreatePersonAsync(email: email);
+        var (made, augusta) = await SendAsync(
+            HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=they+share+a+mailbox",
+            $$$"""{"kind":"person","given_name":"Augusta","emails":[{"address":"{{{email.ToUpperInvariant()}}}"}],"source":{"type":"enquiry"}}""");
+        Assert.True(made.IsSuccessStatusCode, augusta.ToJsonString());
+        var answers = await Task.WhenAll(Enumerable.Range(0, 14).Select(i => AskAsync(i % 2 == 0 ? ada : augusta, $"p{i}")));
+        Assert.Equal((10, 4), (answers.Count(a => (int)a.Response.StatusCode == 201), answers.Count(a => (int)a.Response.StatusCode == 429)));
+
+        var (refused, often) = await AskAsync(ada, "another");
+        AssertProblem(refused, often, 429, "rate_limited", "/double_opt_in");
+        Assert.InRange(refused.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 86_000, 86_400);
+        // With an address of her own she is asked there; what went to the other one went there.
+        var own = await SendAsync(HttpMethod.Patch, $"/v1/customers/{augusta["id"]}", $$"""{"emails":[{"address":"{{NewEmail()}}"}]}""", ("If-Match", "*"));
+        Assert.True(own.Response.IsSuccessStatusCode, own.Body.ToJsonString());
+        Assert.Equal(201, (int)(await AskAsync(augusta, "another")).Response.StatusCode);
+        var (still, full) = await AskAsync(ada, "another");
+        AssertProblem(still, full, 429, "rate_limited", "/double_opt_in");
+
+        Task<(HttpResponseMessage Response, JsonNode Body)> AskAsync(JsonNode customer, string purpose) => SendAsync(
+            HttpMethod.Post, $"/v1/customers/{customer["id"]}/consents",
+            $$"""{"channel":"email","purpose":"{{purpose}}","state":"pending","source":"web_form","double_opt_in":true}""");
+    }
 }

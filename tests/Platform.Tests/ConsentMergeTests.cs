@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
+using Crm.Contracts;
 using Crm.Testing;
+using Npgsql;
 using static Crm.Testing.JsonCalls;
 
 namespace Platform.Tests;
@@ -98,12 +100,101 @@ public sealed class ConsentMergeTests(TracedPlatform fixture) : PlatformTest(fix
         Assert.Equal("email granted", await CurrentAsync(later));
     }
 
+    [Fact]
+    public async Task Refusals_of_several_purposes_at_once_all_hold_for_a_customer_who_has_absorbed_another()
+    {
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        var purposes = Enumerable.Range(1, 12).Select(i => $"p{i:00}").ToList();
+        foreach (var purpose in purposes)
+        {
+            await SayAsync(survivor, "granted", purpose: purpose);
+        }
+
+        await MergeAsync(survivor, twin);
+        for (var round = 0; round < 3; round++)
+        {
+            foreach (var state in (string[])["granted", "withdrawn"])
+            {
+                await Task.WhenAll(purposes.Select(p => SayAsync(survivor, state, purpose: p)));
+                var current = (await OkAsync(Api.CallAsync($"v1/customers/{survivor}/consents", Ct)))["current"]!.AsArray();
+                Assert.Equal(purposes.Select(p => $"{p} {state}"), current.Select(c => $"{c!["purpose"]} {c["state"]}").Order(StringComparer.Ordinal));
+            }
+        }
+    }
+
+    [Fact]
+    public async Task What_was_recorded_before_a_merge_counts_before_it_even_when_it_dates_itself_ahead()
+    {
+        var (a, b, c) = (await NewAsync("A"), await NewAsync("B"), await NewAsync("C"));
+        await SayAsync(a, "withdrawn");
+        await SayAsync(b, "granted", at: DateTimeOffset.UtcNow.AddMinutes(4));
+        await SayAsync(c, "granted");
+        var first = await MergeAsync(b, a);
+        Assert.Equal("email withdrawn", await CurrentAsync(b));
+        // Merged on, too.
+        var second = await MergeAsync(c, b);
+        Assert.Equal("email withdrawn", await CurrentAsync(c));
+
+        await UndoAsync(second);
+        Assert.Equal(("email withdrawn", "email granted"), (await CurrentAsync(b), await CurrentAsync(c)));
+        await SayAsync(b, "granted");
+        Assert.Equal("email granted", await CurrentAsync(b));
+        await UndoAsync(first);
+        Assert.Equal(("email withdrawn", "email granted"), (await CurrentAsync(a), await CurrentAsync(b)));
+    }
+
+    [Fact]
+    public async Task A_refusal_that_dates_itself_ahead_of_a_merge_is_not_taken_back_by_what_is_said_before_its_time()
+    {
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        await SayAsync(survivor, "withdrawn", at: DateTimeOffset.UtcNow.AddMinutes(4));
+        await SayAsync(twin, "granted");
+        await MergeAsync(survivor, twin);
+        await SayAsync(survivor, "granted", at: DateTimeOffset.UtcNow);
+        Assert.Equal("email withdrawn", await CurrentAsync(survivor));
+        // Without a time of its own it comes after all that was said.
+        await SayAsync(survivor, "granted");
+        Assert.Equal("email granted", await CurrentAsync(survivor));
+    }
+
+    [Fact]
+    public async Task What_is_said_while_a_merge_waits_for_its_turn_counts_before_it()
+    {
+        var (survivor, twin) = (await NewAsync("Ann"), await NewAsync("Anne"));
+        await SayAsync(twin, "withdrawn");
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{twin}}"],"survivor_id":"{{survivor}}"}""", Ct));
+        await using var database = NpgsqlDataSource.Create(await Fixture.Platform.ConnectionStringAsync("contacts"));
+        await using var connection = await database.OpenConnectionAsync(Ct);
+        await using var transaction = await connection.BeginTransactionAsync(Ct);
+        await using (var hold = new NpgsqlCommand("SELECT FROM merge_previews WHERE survivor_id = $1 FOR UPDATE", connection, transaction))
+        {
+            hold.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Ids.Customer.Parse(survivor) });
+            await hold.ExecuteNonQueryAsync(Ct);
+        }
+
+        var merge = Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct);
+        await using (var waiting = database.CreateCommand("SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"))
+        {
+            waiting.Parameters.Add(new NpgsqlParameter<int> { TypedValue = connection.ProcessID });
+            await Eventually.GetAsync(async () => (long)(await waiting.ExecuteScalarAsync(Ct))!, count => count > 0, ct: Ct);
+        }
+
+        await SayAsync(survivor, "granted");
+        await transaction.RollbackAsync(Ct);
+        await OkAsync(merge);
+        Assert.Equal("email withdrawn", await CurrentAsync(survivor));
+    }
+
     private async Task<string> NewAsync(string name) => (string)(await OkAsync(Api.PostAsync(
         "v1/customers?allow_duplicate=true&reason=another+one", $$$"""{"kind":"person","given_name":"{{{name}}}","source":{"type":"enquiry"}}""", Ct)))["id"]!;
 
-    private Task<JsonNode> SayAsync(string customer, string state, DateTime? until = null, string channel = "email") => OkAsync(Api.PostAsync(
+    private Task<JsonNode> SayAsync(
+        string customer, string state, DateTime? until = null, string channel = "email", string purpose = "marketing", DateTimeOffset? at = null) => OkAsync(Api.PostAsync(
         $"v1/customers/{customer}/consents",
-        new JsonObject { ["channel"] = channel, ["purpose"] = "marketing", ["state"] = state, ["source"] = "call", ["paused_until"] = until?.ToString("O") }.ToJsonString(), Ct));
+        new JsonObject
+        {
+            ["channel"] = channel, ["purpose"] = purpose, ["state"] = state, ["source"] = "call", ["paused_until"] = until?.ToString("O"), ["at"] = at?.ToString("O"),
+        }.ToJsonString(), Ct));
 
     /// <summary>What holds, by channel, with the day until when it is paused.</summary>
     private async Task<string> CurrentAsync(string customer) => string.Join(", ", (await OkAsync(Api.CallAsync($"v1/customers/{customer}/consents", Ct)))["current"]!.AsArray()

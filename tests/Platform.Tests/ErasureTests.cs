@@ -259,6 +259,28 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         }
     }
 
+    [Fact]
+    public async Task The_mailbox_of_a_confirmation_asked_for_while_two_were_merged_is_forgotten_with_whose_it_is()
+    {
+        const string Mailboxes = "SELECT count(*) FROM consent_confirmations WHERE mailbox = $1";
+        var address = $"zq{Guid.NewGuid():n}@example.com";
+        var living = await PersonAsync("Living");
+        var ada = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{address}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        var preview = await OkAsync(Api.PostAsync(
+            "v1/merge-previews", $$$"""{"customer_ids":["{{{ada}}}"],"survivor_id":"{{{living}}}","choices":{"emails":"{{{ada}}}"}}""", Ct));
+        var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
+        await OkAsync(Api.PostAsync(
+            $"v1/customers/{living}/consents", """{"channel":"email","purpose":"surveys","state":"pending","source":"web_form","double_opt_in":true}""", Ct));
+        Assert.Equal(1, await CountTextAsync("contacts", Mailboxes, address));
+        await OkAsync(Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two persons"}""", Ct));
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "undone", ct: Ct);
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        Assert.Equal(0, await CountTextAsync("contacts", Mailboxes, address));
+        Assert.Equal(1, await CountAsync("contacts", "SELECT count(*) FROM consent_confirmations WHERE customer_id = $1", living));
+    }
+
     /// <summary>A person whom every service knows, in every table that can have personal data, with the tag in each.</summary>
     private async Task<(string Survivor, string Absorbed, string Merge)> KnownEverywhereAsync(string tag, string phone, string living)
     {

@@ -111,16 +111,22 @@ internal sealed class ConsentConfirmation
     /// <summary>How long the link confirms.</summary>
     public static readonly TimeSpan Lifetime = TimeSpan.FromDays(7);
 
-    /// <summary>No second mail for the same channel and purpose within this time.</summary>
+    /// <summary>No second mail to the same customer for the same channel and purpose within this time.</summary>
     public static readonly TimeSpan Pause = TimeSpan.FromMinutes(1);
 
-    /// <summary>Mails for the same channel and purpose within a day: nobody's mailbox can be flooded through us.</summary>
+    /// <summary>Mails to the same customer for the same channel and purpose within a day.</summary>
     public const int MostADay = 3;
+
+    /// <summary>Mails to one mailbox within a day, whoever is asked for whatever: nobody's can be flooded through us.</summary>
+    public const int MostADayToMailbox = 10;
 
     public required Guid ConsentId { get; init; }
     public required Guid CustomerId { get; init; }
     public required ConsentChannel Channel { get; init; }
     public required string Purpose { get; init; }
+
+    /// <summary>Where the mail goes, in lower case; null once the one whose mailbox it is was erased.</summary>
+    public required string? Mailbox { get; init; }
     public required DateTimeOffset RequestedAt { get; init; }
     public required DateTimeOffset ExpiresAt { get; init; }
     public DateTimeOffset? ConfirmedAt { get; private set; }

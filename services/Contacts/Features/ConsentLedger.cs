@@ -16,9 +16,9 @@ internal static class ConsentLedger
         db.AuditRow("consent", said.Id, said.CustomerId, said);
         if (await db.Customers.AnyAsync(c => c.Id == said.CustomerId && c.Layers != null, ct))
         {
-            // What holds is more than the latest statement.
+            // What holds is more than the latest statement. Of the rest others write at this moment.
             await db.SaveChangesAsync(ct);
-            await db.ReplayConsentsAsync([said.CustomerId], said.RecordedAt, ct);
+            await db.ReplayConsentsAsync([said.CustomerId], said.RecordedAt, ct, (said.Channel, said.Purpose));
             return (await db.FindCurrentConsentAsync(said.CustomerId, said.Channel, said.Purpose, ct)
                 ?? db.CurrentConsents.Local.First(c => c.CustomerId == said.CustomerId && c.Channel == said.Channel && c.Purpose == said.Purpose))!;
         }

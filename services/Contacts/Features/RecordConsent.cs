@@ -60,7 +60,8 @@ internal static class RecordConsent
 
         /// <summary>
         /// With state <c>pending</c> and channel <c>email</c>: the person gets a mail and the consent is granted by a
-        /// click on its link within seven days. At most three such mails a day.
+        /// click on its link within seven days. At most three such mails a day for one purpose, a minute between them, and
+        /// ten to one mailbox, whoever is asked for whatever.
         /// </summary>
         public bool? DoubleOptIn { get; init; }
 
@@ -151,17 +152,25 @@ internal static class RecordConsent
             throw new ProblemException(ProblemCodes.Conflict, "It is granted already; a pending consent would take it away.", new FieldError("/state", "granted_already"));
         }
 
+        // Whoever has this mailbox is asked one after the other, so that all are counted.
+        var mailbox = address.ToLowerInvariant();
+        await db.LockAsync([$"confirmations {mailbox}"], ct);
         var day = said.RecordedAt - TimeSpan.FromDays(1);
         var asked = await db.ConsentConfirmations
             .Where(c => c.CustomerId == said.CustomerId && c.Channel == said.Channel && c.Purpose == said.Purpose && c.RequestedAt > day)
             .OrderByDescending(c => c.RequestedAt).Select(c => c.RequestedAt).ToListAsync(ct);
-        var free = asked.Count >= ConsentConfirmation.MostADay ? asked[ConsentConfirmation.MostADay - 1] + TimeSpan.FromDays(1)
+        var mailed = await db.ConsentConfirmations.Where(c => c.Mailbox == mailbox && c.RequestedAt > day)
+            .OrderByDescending(c => c.RequestedAt).Select(c => c.RequestedAt).Take(ConsentConfirmation.MostADayToMailbox).ToListAsync(ct);
+        var freeForPurpose = asked.Count >= ConsentConfirmation.MostADay ? asked[ConsentConfirmation.MostADay - 1] + TimeSpan.FromDays(1)
             : asked.Count > 0 ? asked[0] + ConsentConfirmation.Pause
             : said.RecordedAt;
+        var freeAtMailbox = mailed.Count >= ConsentConfirmation.MostADayToMailbox ? mailed[^1] + TimeSpan.FromDays(1) : said.RecordedAt;
+        var free = freeForPurpose > freeAtMailbox ? freeForPurpose : freeAtMailbox;
         if (free > said.RecordedAt)
         {
             throw new ProblemException(
-                ProblemCodes.RateLimited, $"The person was asked a short while ago; at most {ConsentConfirmation.MostADay} mails a day, a minute between them.",
+                ProblemCodes.RateLimited,
+                $"The person was asked a short while ago; at most {ConsentConfirmation.MostADay} mails a day for one purpose, a minute between them, and {ConsentConfirmation.MostADayToMailbox} to one mailbox.",
                 new FieldError("/double_opt_in", "asked_lately"))
             {
                 RetryAfter = (int)Math.Ceiling((free - said.RecordedAt).TotalSeconds),
@@ -174,6 +183,7 @@ internal static class RecordConsent
             CustomerId = said.CustomerId,
             Channel = said.Channel,
             Purpose = said.Purpose,
+            Mailbox = mailbox,
             RequestedAt = said.RecordedAt,
             ExpiresAt = said.RecordedAt + ConsentConfirmation.Lifetime,
         });

@@ -1,9 +1,10 @@
 namespace Crm.Contacts.Domain.Merges;
 
 /// <summary>
-/// What a customer who has absorbed others has consented to: own statements and merges replayed in the order of time.
-/// At a merge the strictest of both sides holds (withdrawn or denied before pending before granted; where nothing was
-/// said, the other side's word counts), and of two pauses the longer one; what is said later, under whichever of them, counts again.
+/// What a customer who has absorbed others has consented to: own statements and merges replayed in the order of time; what
+/// was recorded before a merge counts before it, even when it dates itself ahead. At a merge the strictest of both sides
+/// holds (withdrawn or denied before pending before granted; where nothing was said, the other side's word counts), and of
+/// two pauses the longer one; what is said later, under whichever of them, counts again.
 /// </summary>
 internal static class ConsentReplay
 {
@@ -22,14 +23,15 @@ internal static class ConsentReplay
     /// <param name="until">When it was absorbed itself: what was said since is said by whoever has absorbed it.</param>
     private static Held? Of(Guid customer, Func<Guid, FieldLayers?> layers, ILookup<Guid, Consent> statements, DateTimeOffset until)
     {
-        var said = Under(customer, layers, statements).Where(s => !IsSince(s, until)).Select(s => (s.At, Order: 0, s.Id, Said: (Consent?)s, Merge: (MergeLayer?)null));
-        var merges = MergesOf(customer, layers).Select(m => (m.At, Order: 1, Id: m.MergeId, Said: (Consent?)null, Merge: (MergeLayer?)m));
-        Held? held = null;
-        foreach (var step in said.Concat(merges).OrderBy(s => s.At).ThenBy(s => s.Order).ThenBy(s => s.Id))
+        var merges = MergesOf(customer, layers).OrderBy(m => m.At).ThenBy(m => m.MergeId).ToList();
+        // By the number of merges after which it was said.
+        var said = Under(customer, layers, statements).Where(s => !IsSince(s, until)).OrderBy(s => s.At).ThenBy(s => s.Id)
+            .ToLookup(s => merges.Count(m => IsSince(s, m.At)));
+        var held = said[0].Aggregate((Held?)null, After);
+        foreach (var (merge, number) in merges.Select((m, i) => (m, i + 1)))
         {
-            held = step.Said is { } statement
-                ? After(held, statement)
-                : step.Merge!.Order.Select(m => Of(m, layers, statements, step.At)).Aggregate(held, (own, other) => Strictest(own, other, step.At));
+            held = merge.Order.Select(m => Of(m, layers, statements, merge.At)).Aggregate(held, (own, other) => Strictest(own, other, merge.At));
+            held = said[number].Aggregate(held, After);
         }
 
         return held;
@@ -44,9 +46,16 @@ internal static class ConsentReplay
 
     private static bool IsSince(Consent said, DateTimeOffset at) => said.RecordedAt > at && said.At > at;
 
-    private static Held After(Held? held, Consent said) => said.State == ConsentState.Paused
-        ? new(held?.State, held?.At ?? said.At, new(said.PausedUntil!.Value, said.At))
-        : new(said.State, said.At, held?.Pause);
+    /// <summary>The later by its own time, as of a customer without merges; what dates itself ahead may be later than what is said after a merge.</summary>
+    private static Held? After(Held? held, Consent said)
+    {
+        if (said.State == ConsentState.Paused)
+        {
+            return said.At < held?.Pause?.At ? held : new Held(held?.State, held?.At ?? said.At, new(said.PausedUntil!.Value, said.At));
+        }
+
+        return held?.State is not null && said.At < held.At ? held : new Held(said.State, said.At, held?.Pause);
+    }
 
     private static Held? Strictest(Held? own, Held? other, DateTimeOffset mergedAt)
     {

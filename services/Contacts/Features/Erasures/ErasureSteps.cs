@@ -53,6 +53,12 @@ internal static class ErasureSteps
             """),
         new("import_results", "UPDATE import_results SET before = NULL, errors = NULL WHERE customer_id = ANY (@ids)", Kept: true),
         new("consent_confirmations", "DELETE FROM consent_confirmations WHERE customer_id = ANY (@ids)"),
+        // Asked of somebody else, who was merged with one of them then or had the address.
+        new("consent_confirmations", """
+            UPDATE consent_confirmations f SET mailbox = NULL FROM customer_identifiers c
+            WHERE c.customer_id = ANY (@ids) AND c.kind = 'email' AND f.mailbox = c.value
+                AND NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
+            """, Kept: true),
         new("consents", "DELETE FROM consents WHERE customer_id = ANY (@ids) RETURNING id", Ids.Consent, "consent"),
         new("consent_states", "DELETE FROM consent_states WHERE customer_id = ANY (@ids)"),
         // Their rows in duplicate_keys go with their keys, by a trigger.

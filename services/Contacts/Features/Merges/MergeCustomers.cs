@@ -66,7 +66,7 @@ internal static class MergeCustomers
         {
             return await db.InTransactionAsync(async () =>
             {
-                var (id, isNew) = await MergeAsync(hash, reason, actor, db, options, clock.GetUtcNow(), ct);
+                var (id, isNew) = await MergeAsync(hash, reason, actor, db, options, clock, ct);
                 if (isNew)
                 {
                     await alongside(id);
@@ -167,7 +167,7 @@ internal static class MergeCustomers
         }
     }
 
-    private static async Task<(Guid Id, bool IsNew)> MergeAsync(byte[] hash, string reason, string actor, ContactsDb db, MergeOptions options, DateTimeOffset now, CancellationToken ct)
+    private static async Task<(Guid Id, bool IsNew)> MergeAsync(byte[] hash, string reason, string actor, ContactsDb db, MergeOptions options, TimeProvider clock, CancellationToken ct)
     {
         // Of two requests with one token, the second finds it used.
         var preview = (await db.MergePreviews.ForUpdate($"token_hash = {hash}").ToListAsync(ct)).Single();
@@ -178,6 +178,8 @@ internal static class MergeCustomers
 
         var ids = preview.Members.Select(m => m.Id).ToArray();
         await db.LockCustomersAsync(ids, ct);
+        // What was said while this waited was said before.
+        var now = clock.GetUtcNow();
         var customers = await db.Whole().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
         RequireSame(preview, customers, now);
         foreach (var member in customers.Values)

@@ -43,12 +43,22 @@ internal static class MergedConsents
     /// Makes the current consents of these customers anew from the ledger and their merges, and publishes those that
     /// changed. Call it inside a transaction, after the customers were saved; save afterwards.
     /// </summary>
-    public static async Task ReplayConsentsAsync(this ContactsDb db, Guid[] customers, DateTimeOffset now, CancellationToken ct)
+    /// <param name="only">What the caller has locked, unless it has the customers to itself: what is read of all else may be old when it is saved.</param>
+    public static async Task ReplayConsentsAsync(
+        this ContactsDb db, Guid[] customers, DateTimeOffset now, CancellationToken ct, (ConsentChannel Channel, string Purpose)? only = null)
     {
         var group = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below({customers}) AS id").ToListAsync(ct);
         var layers = await db.Customers.Where(c => group.Contains(c.Id) && c.Layers != null).Select(c => new { c.Id, c.Layers }).ToDictionaryAsync(c => c.Id, c => c.Layers, ct);
-        var statements = await db.Consents.AsNoTracking().Where(c => group.Contains(c.OriginCustomerId)).ToListAsync(ct);
-        var current = await db.CurrentConsents.Where(c => customers.Contains(c.CustomerId)).ToListAsync(ct);
+        var ledger = db.Consents.AsNoTracking().Where(c => group.Contains(c.OriginCustomerId));
+        var states = db.CurrentConsents.Where(c => customers.Contains(c.CustomerId));
+        if (only is var (channel, purpose))
+        {
+            ledger = ledger.Where(c => c.Channel == channel && c.Purpose == purpose);
+            states = states.Where(c => c.Channel == channel && c.Purpose == purpose);
+        }
+
+        var statements = await ledger.ToListAsync(ct);
+        var current = await states.ToListAsync(ct);
         var about = statements.GroupBy(s => (s.Channel, s.Purpose)).ToDictionary(g => g.Key, g => g.ToLookup(s => s.OriginCustomerId));
         var nothing = Enumerable.Empty<Consent>().ToLookup(s => s.OriginCustomerId);
         foreach (var customer in customers)

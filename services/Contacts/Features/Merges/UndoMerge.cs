@@ -62,7 +62,6 @@ internal static class UndoMerge
     {
         var merge = (await db.Merges.ForUpdate($"id = {key}").Include(m => m.Receipts).ToListAsync(ct)).SingleOrDefault()
             ?? throw ProblemException.NotFound("merge");
-        var now = clock.GetUtcNow();
         if (merge.UndoAskedAt is not null)
         {
             return null;
@@ -73,12 +72,14 @@ internal static class UndoMerge
             throw new ProblemException(ProblemCodes.MergeErased, "A customer of this merge was erased.");
         }
 
-        if (merge.MergedAt.AddDays(options.UndoDays) < now)
+        if (merge.MergedAt.AddDays(options.UndoDays) < clock.GetUtcNow())
         {
             throw new ProblemException(ProblemCodes.MergeUndoExpired, $"A merge can be undone for {options.UndoDays} days.");
         }
 
         var way = await LockWayAsync(merge, db, ct);
+        // What was said, and merged, while this waited was before.
+        var now = clock.GetUtcNow();
         way[^1].OutOfBin();
         var absorbed = await db.Customers.AsNoTracking().Where(c => merge.AbsorbedIds.Contains(c.Id)).ToListAsync(ct);
         if (absorbed.Count < merge.AbsorbedIds.Count)
