@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain;
 using Crm.Hosting;
+using Crm.Hosting.Data;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 

@@ -48,7 +48,8 @@ internal static class MergedConsents
         this ContactsDb db, Guid[] customers, DateTimeOffset now, CancellationToken ct, (ConsentChannel Channel, string Purpose)? only = null)
     {
         var group = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers_below({customers}) AS id").ToListAsync(ct);
-        var layers = await db.Customers.Where(c => group.Contains(c.Id) && c.Layers != null).Select(c => new { c.Id, c.Layers }).ToDictionaryAsync(c => c.Id, c => c.Layers, ct);
+        // Of all of them, seen by the caller or not: a refusal holds.
+        var layers = await db.Customers.IgnoreQueryFilters().Where(c => group.Contains(c.Id) && c.Layers != null).Select(c => new { c.Id, c.Layers }).ToDictionaryAsync(c => c.Id, c => c.Layers, ct);
         var ledger = db.Consents.AsNoTracking().Where(c => group.Contains(c.OriginCustomerId));
         var states = db.CurrentConsents.Where(c => customers.Contains(c.CustomerId));
         if (only is var (channel, purpose))
