@@ -1,4 +1,5 @@
 using System.Security.Claims;
+using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Web;
@@ -134,6 +135,10 @@ public sealed class CallerRights
         new(entries.Where(e => !_memberGroups.TryGetValue(e.Key, out var group) || (Read(group) == FieldAccess.Allow && granted?.Contains(group) is not false)), StringComparer.Ordinal);
 
     public bool MayWrite(string group) => _write?.Contains(group) is not false;
+
+    /// <summary>Of what a patch says of a dictionary, the entries that have a group of their own which the caller may not write, and that group; null takes away whatever is there.</summary>
+    internal IEnumerable<KeyValuePair<string, string>> Unwritable(JsonNode? entries) =>
+        _memberGroups.Where(m => !MayWrite(m.Value) && (entries is null || (entries is JsonObject named && named.ContainsKey(m.Key))));
 
     /// <summary>For filters and searches: an answer to a question about a hidden value would tell the value.</summary>
     /// <param name="parameter">The query parameter that asks.</param>

@@ -25,7 +25,10 @@ public static class FieldRules
         return options;
     }
 
-    /// <summary>Every member of a patch must be writable, null too; masked values that come back are never stored.</summary>
+    /// <summary>
+    /// Every member of a patch must be writable, null too; masked values that come back are never stored. So must be the entries of a
+    /// dictionary, by their names: whether a value is the present one would tell the value.
+    /// </summary>
     /// <exception cref="ProblemException">403 <c>field_forbidden</c> with a pointer to each that is not.</exception>
     public static void RequireWritable<T>(JsonObject patch) => RequireWritable<T>(patch, CallerRights.Current);
 
@@ -154,6 +157,14 @@ public static class FieldRules
             {
                 yield return new(pointer, ProblemCodes.FieldForbidden.Code, $"The caller's roles do not write {group}.");
                 continue;
+            }
+
+            if (member.Group is not null && member.Type == typeof(KeyValuePair<string, JsonElement>))
+            {
+                foreach (var (named, own) in rights.Unwritable(value))
+                {
+                    yield return new($"{pointer}/{named}", ProblemCodes.FieldForbidden.Code, $"The caller's roles do not write {own}.");
+                }
             }
 
             var entries = value switch

@@ -82,6 +82,7 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
             campaign.ToTable("campaigns");
             campaign.Property(c => c.Id).ValueGeneratedNever();
             campaign.Property(c => c.Version).IsConcurrencyToken();
+            campaign.Property(c => c.Definition).HasColumnType("json");
         });
         modelBuilder.Entity<Message>(message =>
         {

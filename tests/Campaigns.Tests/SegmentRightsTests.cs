@@ -1,7 +1,9 @@
+using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
+using Crm.Testing;
 
 namespace Campaigns.Tests;
 
@@ -34,11 +36,50 @@ public sealed class SegmentRightsTests(CampaignsFixture fixture)
         var name = $"f{Guid.NewGuid():n}";
         using var contacts = fixture.CreateClient("contacts");
         using var defined = await contacts.PostAsync("/v1/custom-fields", Json($$"""{"name":"{{name}}","label":"L","type":"text","field_group":"identity"}"""), Ct);
-        Assert.Equal(System.Net.HttpStatusCode.Created, defined.StatusCode);
+        Assert.Equal(HttpStatusCode.Created, defined.StatusCode);
         using var marketing = fixture.CreateClient("campaigns", new TokenSubject("key_role", [Scopes.SegmentsRead, Scopes.SegmentsWrite], ["marketing"], []));
         await RefusedAsync(await marketing.PostAsync("/v1/segments/preview", Json($$$"""{"definition":{"all":[{"fact":"attributes.{{{name}}}","exists":true}]}}"""), Ct));
         using var open = await marketing.PostAsync("/v1/segments/preview", Json("""{"definition":{"all":[{"fact":"attributes.shoe","exists":true}]}}"""), Ct);
-        Assert.Equal(System.Net.HttpStatusCode.OK, open.StatusCode);
+        Assert.Equal(HttpStatusCode.OK, open.StatusCode);
+    }
+
+    [Fact]
+    public async Task Nobody_learns_from_a_campaign_who_is_in_a_segment_by_a_fact_that_the_own_roles_hide()
+    {
+        await fixture.MailServerAsync();
+        var batch = CampaignsFixture.NewBatch();
+        await fixture.RegisterAsync(CampaignsFixture.Crowd(batch, 2));
+        var definition = $$$"""{"all":[{"fact":"attributes.batch","eq":"{{{batch}}}"},{"fact":"orders.spend","lt":1,"currency":"USD"}]}""";
+        var segment = await fixture.PostAsync("/v1/segments", JsonNode.Parse($$"""{"name":"theirs","definition":{{definition}}}""")!);
+        using var marketing = fixture.CreateClient(
+            "campaigns", new TokenSubject("key_role", [Scopes.SegmentsRead, Scopes.SegmentsWrite, Scopes.CampaignsRead, Scopes.CampaignsWrite], ["marketing"], []));
+        var campaign = await marketing.PostAsync("/v1/campaigns", $$$"""{"name":"c","segment_id":"{{{segment["id"]}}}","template":{"subject":"a","text":"b"}}""", Ct);
+        Assert.True(campaign.Status == HttpStatusCode.Created, campaign.ToString());
+        var path = $"/v1/campaigns/{campaign["id"]}";
+        await HiddenAsync();
+        var launched = await marketing.CallAsync(HttpMethod.Post, $"{path}/launch", ct: Ct);
+        Assert.True(launched.Status == HttpStatusCode.OK, launched.ToString());
+        await HiddenAsync();
+
+        // What the segment asks afterwards says nothing of who was in it.
+        var other = await marketing.PatchAsync($"/v1/segments/{segment["id"]}", """{"definition":{"fact":"kind","eq":"person"}}""", "*", Ct);
+        Assert.True(other.Status == HttpStatusCode.OK, other.ToString());
+        await HiddenAsync();
+        Assert.Equal(2, (long)(await fixture.CompletedAsync((string)campaign["id"]!))["sent"]!);
+        Assert.Equal("completed", (string?)(await marketing.CallAsync(path, Ct))["status"]);
+
+        // By a fact that it sees, it sees both.
+        var open = $"/v1/campaigns/{await fixture.DraftAsync(batch)}";
+        foreach (var ledger in (string[])["messages", "results"])
+        {
+            Assert.Equal(HttpStatusCode.OK, (await marketing.CallAsync($"{open}/{ledger}", Ct)).Status);
+        }
+
+        async Task HiddenAsync()
+        {
+            await RefusedAsync(await marketing.GetAsync($"{path}/messages", Ct));
+            await RefusedAsync(await marketing.GetAsync($"{path}/results", Ct));
+        }
     }
 
     private static StringContent Json(string body) => new(body, System.Text.Encoding.UTF8, "application/json");

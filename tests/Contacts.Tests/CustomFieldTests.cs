@@ -439,6 +439,49 @@ public sealed class CustomFieldTests(ContactsFixture fixture) : ContactsTest(fix
     }
 
     [Fact]
+    public async Task Who_does_not_write_the_group_of_a_field_is_refused_by_its_name_whether_a_guess_is_right_or_wrong()
+    {
+        var (hidden, key) = (await DefineAsync("text", ""","unique":true,"field_group":"identity" """), await DefineAsync("text", ""","unique":true"""));
+        await Eventually.GetAsync(async () => (await SendAsync(HttpMethod.Get, $"/v1/custom-fields/{key["id"]}")).Body, f => (string?)f["uniqueness"] == "ready", TimeSpan.FromMinutes(1), Ct);
+        var (name, member) = ((string)hidden["name"]!, (string)key["name"]!);
+        using var sales = Fixture.CreateClient("contacts", new TokenSubject("key_role", Scopes.All, ["sales"], []));
+        foreach (var secret in (string[])[$"\"{name}\":\"C\",", ""])
+        {
+            var external = Unique();
+            var customer = await CreateAsync($$$"""
+                {"kind":"person","family_name":"{{{external}}}","external_ids":[{"system":"fields","id":"{{{external}}}"}],"source":{"type":"enquiry"},
+                 "attributes":{ {{{secret}}} "{{{member}}}":"{{{external}}}"}}
+                """);
+            var path = $"/v1/customers/{customer["id"]}";
+            foreach (var guess in (string[])["\"C\"", "\"D\"", "null"])
+            {
+                var body = $$$"""{"attributes":{"{{{member}}}":"{{{external}}}","{{{name}}}":{{{guess}}}}}""";
+                foreach (var answer in new[]
+                {
+                    await sales.PatchAsync(path, body, "*", Ct),
+                    await sales.PutAsync($"/v1/customers/by-external-id/fields/{external}", body, Ct),
+                    await sales.PutAsync($"/v1/customers/by-attribute?name={member}", body, Ct),
+                    await sales.PutAsync($"/v1/customers/by-attribute?name={name}", body, Ct),
+                })
+                {
+                    Assert.Equal((HttpStatusCode.Forbidden, "field_forbidden"), (answer.Status, answer.Code));
+                    Assert.Equal([$"/attributes/{name} field_forbidden"], answer.Errors);
+                }
+            }
+
+            var all = await sales.PatchAsync(path, """{"attributes":null}""", "*", Ct);
+            Assert.Equal((HttpStatusCode.Forbidden, "field_forbidden"), (all.Status, all.Code));
+            Assert.Contains($"/attributes/{name} field_forbidden", all.Errors);
+
+            // What was read can be sent back whole, and what was not shown stays.
+            var read = await sales.CallAsync(path, Ct);
+            var back = await sales.PatchAsync(path, $$"""{"attributes":{{read["attributes"]!.ToJsonString()}}}""", "*", Ct);
+            Assert.Equal((HttpStatusCode.OK, 1), (back.Status, (int)back["version"]!));
+            Assert.Equal(secret.Length > 0 ? "C" : null, (string?)(await SendAsync(HttpMethod.Get, path)).Body["attributes"]![name]);
+        }
+    }
+
+    [Fact]
     public async Task The_schema_of_attributes_is_what_this_installation_defines()
     {
         var choice = await DefineAsync("choice", ""","options":[{"value":"a","label":"Ah"},{"value":"b","archived":true}],"description":"Which" """);

@@ -245,28 +245,63 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         Assert.StartsWith("mrg_", (string?)decided["merge_id"], StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Who_has_a_row_filter_sees_after_an_undo_nothing_of_the_record_that_was_merged_into_its_own()
+    [Theory]
+    [InlineData("outside the row filter")]
+    [InlineData("of a closed department")]
+    [InlineData("of a closed department, merged into another one before")]
+    public async Task Who_does_not_see_a_record_sees_after_an_undo_nothing_of_it_in_the_one_that_it_was_merged_into(string which)
     {
         var (partner, email) = (NewName(), $"{NewName()}@example.com".ToLowerInvariant());
         var (own, other) = (await RecordAsync("Robert", NewName()), await RecordAsync("Berta", NewName(), NewBirth(), email));
-        await PatchAsync(own, $$$"""{"attributes":{"distributor":"{{{partner}}}"}}""");
-        var preview = await Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{other}}"],"survivor_id":"{{own}}"}""", Ct);
-        var merge = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct);
-        await PatchAsync(own, """{"emails":[]}""");
-        var undo = await Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two persons"}""", Ct);
-        Assert.True(undo.Status == HttpStatusCode.Accepted, undo.ToString());
+        await PatchAsync(own, $$$"""{"department":"sales","attributes":{"distributor":"{{{partner}}}"}}""");
+        await PatchAsync(other, """{"department":"legal"}""");
+        var (absorbed, merges) = (other, new List<string>());
+        if (which.EndsWith("before", StringComparison.Ordinal))
+        {
+            absorbed = await RecordAsync("Carla", NewName(), NewBirth());
+            merges.Add(await MergeAsync(absorbed, other));
+        }
 
-        using var caller = fixture.CreateClient("contacts", new TokenSubject("key_partner", Scopes.All, [], [], new RowFilter { Attribute = "distributor", Value = partner }));
+        merges.Add(await MergeAsync(own, absorbed));
+        await PatchAsync(own, """{"emails":[]}""");
+        foreach (var merge in merges.AsEnumerable().Reverse())
+        {
+            var undo = await Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Two persons"}""", Ct);
+            Assert.True(undo.Status == HttpStatusCode.Accepted, undo.ToString());
+        }
+
+        using var caller = fixture.CreateClient("contacts", which.StartsWith("outside", StringComparison.Ordinal)
+            ? new TokenSubject("key_partner", Scopes.All, [], [], new RowFilter { Attribute = "distributor", Value = partner })
+            : new TokenSubject("key_sales", Scopes.All, [], ["sales"]));
         var path = $"v1/customers/{own}/history";
+        Assert.Equal(HttpStatusCode.NotFound, (await caller.CallAsync($"v1/customers/{other}/history", Ct)).Status);
         var history = await caller.CallAsync(path, Ct);
         Assert.Equal(["unmerged", "updated", "merged", "updated"], history.Data.Take(4).Select(e => (string?)e["action"]));
         Assert.All(history.Data.Take(3), e => Assert.Null(e["changes"]));
         Assert.NotNull(history.Data[3]["changes"]);
         Assert.DoesNotContain(email, history.Body!.ToJsonString(), StringComparison.Ordinal);
-        var restored = await caller.CallAsync(HttpMethod.Post, $"{path}/{history.Data[0]["id"]}/restore", "{}", [("If-Match", "*")], Ct);
-        Assert.Equal((HttpStatusCode.Conflict, "conflict"), (restored.Status, restored.Code));
-        Assert.Contains(email, (await Api.CallAsync(path, Ct)).Body!.ToJsonString(), StringComparison.Ordinal);
+        foreach (var entry in history.Data.Take(3))
+        {
+            var restored = await caller.CallAsync(HttpMethod.Post, $"{path}/{entry["id"]}/restore", "{}", [("If-Match", "*")], Ct);
+            Assert.Equal((HttpStatusCode.Conflict, "conflict"), (restored.Status, restored.Code));
+        }
+
+        // Who sees both sees what they were together.
+        using var both = fixture.CreateClient("contacts", new TokenSubject("key_both", Scopes.All, [], ["sales", "legal"]));
+        foreach (var all in new[] { Api, both })
+        {
+            var shown = await all.CallAsync(path, Ct);
+            Assert.All(shown.Data.Take(3), e => Assert.NotNull(e["changes"]));
+            Assert.Contains(email, shown.Body!.ToJsonString(), StringComparison.Ordinal);
+        }
+
+        async Task<string> MergeAsync(string survivor, string gone)
+        {
+            var preview = await Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{gone}}"],"survivor_id":"{{survivor}}"}""", Ct);
+            var merge = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct);
+            Assert.True(merge.Status == HttpStatusCode.Accepted, merge.ToString());
+            return (string)merge["id"]!;
+        }
     }
 
     [Fact]

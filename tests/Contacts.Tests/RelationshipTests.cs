@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text.Json.Nodes;
+using Crm.Contracts;
 
 namespace Contacts.Tests;
 
@@ -22,6 +23,23 @@ public sealed class RelationshipTests(ContactsFixture fixture) : ContactsTest(fi
                 [$"0 Group  ", $"1 Company subsidiary {group}", $"1 Other subsidiary {group}", $"2 Branch branch {company}", $"3 Shop location {branch}"],
                 tree["data"]!.AsArray().Select(m => $"{m!["level"]} {m["display_name"]} {m["type"]} {m["parent_id"]}"));
         }
+    }
+
+    [Fact]
+    public async Task Who_sees_no_names_is_not_told_of_them_by_the_order_of_an_organisation()
+    {
+        var (group, last, first) = (await FirmAsync("Group"), await FirmAsync("Mz"), await FirmAsync("Ma"));
+        await RelateAsync(last, "subsidiary", group);
+        await RelateAsync(first, "subsidiary", group);
+        Assert.Equal([group, first, last], Members(await GetAsync($"/v1/customers/{group}/hierarchy")));
+        foreach (var role in (string[])["analyst", "nobody-knows-it"])
+        {
+            using var caller = As(new("key_role", [Scopes.CustomersRead], [role], []));
+            // By their ids: Mz was made before Ma.
+            Assert.Equal([group, last, first], Members(await GetAsync(caller, $"/v1/customers/{group}/hierarchy")));
+        }
+
+        static IEnumerable<string?> Members(JsonNode tree) => tree["data"]!.AsArray().Select(m => (string?)m!["id"]);
     }
 
     [Fact]

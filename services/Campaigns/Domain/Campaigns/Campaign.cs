@@ -36,6 +36,9 @@ internal sealed class Campaign
 
     /// <summary>The trace in which it was launched; the traces of its messages link to it.</summary>
     public string? LaunchTrace { get; private set; }
+
+    /// <summary>What its segment asked when it was launched, as JSON; null before, and of one that was launched before this was kept.</summary>
+    public string? Definition { get; private set; }
     public DateTimeOffset CreatedAt { get; private set; }
     public DateTimeOffset UpdatedAt { get; private set; }
 
@@ -53,12 +56,14 @@ internal sealed class Campaign
         Take(name, segmentId, channel, template, now);
     }
 
+    /// <param name="definition">Of the segment.</param>
     /// <exception cref="RuleViolationException">It is launched already.</exception>
-    public void Launch(DateTimeOffset now, string? trace)
+    public void Launch(DateTimeOffset now, string? trace, string definition)
     {
         RequireDraft("was launched before");
         LaunchedAt = now;
         LaunchTrace = trace;
+        Definition = definition;
         UpdatedAt = now;
         Version++;
     }

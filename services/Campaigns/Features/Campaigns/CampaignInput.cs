@@ -1,5 +1,7 @@
 using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
 using Crm.Campaigns.Domain.Campaigns;
+using Crm.Campaigns.Features.Segments;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
@@ -92,6 +94,19 @@ internal static class CampaignQueries
         Ids.Campaign.TryParse(id, out var key) && await db.Campaigns.FirstOrDefaultAsync(c => c.Id == key, ct) is { } campaign
             ? campaign
             : throw ProblemException.NotFound("campaign");
+
+    /// <summary>A campaign whose ledger the caller may read: who is in it, and how many they are, tells what the segment asked when it was launched.</summary>
+    /// <exception cref="ProblemException">404; 403 <c>field_forbidden</c> when it asked for what the caller may not see.</exception>
+    public static async Task<Campaign> FindLedgerAsync(this CampaignsDb db, string id, CancellationToken ct)
+    {
+        var campaign = await db.FindCampaignAsync(id, ct);
+        _ = await db.ReadForCallerAsync(
+            campaign.Definition is { } launched
+                ? JsonElement.Parse(launched)
+                : (await db.Segments.AsNoTracking().FirstAsync(s => s.Id == campaign.SegmentId, ct)).Definition,
+            ct);
+        return campaign;
+    }
 
     /// <summary>Those of the campaigns that have messages which wait or are being sent.</summary>
     public static async Task<HashSet<Guid>> OpenCampaignsAsync(this CampaignsDb db, IEnumerable<Guid> campaigns, CancellationToken ct)

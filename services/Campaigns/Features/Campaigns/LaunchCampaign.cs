@@ -41,10 +41,10 @@ internal static class LaunchCampaign
             // Who is a member may not be merged away before the row is there.
             await db.HoldMergesAsync(ct);
             var now = clock.GetUtcNow();
-            draft.Launch(now, Activity.Current?.Id);
+            var segment = await db.Segments.AsNoTracking().FirstAsync(s => s.Id == draft.SegmentId, ct);
+            draft.Launch(now, Activity.Current?.Id, segment.Definition.GetRawText());
             db.AuditRow("campaign", draft.Id, customerId: null, draft);
             await db.SaveChangesAsync(ct);
-            var segment = await db.Segments.AsNoTracking().FirstAsync(s => s.Id == draft.SegmentId, ct);
             var query = SegmentSql.Compile(SegmentDefinition.Parse(segment.Definition), AsOf.Day(segment.AsOf, now));
             db.Database.SetCommandTimeout(Limit);
             var written = await db.Database.ExecuteSqlRawAsync(

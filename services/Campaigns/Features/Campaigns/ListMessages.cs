@@ -6,7 +6,10 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Campaigns.Features.Campaigns;
 
-/// <summary>The send ledger of a campaign, newest row first; <c>status=uncertain</c> lists what an operator must look into. Without those to customers in the recycle bin.</summary>
+/// <summary>
+/// The send ledger of a campaign, newest row first; <c>status=uncertain</c> lists what an operator must look into. Without those to customers in the recycle bin.
+/// 403 <c>field_forbidden</c> for who may not see what its segment asked for, as the segment's members are.
+/// </summary>
 internal static class ListMessages
 {
     public static readonly string[] Parameters = [.. PageRequest.Parameters, "status"];
@@ -30,7 +33,7 @@ internal static class ListMessages
     public static async Task<Page<MessageView>> Handle(string id, HttpRequest request, CampaignsDb db, CancellationToken ct)
     {
         var page = PageRequest.Read(request, Ids.Message);
-        var campaign = await db.FindCampaignAsync(id, ct);
+        var campaign = await db.FindLedgerAsync(id, ct);
         var messages = db.OutOfBin(db.Messages.AsNoTracking()).Where(m => m.CampaignId == campaign.Id);
         if (request.Query["status"] is [{ } word])
         {

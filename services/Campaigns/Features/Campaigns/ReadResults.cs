@@ -5,7 +5,10 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Campaigns.Features.Campaigns;
 
-/// <summary>What became of a campaign, counted in its ledger: sent + suppressed + failed + uncertain + pending = members.</summary>
+/// <summary>
+/// What became of a campaign, counted in its ledger: sent + suppressed + failed + uncertain + pending = members. 403
+/// <c>field_forbidden</c> for who may not see what its segment asked for: the campaign itself says whether it is completed.
+/// </summary>
 internal static class ReadResults
 {
     public sealed record SuppressedByReason(long NoConsent, long OpenComplaint, long NoAddress, long NotActive, long DuplicateAddress, long DuplicateCustomer, long Paused);
@@ -27,7 +30,7 @@ internal static class ReadResults
 
     public static async Task<Ok<Response>> Handle(string id, CampaignsDb db, CancellationToken ct)
     {
-        var campaign = await db.FindCampaignAsync(id, ct);
+        var campaign = await db.FindLedgerAsync(id, ct);
         var rows = await db.Messages.Where(m => m.CampaignId == campaign.Id)
             .GroupBy(m => new { m.Status, m.Reason })
             .Select(g => new { g.Key.Status, g.Key.Reason, Count = g.LongCount(), FinishedAt = g.Max(m => m.FinishedAt) })

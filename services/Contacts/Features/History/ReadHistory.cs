@@ -1,3 +1,4 @@
+using System.ComponentModel.DataAnnotations.Schema;
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
@@ -49,21 +50,43 @@ internal static class ReadHistory
     }
 
     /// <summary>
-    /// The entries of which the caller sees no values: with a row filter, a merge and its undo and what was changed between
-    /// them, which has values of another record, in other rows maybe.
+    /// The entries of which the caller sees no values: of a merge of somebody whom it does not see, directly or over others, those of
+    /// the merge and of its undo, and what was changed between them, which has values of that record.
     /// </summary>
     public static async Task<Func<AuditEntry, bool>> HiddenInHistoryAsync(this ContactsDb db, Guid customer, CancellationToken ct)
     {
-        if (CallerRights.Current.Rows is null)
+        if (CallerRights.Current.AllCustomers)
         {
             return _ => false;
         }
 
-        var merges = await db.AuditEntries.Where(e => e.RecordType == Customer.RecordType && e.RecordId == customer && (e.Action == "merged" || e.Action == "unmerged"))
+        var all = await db.Database.SqlQuery<Merged>($"""
+            WITH RECURSIVE held AS (
+                SELECT survivor_id, absorbed_ids, merged_at AS since, undo_asked_at AS undone FROM merges WHERE survivor_id = {customer} OR absorbed_ids @> ARRAY[{customer}]
+                UNION ALL
+                SELECT m.survivor_id, m.absorbed_ids, greatest(h.since, m.merged_at), least(h.undone, m.undo_asked_at)
+                FROM held h CROSS JOIN LATERAL unnest(h.absorbed_ids) AS a (id) JOIN merges m ON m.survivor_id = a.id
+                WHERE greatest(h.since, m.merged_at) < coalesce(least(h.undone, m.undo_asked_at), 'infinity'))
+            SELECT DISTINCT m.id, h.since, h.undone FROM held h CROSS JOIN LATERAL unnest(h.absorbed_ids || h.survivor_id) AS m (id)
+            """).ToListAsync(ct);
+        var seen = await db.FindSeenAsync([.. all.Select(m => m.Id).Distinct()], ct);
+        var unseen = all.Where(m => !seen.Contains(m.Id)).ToList();
+        if (unseen.Count == 0)
+        {
+            return _ => false;
+        }
+
+        var steps = await db.AuditEntries.Where(e => e.RecordType == Customer.RecordType && e.RecordId == customer && (e.Action == "merged" || e.Action == "unmerged"))
             .Select(e => new { e.Action, e.At }).ToListAsync(ct);
-        var first = merges.Where(m => m.Action == "merged").Min(m => (DateTimeOffset?)m.At);
-        var last = merges.Where(m => m.Action == "unmerged").Max(m => (DateTimeOffset?)m.At);
-        return e => e.Action is "merged" or "unmerged" || (e.At >= first && e.At <= last);
+        var hidden = unseen.ConvertAll(m => (m.Since, Until: EndOf(m)));
+        return e => hidden.Exists(h => e.At >= h.Since && e.At <= h.Until);
+
+        // Its entry is the last with values of both; one that was not undone made them one customer, whom the caller sees.
+        DateTimeOffset EndOf(Merged merged)
+        {
+            var (action, from) = merged.Undone is { } undone ? ("unmerged", undone) : ("merged", merged.Since);
+            return steps.Where(s => s.Action == action && s.At >= from).Select(s => s.At).DefaultIfEmpty(from).Min();
+        }
     }
 
     private static async Task<IQueryable<AuditEntry>> WithChangeOfAsync(this ContactsDb db, string field, Guid customer, IQueryable<AuditEntry> entries, CancellationToken ct)
@@ -98,12 +121,17 @@ internal static class ReadHistory
             """);
         return entries.Where(e => touched.Contains(e.Id));
     }
+
+    /// <summary>A customer who was one with another one.</summary>
+    /// <param name="Undone">Null while they are.</param>
+    private sealed record Merged(
+        [property: Column("id")] Guid Id, [property: Column("since")] DateTimeOffset Since, [property: Column("undone")] DateTimeOffset? Undone);
 }
 
 /// <summary>One change: what the fields that the caller may see were before and after it.</summary>
 /// <param name="Actor">The key or user, or <c>svc:…</c> for the platform's own work.</param>
 /// <param name="Action"><c>created</c>, <c>updated</c>, …</param>
-/// <param name="Changes">Null when the values were erased, and for who has a row filter those of a merge, of its undo and between them; that there was a change stays.</param>
+/// <param name="Changes">Null when the values were erased, and, for who does not see every customer of a merge, those of it, of its undo and between them; that there was a change stays.</param>
 public sealed record HistoryEntry(string Id, DateTimeOffset At, string Actor, string? TraceId, string Action, IReadOnlyList<FieldChange>? Changes)
 {
     /// <summary>The change request that <c>actor</c> approved; null for a change that was made at once.</summary>

@@ -77,7 +77,9 @@ internal static class RestoreFields
             throw ProblemException.Invalid([.. unknown.Select(f => new FieldError($"/fields/{f.index}", "unknown_value", "This change did not touch such a field."))]);
         }
 
-        FieldRules.RequireWritable<CustomerInput>(new(names.Select(n => AttributeChanges.NameOf(n) is null ? n : FieldJson.Attributes).Distinct(StringComparer.Ordinal).Select(f => KeyValuePair.Create(f, (JsonNode?)null))));
+        // Of attributes those that are named were looked at; null would stand for all.
+        FieldRules.RequireWritable<CustomerInput>(new(names.Select(n => AttributeChanges.NameOf(n) is null ? n : FieldJson.Attributes).Distinct(StringComparer.Ordinal)
+            .Select(f => KeyValuePair.Create<string, JsonNode?>(f, f == FieldJson.Attributes ? new JsonObject() : null))));
         return names;
     }
 

@@ -11,7 +11,8 @@ namespace Crm.Contacts.Features.Relationships;
 
 /// <summary>
 /// The whole organisation that a customer is part of, today or on the day of <c>at</c>, from the top: subsidiaries,
-/// branches and locations, each below the one it belongs to. Five thousand at most; then <c>truncated</c> says so.
+/// branches and locations, each below the one it belongs to; on a level by name, for who may read names: their order would tell
+/// what a mask hides. Five thousand at most; then <c>truncated</c> says so.
 /// </summary>
 internal static class ReadHierarchy
 {
@@ -30,10 +31,11 @@ internal static class ReadHierarchy
     {
         var day = RelationshipReads.ReadDay(http.Request) ?? clock.Today();
         var customer = await db.FindAtPathAsync(id, http, ct);
+        var byName = CallerRights.Current.Read(FieldGroups.Names) == FieldAccess.Allow;
         var rows = await db.Database.SqlQuery<Row>($"""
             SELECT t.id, c.display_name, t.parent_id, t.type, t.level
             FROM organization_tree({customer}, {day}) AS t JOIN customers c ON c.id = t.id AND c.state = 'active'
-            ORDER BY t.level, c.display_name, t.id LIMIT {Most + 1}
+            ORDER BY t.level, CASE WHEN {byName} THEN c.display_name END, t.id LIMIT {Most + 1}
             """).ToListAsync(ct);
         var seen = await db.FindSeenAsync([.. rows.Select(r => r.Id)], ct);
         return TypedResults.Ok(new Response(
