@@ -1,6 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Crm.Gateway.Proxy;
 using Microsoft.AspNetCore.OpenApi;
 
 namespace Crm.Gateway.OpenApi;
@@ -15,7 +16,7 @@ internal static class OpenApiCommand
 
     public static async Task<int> RunAsync(WebApplication app, string[] arguments)
     {
-        var services = app.Configuration.GetSection("ReverseProxy:Clusters").GetChildren().Select(c => c.Key).Order(StringComparer.Ordinal);
+        var services = ServiceAddresses.ServicesOf(app.Configuration).Order(StringComparer.Ordinal);
         var documents = new List<(string, JsonObject)>();
         using var http = new HttpClient();
         foreach (var service in services)

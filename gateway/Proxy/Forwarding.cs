@@ -27,9 +27,9 @@ internal static class Forwarding
 
     public static void AddForwarding(this IServiceCollection services, IConfiguration configuration)
     {
-        foreach (var cluster in configuration.GetSection("ReverseProxy:Clusters").GetChildren())
+        foreach (var service in ServiceAddresses.ServicesOf(configuration))
         {
-            services.AddSetting(new($"Services__{cluster.Key}", Required: true));
+            services.AddSetting(new($"Services__{service}", Required: true));
         }
 
         services.AddReverseProxy()

@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -315,7 +316,7 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         await using (var connection = await database.OpenConnectionAsync(Ct))
         await using (await connection.BeginTransactionAsync(Ct))
         {
-            // Both imports wait for it.
+            // All imports wait for it.
             await using var hold = new NpgsqlCommand("SELECT pg_advisory_xact_lock(hashtextextended('custom fields', 0))", connection);
             await hold.ExecuteNonQueryAsync(Ct);
             paths =
@@ -335,6 +336,13 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
                     {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{number}}8"}]}
                     {"kind":"person","given_name":"Other","external_ids":[{"system":"{{system}}","id":"A {{word}}3"}]}
                     """, "application/x-ndjson", ""),
+                await SendWorkbookAsync(TestWorkbook.Of(
+                    TestWorkbook.Header("Name", "Mail", "Tel", "Nr"),
+                    TestWorkbook.Row(TestWorkbook.Text("A2", "Zoë"), TestWorkbook.Text("B2", $"ADA+{word}@example.com")),
+                    TestWorkbook.Row(TestWorkbook.Text("A3", "Zoë"), TestWorkbook.Number("C3", $"20{number}")),
+                    TestWorkbook.Row(TestWorkbook.Text("A4", "Zoë"), TestWorkbook.Text("D4", $"A {word}")),
+                    TestWorkbook.Row(TestWorkbook.Text("A5", "Other"), TestWorkbook.Text("C5", $"+4420{number}7")),
+                    TestWorkbook.Row(TestWorkbook.Text("A6", "Other"), TestWorkbook.Text("D6", $"A {word}4")))),
             ];
             await OkAsync(HttpMethod.Post, $"/v1/customers/{ada["id"]}/erasures", """{"reason":"Asked for"}""", ("If-Match", "*"));
         }
@@ -349,6 +357,13 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         async Task<string> SendFileAsync(string body, string type, string query)
         {
             var (accepted, answer) = await PostAsync($"/v1/imports{query}", body, type);
+            Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
+            return accepted.Headers.Location!.ToString();
+        }
+
+        async Task<string> SendWorkbookAsync(byte[] body)
+        {
+            var (accepted, answer) = await PostWorkbookAsync($"/v1/imports?mapping={mapping}", body);
             Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
             return accepted.Headers.Location!.ToString();
         }
@@ -559,6 +574,108 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         AssertProblem(response, problem, status, code);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Of_a_workbook_the_first_visible_sheet_comes_in_with_numbers_and_dates_as_people_read_them(bool from1904)
+    {
+        var system = $"x{Unique()}";
+        // 1980-05-17 and 2026-01-31 08:30, counted as the workbook counts days.
+        var (day, moment) = from1904 ? ("27896", "44591.354166666664") : ("29358", "46053.354166666664");
+        var workbook = TestWorkbook.Of(
+            from1904,
+            TestWorkbook.Header($"external_id.{system}", "kind", "given_name", "family_name", "phone", "birth_date", $"attributes.{system}_seen", $"attributes.{system}_score", $"attributes.{system}_vip", $"attributes.{system}_age"),
+            TestWorkbook.Row(
+                TestWorkbook.Number("A2", "4711"), TestWorkbook.Text("B2", "person"), TestWorkbook.Shared("C2", TestWorkbook.Ada), TestWorkbook.Shared("D2", TestWorkbook.Byron),
+                TestWorkbook.Number("E2", "1.511234567E9"), TestWorkbook.Number("F2", day, TestWorkbook.Day), TestWorkbook.Number("G2", moment, TestWorkbook.Moment),
+                TestWorkbook.Number("H2", "0.30000000000000004"), TestWorkbook.True("I2"), TestWorkbook.Number("J2", "45", TestWorkbook.Days)),
+            // A row without a text, and one with gaps.
+            TestWorkbook.Row(TestWorkbook.Number("A3", "", TestWorkbook.Day), TestWorkbook.Text("F3", " ")),
+            TestWorkbook.Row(
+                TestWorkbook.Number("A4", "4712"), TestWorkbook.Text("B4", "person"), TestWorkbook.Text("C4", "Bea_x000D_"), TestWorkbook.Text("F4", "18/05/1980"), TestWorkbook.Error("H4")),
+            TestWorkbook.Row(TestWorkbook.Number("A5", "4713"), TestWorkbook.Text("K5", "One too many")));
+        var (accepted, answer) = await PostWorkbookAsync("/v1/imports?calling_code=%2B49&date_format=dd/MM/yyyy", workbook);
+        Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
+        Assert.Equal("xlsx", (string?)answer["format"]);
+
+        var import = await UntilAsync(accepted.Headers.Location!.ToString(), "completed");
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
+        Assert.Equal(["1 created ", "2 created ", "3 failed wrong_length"], results["data"]!.AsArray().Select(r => $"{r!["row"]} {r["outcome"]} {r["errors"]?[0]?["code"]}"));
+        var (_, ada) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/4711");
+        Assert.Equal(("Ada", "Byron", "+491511234567", "1980-05-17"), ((string?)ada["given_name"], (string?)ada["family_name"], (string?)ada["phones"]![0]!["number"], (string?)ada["birth_date"]));
+        Assert.Equal(
+            ("2026-01-31T08:30:00", "0.3", "true", "45"),
+            (Attribute("seen"), Attribute("score"), Attribute("vip"), Attribute("age")));
+        var (_, bea) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/4712");
+        Assert.Equal(("Bea", "1980-05-18"), ((string?)bea["display_name"], (string?)bea["birth_date"]));
+
+        string? Attribute(string name) => (string?)ada["attributes"]![$"{system}_{name}"];
+    }
+
+    [Theory]
+    [InlineData("nothing")]
+    [InlineData("text")]
+    [InlineData("old")]
+    [InlineData("zip")]
+    [InlineData("torn")]
+    [InlineData("empty")]
+    [InlineData("no rows")]
+    [InlineData("endless cell")]
+    public async Task A_file_that_is_no_workbook_with_rows_is_refused_and_nothing_is_stored(string what)
+    {
+        var workbook = TestWorkbook.Of(TestWorkbook.Header("kind", "given_name"), TestWorkbook.Row(TestWorkbook.Text("A2", "person"), TestWorkbook.Text("B2", "Ada")));
+        byte[] file = what switch
+        {
+            "nothing" => [],
+            "text" => Encoding.ASCII.GetBytes("kind,given_name\nperson,Ada\n"),
+            "old" => [0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1, .. new byte[504]],
+            "zip" => Zip(),
+            "torn" => workbook[..(workbook.Length / 2)],
+            "empty" => TestWorkbook.Of(),
+            "no rows" => TestWorkbook.Of(TestWorkbook.Header("kind", "given_name")),
+            // Some kilobytes, and once unpacked more than is ever read of a cell.
+            _ => TestWorkbook.Of(TestWorkbook.Header("kind", "given_name"), TestWorkbook.Row(TestWorkbook.Text("A2", "person"), TestWorkbook.Text("B2", new string('a', 6_000_000)))),
+        };
+        var before = await StoredAsync();
+        var (response, problem) = await PostWorkbookAsync("/v1/imports", file);
+        AssertProblem(response, problem, 400, "bad_request");
+        Assert.Equal(before, await StoredAsync());
+
+        static byte[] Zip()
+        {
+            using var stream = new MemoryStream();
+            using (var zip = new ZipArchive(stream, ZipArchiveMode.Create, leaveOpen: true))
+            using (var entry = zip.CreateEntry("people.csv").Open())
+            {
+                entry.Write("kind,given_name\nperson,Ada\n"u8);
+            }
+
+            return stream.ToArray();
+        }
+
+        async Task<long> StoredAsync()
+        {
+            await using var database = await Fixture.DatabaseAsync("contacts");
+            await using var command = database.CreateCommand("SELECT (SELECT count(*) FROM imports) + (SELECT count(*) FROM import_rows)");
+            return (long)(await command.ExecuteScalarAsync(Ct))!;
+        }
+    }
+
+    [Fact]
+    public async Task A_workbook_that_is_too_large_or_whose_dates_would_be_others_is_refused()
+    {
+        var (mistaken, problem) = await PostWorkbookAsync("/v1/imports?date_format=yyyy-dd-MM", TestWorkbook.Of(TestWorkbook.Header("kind")));
+        AssertProblem(mistaken, problem, 400, "invalid_parameter", "date_format");
+
+        // Asked first, and so never sent.
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/imports") { Content = new StreamContent(Stream.Null) };
+        request.Content.Headers.ContentType = new(TestWorkbook.ContentType);
+        request.Content.Headers.ContentLength = 100_000_001;
+        request.Headers.ExpectContinue = true;
+        using var refused = await Client.SendAsync(request, Ct);
+        AssertProblem(refused, JsonNode.Parse(await refused.Content.ReadAsStringAsync(Ct))!, 413, "body_too_large");
+    }
+
     [Fact]
     public async Task The_calling_code_and_the_form_of_dates_of_a_file_are_said_with_it()
     {
@@ -651,6 +768,18 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     private async Task<(HttpResponseMessage Response, JsonNode Body)> PostAsync(string path, string body, string type = "application/x-ndjson")
     {
         using var content = new StringContent(body, Encoding.UTF8, type);
+        return await PostAsync(path, content);
+    }
+
+    private async Task<(HttpResponseMessage Response, JsonNode Body)> PostWorkbookAsync(string path, byte[] workbook)
+    {
+        using var content = new ByteArrayContent(workbook);
+        content.Headers.ContentType = new(TestWorkbook.ContentType);
+        return await PostAsync(path, content);
+    }
+
+    private async Task<(HttpResponseMessage Response, JsonNode Body)> PostAsync(string path, HttpContent content)
+    {
         var response = await Client.PostAsync(path, content, Ct);
         return (response, JsonNode.Parse(await response.Content.ReadAsStringAsync(Ct))!);
     }

@@ -176,6 +176,17 @@ public sealed class ForwardingTests(GatewayFixture gateway)
     }
 
     [Fact]
+    public async Task A_file_of_an_import_may_be_larger_and_of_any_type()
+    {
+        const string Workbook = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+        using var admin = gateway.Admin();
+        using var content = new ByteArrayContent(new byte[2_000_000]);
+        content.Headers.ContentType = new(Workbook);
+        var echo = await (await admin.PostAsync("v1/imports", content)).EchoAsync();
+        Assert.Equal(("/v1/imports", 2_000_000, Workbook), (echo.Path, echo.Length, echo.Headers["Content-Type"]));
+    }
+
+    [Fact]
     public async Task Headers_over_the_limit_are_refused()
     {
         var answer = await RawHttp.SendAsync(gateway.A, $"GET /v1/customers HTTP/1.1\r\nHost: x\r\nX: {new string('x', 40_000)}\r\n\r\n");

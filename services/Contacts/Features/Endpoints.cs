@@ -114,7 +114,7 @@ internal static class Endpoints
 
         var imports = app.MapGroup("/v1/imports").WithTags("imports");
         imports.MapPost("/", ReceiveImport.Handle).RequireScope(Scopes.ImportsWrite).WithName("createImport").WithQuery(ReceiveImport.Parameters)
-            .Accepts<string>("text/csv", "application/x-ndjson", "application/jsonl").WithMetadata(new RequestSizeLimitAttribute(ReceiveImport.LargestBody));
+            .Accepts<string>("text/csv", "application/x-ndjson", "application/jsonl", ReceivedWorkbook.ContentType).WithMetadata(new RequestSizeLimitAttribute(ReceiveImport.LargestBody));
         imports.MapGet("/", ReadImports.List).RequireScope(Scopes.ImportsRead).WithName("listImports").WithQuery(PageRequest.Parameters);
         imports.MapGet("/{id}", ReadImports.One).RequireScope(Scopes.ImportsRead).WithName("readImport");
         imports.MapGet("/{id}/results", ReadImports.Results).RequireScope(Scopes.ImportsRead).WithName("listImportResults").WithQuery(ReadImports.ResultParameters);

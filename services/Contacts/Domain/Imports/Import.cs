@@ -7,6 +7,15 @@ public enum ImportFormat
 {
     Csv,
     Ndjson,
+
+    /// <summary>The first visible sheet of an Excel workbook; its rows are kept as those of CSV.</summary>
+    Xlsx,
+}
+
+internal static class ImportFormats
+{
+    /// <summary>Rows are cells under the names of columns; else each one names its members.</summary>
+    public static bool HasColumns(this ImportFormat format) => format != ImportFormat.Ndjson;
 }
 
 public enum ImportStatus

@@ -60,6 +60,10 @@ public sealed partial record ImportMapping : IValidatableObject
         }
     }
 
+    /// <summary>Whether a date of ISO 8601 is read as another one, as with yyyy-dd-MM.</summary>
+    public static bool MistakesIso(string text) =>
+        DateTime.TryParseExact("1987-11-03", text, CultureInfo.InvariantCulture, DateTimeStyles.None, out var read) && read.Date != new DateTime(1987, 11, 3, 0, 0, 0, DateTimeKind.Unspecified);
+
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
         if (DateFormat is not null && !IsDateFormat(DateFormat))
@@ -188,6 +192,7 @@ internal sealed record ImportTarget(string Text, TargetKind Kind, string Name, s
 internal sealed class CompiledMapping
 {
     private static readonly Dictionary<string, string> CountryCodes = CountriesByName();
+    private static readonly string[] IsoDates = ["yyyy-MM-dd", "yyyy-MM-dd'T'HH:mm:ss.FFFK", "yyyy-MM-dd HH:mm:ss"];
     private static readonly HashSet<string> No = new(StringComparer.OrdinalIgnoreCase) { "0", "no", "n", "false", "f" };
 
     private readonly ImportMapping _mapping;
@@ -196,7 +201,7 @@ internal sealed class CompiledMapping
     private readonly Dictionary<string, ImportTarget>? _members;
     private readonly Dictionary<string, Dictionary<string, string>> _values;
 
-    /// <param name="columns">Of a CSV file; none for NDJSON.</param>
+    /// <param name="columns">Of a file that has them; none for NDJSON.</param>
     /// <param name="catalog">What the texts of a file are in attributes.</param>
     public CompiledMapping(ImportMapping mapping, IReadOnlyList<string> columns, FieldCatalog catalog)
     {
@@ -221,9 +226,9 @@ internal sealed class CompiledMapping
     /// <exception cref="ProblemException">The row cannot be read.</exception>
     public JsonObject Read(ImportFormat format, string body, List<FieldError> errors)
     {
-        if (format == ImportFormat.Csv)
+        if (format.HasColumns())
         {
-            var cells = JsonSerializer.Deserialize<string[]>(body)!;
+            var cells = JsonSerializer.Deserialize<string[]>(body) ?? [];
             if (cells.Length != _columns.Length)
             {
                 throw ProblemException.Invalid(new FieldError("", "wrong_length", $"The row has {cells.Length} cells, the header {_columns.Length}."));
@@ -456,7 +461,7 @@ internal sealed class CompiledMapping
 
     private string Date(string value)
     {
-        string[] formats = _mapping.DateFormat is { } format ? [format, "yyyy-MM-dd"] : ["yyyy-MM-dd", "yyyy-MM-dd'T'HH:mm:ss.FFFK", "yyyy-MM-dd HH:mm:ss"];
+        string[] formats = _mapping.DateFormat is { } format ? [format, .. IsoDates] : IsoDates;
         return DateTime.TryParseExact(value, formats, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var date)
             ? date.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)
             : throw ProblemException.Invalid(new FieldError("/birth_date", "wrong_format", "Not a date; how dates are written is said by date_format, such as MM/dd/yyyy, of the import or its mapping."));

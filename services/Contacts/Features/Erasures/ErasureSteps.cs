@@ -17,7 +17,7 @@ internal static class ErasureSteps
         // a phone number, which may be written with blanks and without its calling code, between other characters than
         // digits; an external id in the column or member that it fills.
         new("import_rows", """
-            UPDATE import_rows r SET body = CASE i.format WHEN 'csv' THEN '[]' ELSE 'null' END
+            UPDATE import_rows r SET body = CASE i.format WHEN 'ndjson' THEN 'null' ELSE '[]' END
             FROM imports i CROSS JOIN LATERAL (SELECT CASE jsonb_typeof(i.mapping -> 'fields') WHEN 'object' THEN i.mapping -> 'fields' END AS fields) AS m
             WHERE i.id = r.import_id AND (
                 EXISTS (
@@ -34,7 +34,7 @@ internal static class ErasureSteps
                     CROSS JOIN LATERAL (SELECT translate(r.body, E' \t"', '') AS body, translate(to_json(e.external_id)::text, E' \t"', '') AS id) AS bare
                     WHERE e.customer_id = ANY (@ids) AND CASE
                         WHEN strpos(bare.body, bare.id) = 0 THEN false
-                        WHEN i.format = 'csv' THEN EXISTS (
+                        WHEN i.format <> 'ndjson' THEN EXISTS (
                             SELECT FROM unnest(i.columns) WITH ORDINALITY AS cell (name, n)
                             WHERE 'external_id.' || e.system = coalesce((SELECT f.value FROM jsonb_each_text(m.fields) AS f WHERE lower(btrim(f.key)) = lower(btrim(cell.name)) LIMIT 1), btrim(cell.name))
                                 AND btrim(r.body::jsonb ->> (cell.n - 1)::integer) = e.external_id)

@@ -16,9 +16,10 @@ using Npgsql;
 namespace Crm.Contacts.Features.Imports;
 
 /// <summary>
-/// Takes a file of customers, CSV or NDJSON, up to 2 GB. The body is stored whole before the answer, streamed by COPY;
-/// the work begins afterwards and survives every crash. Without a mapping the columns of CSV are called as the fields, and
-/// a line of NDJSON is a customer as the API has it. <c>calling_code</c> and <c>date_format</c> come before the mapping's.
+/// Takes a file of customers, CSV or NDJSON of up to 2 GB, or an Excel workbook. The body is stored whole before the answer,
+/// streamed by COPY; the work begins afterwards and survives every crash. Without a mapping the columns of CSV and workbooks
+/// are called as the fields, and a line of NDJSON is a customer as the API has it. <c>calling_code</c> and <c>date_format</c>
+/// come before the mapping's.
 /// </summary>
 internal static class ReceiveImport
 {
@@ -27,8 +28,9 @@ internal static class ReceiveImport
     /// <summary>Bytes.</summary>
     public const long LargestBody = 2_000_000_000;
 
+    public const int MostColumns = 500;
+
     private const int MostRows = 10_000_000;
-    private const int MostColumns = 500;
 
     /// <summary>Nothing is escaped that need not be: an erasure looks for values in rows that wait.</summary>
     private static readonly JsonSerializerOptions Plain = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -42,7 +44,8 @@ internal static class ReceiveImport
         {
             "text/csv" => ImportFormat.Csv,
             "application/x-ndjson" or "application/jsonl" => ImportFormat.Ndjson,
-            _ => throw new ProblemException(ProblemCodes.UnsupportedMediaType, "Send text/csv or application/x-ndjson."),
+            ReceivedWorkbook.ContentType => ImportFormat.Xlsx,
+            _ => throw new ProblemException(ProblemCodes.UnsupportedMediaType, $"Send text/csv, application/x-ndjson or {ReceivedWorkbook.ContentType}."),
         };
         var charset = MediaTypeHeaderValue.TryParse(request.ContentType, out var type) ? HeaderUtilities.RemoveQuotes(type.Charset).Value : null;
         var encoding = TextRecords.EncodingOf(charset) ?? throw new ProblemException(ProblemCodes.UnsupportedMediaType, "The charset is not known here; send UTF-8.");
@@ -55,42 +58,65 @@ internal static class ReceiveImport
         var name = request.Query["mapping"] is [{ Length: > 0 } given] ? given : null;
         var mapping = name is null ? new ImportMapping() : await db.FindMappingAsync(name, ct) ?? throw ProblemException.InvalidParameter("mapping", "There is no such mapping.");
         mapping = mapping with { CallingCode = CallingCode(request) ?? mapping.CallingCode, DateFormat = DateFormat(request) ?? mapping.DateFormat };
+        if (format == ImportFormat.Xlsx && mapping.DateFormat is { } dates && ImportMapping.MistakesIso(dates))
+        {
+            throw ProblemException.InvalidParameter("date_format", "The dates of a workbook come as yyyy-MM-dd, of which this makes other ones; send it as text/csv.");
+        }
+
         var fields = await db.ReadFieldsAsync(ct);
         var import = Import.Receive(format, name, mapping, MatchOn(request, fields), dryRun, request.HttpContext.User.Subject(), clock.GetUtcNow());
+        using var sheet = format == ImportFormat.Xlsx ? await ReceiveSheetAsync(request, db, ct) : null;
         await db.InTransactionAsync(async () =>
         {
-            using var records = new TextRecords(request.Body, encoding);
+            using var text = new TextRecords(request.Body, encoding);
+            IRowRecords table = sheet is null ? text : sheet;
             IReadOnlyList<string> columns = [];
-            if (format == ImportFormat.Csv)
+            if (format.HasColumns())
             {
-                columns = await records.ReadHeaderAsync(ct) ?? throw new ProblemException(ProblemCodes.BadRequest, "The body is empty.");
+                columns = await table.ReadHeaderAsync(ct) ?? throw new ProblemException(ProblemCodes.BadRequest, "The body is empty.");
                 RequireColumns(columns);
             }
 
             var compiled = new CompiledMapping(mapping, columns, fields);
-            if (format == ImportFormat.Csv && !compiled.FillsAnything)
+            if (format.HasColumns() && !compiled.FillsAnything)
             {
                 throw new ProblemException(
                     ProblemCodes.Unprocessable, $"No column is known to the mapping; the first ones are {string.Join(", ", columns.Take(5).Select(c => c.Length <= 40 ? c : c[..40]))}.");
             }
 
-            var rows = await StoreAsync(db, import, records, ct);
+            var rows = await StoreAsync(db, import, NextAsync, ct);
             import.Received(columns, compiled.Ignored, rows);
             db.Imports.Add(import);
             return await db.SaveChangesAsync(ct);
+
+            async ValueTask<string?> NextAsync() => format.HasColumns()
+                ? await table.ReadRowAsync(ct) is { } cells ? JsonSerializer.Serialize(cells, Plain) : null
+                : await text.ReadLineAsync(ct) is { } line ? WithoutEscapes(line) : null;
         }, ct);
         signal.Raise();
         var view = ImportView.Of(import);
         return TypedResults.Accepted($"/v1/imports/{view.Id}", view);
     }
 
-    private static async Task<int> StoreAsync(ContactsDb db, Import import, TextRecords records, CancellationToken ct)
+    private static async Task<SheetRecords> ReceiveSheetAsync(HttpRequest request, ContactsDb db, CancellationToken ct)
+    {
+        if (db.Database.CurrentTransaction is not null)
+        {
+            // That of an Idempotency-Key, in which nothing is said while a workbook comes in.
+            await db.Database.ExecuteSqlRawAsync("SET LOCAL idle_in_transaction_session_timeout = 0", ct);
+        }
+
+        return await SheetRecords.ReceiveAsync(request, ct);
+    }
+
+    /// <param name="next">The next row as it is kept; null at the end.</param>
+    private static async Task<int> StoreAsync(ContactsDb db, Import import, Func<ValueTask<string?>> next, CancellationToken ct)
     {
         var connection = (NpgsqlConnection)db.Database.GetDbConnection();
         await using var writer = await connection.BeginBinaryImportAsync("COPY import_rows (import_id, row_no, body) FROM STDIN (FORMAT BINARY)", ct);
         writer.Timeout = TimeSpan.FromMinutes(5);
         var rows = 0;
-        while (await NextAsync() is { } text)
+        while (await next() is { } text)
         {
             if (++rows > MostRows)
             {
@@ -110,10 +136,6 @@ internal static class ReceiveImport
 
         await writer.CompleteAsync(ct);
         return rows;
-
-        async ValueTask<string?> NextAsync() => import.Format == ImportFormat.Csv
-            ? await records.ReadRowAsync(ct) is { } cells ? JsonSerializer.Serialize(cells, Plain) : null
-            : await records.ReadLineAsync(ct) is { } line ? WithoutEscapes(line) : null;
     }
 
     /// <summary>What is no JSON stays as it is: it fails when it is read.</summary>

@@ -9,7 +9,7 @@ namespace Crm.Contacts.Features.Imports;
 /// is one record and one buffer, whatever the size of the text.
 /// </summary>
 /// <param name="encoding">Of a text that does not begin with a byte order mark.</param>
-internal sealed class TextRecords(Stream body, Encoding encoding) : IDisposable
+internal sealed class TextRecords(Stream body, Encoding encoding) : IRowRecords, IDisposable
 {
     /// <summary>Characters.</summary>
     public const int LongestRecord = 1_000_000;
