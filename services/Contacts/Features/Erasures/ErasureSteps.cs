@@ -56,18 +56,35 @@ internal static class ErasureSteps
         new("consents", "DELETE FROM consents WHERE customer_id = ANY (@ids) RETURNING id", Ids.Consent, "consent"),
         new("consent_states", "DELETE FROM consent_states WHERE customer_id = ANY (@ids)"),
         // Their rows in duplicate_keys go with their keys, by a trigger.
-        new("duplicates", "DELETE FROM duplicates WHERE low_id = ANY (@ids) OR high_id = ANY (@ids)"),
+        new("duplicates", "DELETE FROM duplicates WHERE low_id = ANY (@ids) OR high_id = ANY (@ids) RETURNING id", Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType),
+        // A merge of several decided the pairs of the others too, with its reason, which is forgotten below.
+        new("duplicates", """
+            UPDATE duplicates d SET reason = NULL FROM merges m
+            WHERE m.id = d.merge_id AND d.reason IS NOT NULL AND (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
+            RETURNING d.id
+            """, Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType, Kept: true),
         new("blocked_identifiers", """
             DELETE FROM blocked_identifiers b USING customer_identifiers c
             WHERE c.customer_id = ANY (@ids) AND (b.kind, b.value) = (c.kind, c.value)
                 AND NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
-            """),
+            RETURNING b.id
+            """, Ids.BlockedIdentifier, Domain.Duplicates.BlockedIdentifier.RecordType),
+        // Of one that counts again there is no row any more; the log has its value.
+        new(null, $"""
+            WITH blocked AS MATERIALIZED (
+                SELECT e.record_id AS id, v.changes::jsonb AS changes FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
+                WHERE e.record_type = '{Domain.Duplicates.BlockedIdentifier.RecordType}' AND e.action = 'created')
+            SELECT DISTINCT b.id FROM blocked b
+            JOIN customer_identifiers c ON c.kind = (b.changes -> 'kind' ->> 'new') AND c.value = (b.changes -> 'value' ->> 'new')
+            WHERE c.customer_id = ANY (@ids)
+                AND NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
+            """, Ids.BlockedIdentifier, Domain.Duplicates.BlockedIdentifier.RecordType),
         new("customer_identifiers", "DELETE FROM customer_identifiers WHERE customer_id = ANY (@ids)"),
         new("external_ids", "DELETE FROM external_ids WHERE customer_id = ANY (@ids)"),
         new("exports", "DELETE FROM exports WHERE customer_ids && @ids"),
         new("lifecycle_changes", "DELETE FROM lifecycle_changes WHERE origin_customer_id = ANY (@ids)"),
         new("placed_orders", "DELETE FROM placed_orders WHERE origin_customer_id = ANY (@ids)"),
-        new("relationships", "DELETE FROM relationships WHERE origin_from_id = ANY (@ids) OR origin_to_id = ANY (@ids)"),
+        new("relationships", "DELETE FROM relationships WHERE origin_from_id = ANY (@ids) OR origin_to_id = ANY (@ids) RETURNING id", Ids.Relationship, Domain.Relationship.RecordType),
         new("change_requests", "DELETE FROM change_requests WHERE origin_customer_id = ANY (@ids) OR concerned && @ids RETURNING id", Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         // Asked for while a customer was merged with one of them, it has the other's values, as the history of that while has.
         new("change_requests", """
