@@ -372,6 +372,23 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task A_dry_run_keeps_nothing_of_whom_its_rows_would_make_or_change()
+    {
+        var (mail, known) = (NewEmail(), NewEmail());
+        await CreatePersonAsync(email: known);
+        var import = await ImportAsync($$"""
+            {"kind":"person","given_name":"New","emails":[{"address":"{{mail}}"}]}
+            {"kind":"person","emails":[{"address":"{{mail}}"}],"phones":[{"number":"+442079460001"}]}
+            {"kind":"person","emails":[{"address":"{{known}}"}],"phones":[{"number":"+442079460001"}]}
+            """, query: "dry_run=true&match_on=email");
+        Assert.Equal((1, 2, 0), Counts(import, "created", "updated", "failed"));
+        foreach (var table in (string[])["import_results", "import_rows", "import_drafts", "import_draft_keys"])
+        {
+            Assert.Equal((0L, 0L), (await CountAsync(table, mail), await CountAsync(table, known)));
+        }
+    }
+
+    [Fact]
     public async Task A_dry_run_of_several_batches_says_what_the_import_then_does()
     {
         var (system, mail) = ($"e{Unique()}", NewEmail());
