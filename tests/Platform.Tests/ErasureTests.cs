@@ -139,6 +139,43 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
     }
 
     [Fact]
+    public async Task An_export_has_nothing_of_somebody_with_whom_the_person_was_one_until_an_undo()
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var email = $"{tag}@example.com";
+        var living = await PersonAsync("Living", ""","department":"sales" """);
+        var ada = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"{{{tag}}}","department":"sales","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        var opened = await OkAsync(Api.PostAsync("v1/cases", $$"""{"customer_id":"{{ada}}","type":"question","subject":"First"}""", Ct));
+        var merge = await MergeAsync(living, ada);
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/cases/{opened["id"]}", Ct), c => (string?)c["customer_id"] == living, ct: Ct);
+        await OkAsync(Api.PatchAsync($"v1/cases/{opened["id"]}", $$"""{"subject":"Again {{tag}}"}""", "*", Ct));
+        await ImportAsync($$$"""{"kind":"person","emails":[{"address":"{{{email}}}"}],"attributes":{"second":"x"}}""" + "\n" + """{"kind":"person","given_name":"X","locale":"no locale"}""");
+        await OkAsync(Api.PostAsync($"v1/customers/{living}/consents", $$"""{"channel":"email","purpose":"marketing","state":"granted","source":"web_form","wording":"Hers"}""", Ct));
+        using var asker = await OfSupportAsync();
+        var asked = await asker.PatchAsync($"v1/customers/{living}", $$"""{"emails":[{"address":"{{email}}","type":"work"}]}""", "*", Ct);
+        Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
+        await UndoAsync(merge);
+
+        var archive = await ArchiveAsync(living);
+        Assert.DoesNotContain(tag, archive.ToJsonString(), StringComparison.Ordinal);
+        Assert.Superset(new HashSet<string>(["merged", "unmerged", "updated"]), Actions(archive, withChanges: false));
+        Assert.Superset(new HashSet<string>(["created"]), Actions(archive, withChanges: true));
+        Assert.Null(Assert.Single(archive["services"]!["contacts"]!["import_rows"]!.AsArray())!["before"]);
+        Assert.Null(Assert.Single(archive["services"]!["contacts"]!["change_requests"]!.AsArray())!["wanted"]);
+        Assert.Null(archive["services"]!["support"]!["cases"]);
+        Assert.Null(archive["services"]!["support"]!["history"]);
+
+        // The history of the case is that of whom it belongs to now, although it was changed as the other's.
+        var hers = await ArchiveAsync(ada);
+        Assert.Equal(["created", "updated"], hers["services"]!["support"]!["history"]!.AsArray().Select(h => (string?)h!["action"]));
+        Assert.Equal($"Again {tag}", (string?)hers["services"]!["support"]!["history"]![1]!["changes"]!["subject"]!["new"]);
+
+        static HashSet<string> Actions(JsonNode archive, bool withChanges) =>
+            [.. archive["services"]!["contacts"]!["history"]!.AsArray().Where(h => withChanges == (h!["changes"] is not null)).Select(h => (string)h!["action"]!)];
+    }
+
+    [Fact]
     public async Task A_legal_hold_forbids_the_erasure_until_it_is_lifted_also_one_of_an_absorbed_record()
     {
         var (ada, other) = (await PersonAsync("Ada"), await PersonAsync("Augusta"));
@@ -538,6 +575,13 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         var merge = await Api.MergeAsync(survivor, absorbed, Ct);
         await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "completed", ct: Ct);
         return (string)merge["id"]!;
+    }
+
+    private async Task<JsonNode> ArchiveAsync(string customer)
+    {
+        var export = await OkAsync(Api.PostAsync($"v1/customers/{customer}/exports", "{}", Ct));
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/exports/{export["id"]}", Ct), e => (string?)e["status"] == "completed", TimeSpan.FromSeconds(60), Ct);
+        return await OkAsync(Api.CallAsync($"v1/exports/{export["id"]}/archive", Ct));
     }
 
     private async Task UndoAsync(string merge)
