@@ -310,48 +310,94 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var ada = await CreateAsync($$$"""
             {"kind":"person","given_name":"Ada","emails":[{"address":"ada+{{{word}}}@example.com"}],"phones":[{"number":"+4420{{{number}}}"}],"external_ids":[{"system":"{{{system}}}","id":"A {{{word}}}"}],"source":{"type":"enquiry"}}
             """);
+        var outcomes = await OutcomesAsync(
+            (string)ada["id"]!,
+            ($"""
+                Name,Mail,Tel,Nr
+                Zoë,ADA+{word}@example.com,,
+                Zoë,,020 {number[..4]}-{number[4..]},
+                Zoë,,,A {word}
+                Other,,+4420{number}9,
+                Other,,,A {word}2
+                """, "text/csv", $"?mapping={mapping}"),
+            ($$"""
+                {"kind":"person","given_name":"Zoë","emails":[{"address":"\u0061da\u002B{{word}}@example.com"}]}
+                {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (20) {{number}}"}]}
+                {"kind":"person","given_name":"Zoë","external_ids":[{"id":"A {{word}}", "system":"{{system}}"}]}
+                {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{number}}8"}]}
+                {"kind":"person","given_name":"Other","external_ids":[{"system":"{{system}}","id":"A {{word}}3"}]}
+                """, "application/x-ndjson", ""));
+        Assert.All(outcomes, o => Assert.Equal(["failed", "failed", "failed", "created", "created"], o));
+    }
+
+    [Fact]
+    public async Task Rows_that_wait_for_an_erased_customer_fail_when_they_name_it_by_a_unique_field_only()
+    {
+        var (word, value) = (Unique(), Random.Shared.Next(10_000_000, 99_999_999));
+        var (number, code) = (await UniqueFieldAsync("integer"), await UniqueFieldAsync("text"));
+        var mapping = await SaveMappingAsync($$$"""{"fields":{"Name":"given_name","Nr":"attributes.{{{number}}}","Code":"attributes.{{{code}}}"},"defaults":{"kind":"person"}}""");
+        var ada = await CreateAsync($$$"""{"kind":"person","given_name":"Ada","attributes":{"{{{number}}}":{{{value}}},"{{{code}}}":"A {{{word}}}"},"source":{"type":"enquiry"}}""");
+        var outcomes = await OutcomesAsync(
+            (string)ada["id"]!,
+            ($"""
+                Name,Nr,Code
+                Zoë,00{value},
+                Zoë,,A {word}
+                Other,{value}1,
+                Other,,A {word}1
+                """, "text/csv", $"?mapping={mapping}"),
+            ($$$"""
+                {"kind":"person","given_name":"Zoë","attributes":{"{{{number}}}": {{{value}}}}}
+                {"kind":"person","given_name":"Zoë","attributes":{"{{{code}}}":"A {{{word}}}","other":1}}
+                {"kind":"person","given_name":"Other","attributes":{"{{{number}}}":{{{value}}}2}}
+                {"kind":"person","given_name":"Other","attributes":{"{{{code}}}":"a {{{word}}}"}}
+                """, "application/x-ndjson", ""),
+            ($$$"""
+                {"name":"Zoë","nr":{{{value}}}}
+                {"Code":"A {{{word}}}","Name":"Zoë"}
+                {"Name":"Other","Nr":"{{{value}}}3"}
+                {"Name":"Other","Code":"A {{{word}}}3"}
+                """, "application/x-ndjson", $"?mapping={mapping}"));
+        Assert.All(outcomes, o => Assert.Equal(["failed", "failed", "created", "created"], o));
+
+        async Task<string> UniqueFieldAsync(string type)
+        {
+            var field = await OkAsync(HttpMethod.Post, "/v1/custom-fields", $$"""{"name":"u{{Unique()}}","label":"L","type":"{{type}}","unique":true}""");
+            await Eventually.GetAsync(async () => (await SendAsync(HttpMethod.Get, $"/v1/custom-fields/{field["id"]}")).Body, f => (string?)f["uniqueness"] == "ready", TimeSpan.FromMinutes(1), Ct);
+            return (string)field["name"]!;
+        }
+    }
+
+    /// <summary>What becomes of the rows of files that wait while the customer is erased.</summary>
+    private async Task<IReadOnlyList<IReadOnlyList<string?>>> OutcomesAsync(string customer, params (string Body, string Type, string Query)[] files)
+    {
+        var paths = new List<string>();
         await using var database = await Fixture.DatabaseAsync("contacts");
-        string[] paths;
         await using (var connection = await database.OpenConnectionAsync(Ct))
         await using (await connection.BeginTransactionAsync(Ct))
         {
-            // Both imports wait for it.
+            // All imports wait for it.
             await using var hold = new NpgsqlCommand("SELECT pg_advisory_xact_lock(hashtextextended('custom fields', 0))", connection);
             await hold.ExecuteNonQueryAsync(Ct);
-            paths =
-            [
-                await SendFileAsync($"""
-                    Name,Mail,Tel,Nr
-                    Zoë,ADA+{word}@example.com,,
-                    Zoë,,020 {number[..4]}-{number[4..]},
-                    Zoë,,,A {word}
-                    Other,,+4420{number}9,
-                    Other,,,A {word}2
-                    """, "text/csv", $"?mapping={mapping}"),
-                await SendFileAsync($$"""
-                    {"kind":"person","given_name":"Zoë","emails":[{"address":"\u0061da\u002B{{word}}@example.com"}]}
-                    {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (20) {{number}}"}]}
-                    {"kind":"person","given_name":"Zoë","external_ids":[{"id":"A {{word}}", "system":"{{system}}"}]}
-                    {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{number}}8"}]}
-                    {"kind":"person","given_name":"Other","external_ids":[{"system":"{{system}}","id":"A {{word}}3"}]}
-                    """, "application/x-ndjson", ""),
-            ];
-            await OkAsync(HttpMethod.Post, $"/v1/customers/{ada["id"]}/erasures", """{"reason":"Asked for"}""", ("If-Match", "*"));
+            foreach (var (body, type, query) in files)
+            {
+                var (accepted, answer) = await PostAsync($"/v1/imports{query}", body, type);
+                Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
+                paths.Add(accepted.Headers.Location!.ToString());
+            }
+
+            await OkAsync(HttpMethod.Post, $"/v1/customers/{customer}/erasures", """{"reason":"Asked for"}""", ("If-Match", "*"));
         }
 
+        var outcomes = new List<IReadOnlyList<string?>>();
         foreach (var path in paths)
         {
             await UntilAsync(path, "completed");
             var (_, results) = await SendAsync(HttpMethod.Get, $"{path}/results");
-            Assert.Equal(["failed", "failed", "failed", "created", "created"], results["data"]!.AsArray().Select(r => (string?)r!["outcome"]));
+            outcomes.Add([.. results["data"]!.AsArray().Select(r => (string?)r!["outcome"])]);
         }
 
-        async Task<string> SendFileAsync(string body, string type, string query)
-        {
-            var (accepted, answer) = await PostAsync($"/v1/imports{query}", body, type);
-            Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
-            return accepted.Headers.Location!.ToString();
-        }
+        return outcomes;
     }
 
     [Fact]

@@ -15,7 +15,7 @@ internal static class ErasureSteps
         new(null, "SELECT set_config('crm.erasing', 'on', true)"),
         // Rows of an import that has not come to them yet fail, each with its line. E-mail addresses are found anywhere in a row;
         // a phone number, which may be written with blanks and without its calling code, between other characters than
-        // digits; an external id in the column or member that it fills.
+        // digits; an external id, and the value of a unique field, in the column or member that it fills.
         new("import_rows", """
             UPDATE import_rows r SET body = CASE i.format WHEN 'csv' THEN '[]' ELSE 'null' END
             FROM imports i CROSS JOIN LATERAL (SELECT CASE jsonb_typeof(i.mapping -> 'fields') WHEN 'object' THEN i.mapping -> 'fields' END AS fields) AS m
@@ -44,7 +44,24 @@ internal static class ErasureSteps
                             SELECT FROM jsonb_each_text(m.fields) AS f
                             CROSS JOIN LATERAL (SELECT lower(translate(f.key, E' \t"', '') || ':' || bare.id) AS start) AS member
                             WHERE f.value = 'external_id.' || e.system
-                                AND (strpos(lower(bare.body), member.start || ',') > 0 OR strpos(lower(bare.body), member.start || '}') > 0)) END))
+                                AND (strpos(lower(bare.body), member.start || ',') > 0 OR strpos(lower(bare.body), member.start || '}') > 0)) END)
+                OR EXISTS (
+                    SELECT FROM jsonb_to_recordset(coalesce(nullif(current_setting('crm.erased_values', true), ''), '[]')::jsonb) AS u (field text, value text, number boolean)
+                    CROSS JOIN LATERAL (SELECT translate(r.body, E' \t"', '') AS body, translate(to_json(u.value)::text, E' \t"', '') AS value) AS bare
+                    WHERE CASE
+                        WHEN strpos(bare.body, bare.value) = 0 THEN false
+                        WHEN i.format = 'csv' THEN EXISTS (
+                            SELECT FROM unnest(i.columns) WITH ORDINALITY AS cell (name, n)
+                            WHERE 'attributes.' || u.field = coalesce((SELECT f.value FROM jsonb_each_text(m.fields) AS f WHERE lower(btrim(f.key)) = lower(btrim(cell.name)) LIMIT 1), btrim(cell.name))
+                                AND CASE WHEN u.number THEN btrim(r.body::jsonb ->> (cell.n - 1)::integer) ~ ('^[+]?0*' || u.value || '([.]0*)?$')
+                                    ELSE btrim(r.body::jsonb ->> (cell.n - 1)::integer) = u.value END)
+                        ELSE EXISTS (
+                            SELECT FROM (
+                                SELECT u.field AS name WHERE coalesce(m.fields, '{}') = '{}'
+                                UNION ALL SELECT f.key FROM jsonb_each_text(m.fields) AS f WHERE f.value = 'attributes.' || u.field) AS member
+                            CROSS JOIN LATERAL (SELECT lower(translate(member.name, E' \t"', '') || ':' || bare.value) AS pair) AS written
+                            CROSS JOIN unnest(ARRAY['{', ',']) AS opening CROSS JOIN unnest(ARRAY[',', '}']) AS closing
+                            WHERE strpos(lower(bare.body), opening || written.pair || closing) > 0 AND strpos(bare.body, ':' || bare.value || closing) > 0) END))
             """),
         new("import_drafts", """
             DELETE FROM import_drafts d WHERE draft_id = ANY (@ids) OR EXISTS (
