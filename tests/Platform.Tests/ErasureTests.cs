@@ -239,6 +239,26 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{(eraseForced ? known : forced)}", Ct)).Status);
     }
 
+    [Fact]
+    public async Task What_an_import_changed_while_the_erased_were_merged_into_somebody_is_forgotten_and_its_undo_leaves_it()
+    {
+        var address = $"zq{Guid.NewGuid():n}@example.com";
+        var living = await PersonAsync("Living");
+        var ada = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{address}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        var merge = await MergeAsync(living, ada);
+        var import = await ImportAsync($$$"""{"kind":"person","emails":[{"address":"{{{address}}}"}],"attributes":{"second":"x"}}""" + "\n" + """{"kind":"person","given_name":"X","locale":"no locale"}""");
+        await UndoAsync(merge);
+        Assert.Contains(await FindAsync([address]), h => h.Place == "contacts import_results");
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        await NowhereAsync([address]);
+        await OkAsync(Api.PostAsync($"{import}/undo", "{}", Ct));
+        var undone = (await Eventually.GetAsync(() => Api.CallAsync(import, Ct), i => (string?)i["status"] == "undone", ct: Ct)).Body!;
+        Assert.Equal((0, 1), ((int)undone["undo"]!["restored"]!, (int)undone["undo"]!["refused"]!));
+        Assert.Equal("x", (string?)(await OkAsync(Api.CallAsync($"v1/customers/{living}", Ct)))["attributes"]!["second"]);
+    }
+
     [Theory]
     [InlineData("reject")]
     [InlineData("ignore")]
@@ -431,13 +451,15 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         return (ada, absorbed, merge);
     }
 
-    private async Task ImportAsync(string rows)
+    /// <summary>Its path.</summary>
+    private async Task<string> ImportAsync(string rows)
     {
         using var content = new StringContent(rows, Encoding.UTF8, "application/x-ndjson");
         using var accepted = await Api.PostAsync("v1/imports?match_on=email", content, Ct);
         Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
         var import = await Eventually.GetAsync(() => Api.CallAsync(accepted.Headers.Location!.ToString(), Ct), i => (string?)i["status"] == "completed", ct: Ct);
         Assert.Equal((1, 1), ((int)import["updated"]!, (int)import["failed"]!));
+        return accepted.Headers.Location!.ToString();
     }
 
     private async Task CampaignAsync(string batch)

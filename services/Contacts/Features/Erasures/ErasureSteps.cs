@@ -69,6 +69,13 @@ internal static class ErasureSteps
                 WHERE (k.import_id, k.draft_id) = (d.import_id, d.draft_id) AND c.customer_id = ANY (@ids))
             """),
         new("import_results", "UPDATE import_results SET before = NULL, errors = NULL WHERE customer_id = ANY (@ids)", Kept: true),
+        // An import that changed a customer who was merged with one of them then has the other's values, as its history has.
+        new("import_results", """
+            UPDATE import_results r SET before = NULL
+            FROM merges m CROSS JOIN LATERAL unnest(m.absorbed_ids || m.survivor_id) AS member, imports i
+            WHERE (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids) AND r.customer_id = member AND r.before IS NOT NULL
+                AND i.id = r.import_id AND i.started_at <= coalesce(m.undone_at, now()) AND coalesce(i.finished_at, now()) >= m.merged_at
+            """, Kept: true),
         new("consent_confirmations", "DELETE FROM consent_confirmations WHERE customer_id = ANY (@ids)"),
         new("consents", "DELETE FROM consents WHERE customer_id = ANY (@ids) RETURNING id", Ids.Consent, "consent"),
         new("consent_states", "DELETE FROM consent_states WHERE customer_id = ANY (@ids)"),
