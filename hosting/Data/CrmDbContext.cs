@@ -65,6 +65,9 @@ public abstract class CrmDbContext(DbContextOptions options) : DbContext(options
     /// <summary>What an export of a person has of this service; the history of its records comes with it.</summary>
     public virtual IReadOnlyList<Erasure.PersonalTable> PersonalTables => [];
 
+    /// <inheritdoc cref="Erasure.PersonalTables.History"/>
+    public virtual Erasure.PersonalTable PersonalHistory => Erasure.PersonalTables.History;
+
     /// <summary>What holds now of what other departments have granted these in all of their records.</summary>
     public virtual Task<IReadOnlyList<DepartmentGrant>> ReadGrantsAsync(IReadOnlyList<string> departments, CancellationToken ct) =>
         Task.FromResult<IReadOnlyList<DepartmentGrant>>([]);

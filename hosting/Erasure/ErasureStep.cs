@@ -7,7 +7,7 @@ namespace Crm.Hosting.Erasure;
 /// (<see cref="Data.CrmDbContext.ErasureSteps"/>); a table with personal data that is missing there is found by
 /// <c>./crm find-personal-data</c>.
 /// </summary>
-/// <param name="Table">As the receipt counts it; null for a statement that only takes locks.</param>
+/// <param name="Table">As the receipt counts it; null for a statement that erases no rows, such as one that takes locks.</param>
 /// <param name="Sql">
 /// One statement. <c>@ids</c> are the erased customers (uuid[]), <c>@owners</c> those for whom they stand here, who have
 /// the rows as <c>customer_id</c>; <c>@names</c> their public ids (text[]).

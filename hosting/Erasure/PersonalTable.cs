@@ -12,7 +12,8 @@ namespace Crm.Hosting.Erasure;
 /// <param name="Name">Of the list in the archive.</param>
 /// <param name="Sql">Yields one jsonb a row; parameters as those of <see cref="ErasureStep"/>.</param>
 /// <param name="Ids">How the rows' <c>id</c> is named outside, when it is.</param>
-public sealed record PersonalTable(string Name, string Sql, IdKind? Ids = null);
+/// <param name="RecordType">The rows' type in the audit log, when they follow their customers through merges: then their history is told by their <c>id</c>.</param>
+public sealed record PersonalTable(string Name, string Sql, IdKind? Ids = null, string? RecordType = null);
 
 public static class PersonalTables
 {
@@ -37,10 +38,18 @@ public static class PersonalTables
         ["campaign_id"] = Crm.Contracts.Ids.Campaign,
     };
 
-    /// <summary>The history of every record of theirs that this service keeps one of: part of each export.</summary>
-    private static readonly PersonalTable History = new("history", """
-        SELECT to_jsonb(e) - 'digest' - 'hash' - 'seq' - 'id' || jsonb_build_object('id', e.id, 'changes', v.changes::jsonb)
-        FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE e.customer_id = ANY (@ids) ORDER BY e.id
+    /// <summary>
+    /// The history of every record of theirs that this service keeps one of: part of each export. An entry is filed under whom
+    /// the record belonged to at the time, who may be somebody else since the undo of a merge: of what follows its customer
+    /// (<c>@following</c>) it is the history of the rows that are exported (<c>@records</c>, with <c>@types</c>).
+    /// </summary>
+    public static readonly PersonalTable History = new("history", """
+        SELECT to_jsonb(e) - 'digest' - 'hash' - 'seq' || jsonb_build_object('changes', v.changes::jsonb)
+        FROM (
+            SELECT id FROM audit_entry WHERE customer_id = ANY (@ids) AND record_type <> ALL (@following)
+            UNION
+            SELECT e.id FROM unnest(@types, @records) AS r (type, id) JOIN audit_entry e ON e.record_type = r.type AND e.record_id = r.id) AS own
+        JOIN audit_entry e ON e.id = own.id JOIN audit_value v ON v.entry_id = e.id ORDER BY e.id
         """, Crm.Contracts.Ids.History);
 
     /// <summary>All rows of these customers, table by table, each as a line of JSON with public ids.</summary>
@@ -49,22 +58,31 @@ public static class PersonalTables
         this CrmDbContext db, Guid[] ids, Guid[] owners, [EnumeratorCancellation] CancellationToken ct)
     {
         await db.Database.OpenConnectionAsync(ct);
-        foreach (var table in db.PersonalTables.Append(History))
+        var records = new List<(string Type, Guid Id)>();
+        foreach (var table in db.PersonalTables.Append(db.PersonalHistory))
         {
             await using var command = new NpgsqlCommand(table.Sql, (NpgsqlConnection)db.Database.GetDbConnection());
             command.Parameters.Add(new NpgsqlParameter<Guid[]>("ids", ids));
             command.Parameters.Add(new NpgsqlParameter<Guid[]>("owners", owners));
+            command.Parameters.Add(new NpgsqlParameter<string[]>("following", [.. db.PersonalTables.Select(t => t.RecordType).OfType<string>()]));
+            command.Parameters.Add(new NpgsqlParameter<string[]>("types", [.. records.Select(r => r.Type)]));
+            command.Parameters.Add(new NpgsqlParameter<Guid[]>("records", [.. records.Select(r => r.Id)]));
             await using var reader = await command.ExecuteReaderAsync(ct);
             while (await reader.ReadAsync(ct))
             {
-                yield return (table.Name, WithPublicIds(reader.GetString(0), table.Ids));
+                var row = JsonNode.Parse(reader.GetString(0))!.AsObject();
+                if (table.RecordType is { } type)
+                {
+                    records.Add((type, Guid.Parse((string)row["id"]!)));
+                }
+
+                yield return (table.Name, WithPublicIds(row, table.Ids));
             }
         }
     }
 
-    private static string WithPublicIds(string json, IdKind? own)
+    private static string WithPublicIds(JsonObject row, IdKind? own)
     {
-        var row = JsonNode.Parse(json)!.AsObject();
         foreach (var (name, value) in row.ToList())
         {
             if ((name == "id" ? own : References.GetValueOrDefault(name)) is { } kind)

@@ -54,6 +54,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
 
     public override IReadOnlyList<PersonalTable> PersonalTables => Features.Exports.ContactsTables.All;
 
+    public override PersonalTable PersonalHistory => Features.Exports.ContactsTables.History;
+
     /// <summary>The grants that hold now.</summary>
     public IQueryable<Grant> PresentGrants() => Grants.AsNoTracking().At(Now);
 

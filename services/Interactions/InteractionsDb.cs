@@ -58,7 +58,7 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
     public override IReadOnlyList<PersonalTable> PersonalTables =>
     [
         .. base.PersonalTables,
-        new("interactions", $"SELECT to_jsonb(t) - 'event_sequence' FROM interactions t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Interaction),
+        new("interactions", $"SELECT to_jsonb(t) - 'event_sequence' FROM interactions t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Interaction, "interaction"),
         new("timeline", $"SELECT to_jsonb(t) FROM timeline t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY at, id"),
     ];
 

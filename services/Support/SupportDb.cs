@@ -36,7 +36,7 @@ internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerC
     public override IReadOnlyList<PersonalTable> PersonalTables =>
     [
         .. base.PersonalTables,
-        new("cases", $"SELECT to_jsonb(t) - 'event_sequence' FROM cases t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Case),
+        new("cases", $"SELECT to_jsonb(t) - 'event_sequence' FROM cases t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Case, "case"),
         new("case_messages", $"SELECT to_jsonb(t) FROM case_messages t WHERE case_id IN (SELECT id FROM cases WHERE {CustomerCopy.OwnedRows.OfErased}) ORDER BY case_id, id", Ids.CaseMessage),
         new("case_history", $"SELECT to_jsonb(t) FROM case_history t WHERE case_id IN (SELECT id FROM cases WHERE {CustomerCopy.OwnedRows.OfErased}) ORDER BY case_id, number"),
     ];

@@ -568,6 +568,43 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         await Eventually.GetAsync(() => Api.CallAsync(path, Ct), s => (string?)s["status"] == "completed", ct: Ct);
     }
 
+    [Fact]
+    public async Task What_a_full_scan_keeps_to_score_by_names_nobody_and_neither_does_what_an_earlier_release_kept_once_it_is_read()
+    {
+        var name = NewName();
+        for (var i = 0; i < 3; i++)
+        {
+            await RecordAsync("Wilhelmina", name, NewBirth());
+        }
+
+        Assert.Equal("completed", (string?)(await ScanAsync("full"))["status"]);
+        await using var database = await fixture.DatabaseAsync("contacts");
+        Assert.Equal((0L, true), (await CountAsync("NOT LIKE '#%'"), await CountAsync("LIKE '#%'") > 1));
+
+        await using (var store = database.CreateCommand("""
+            UPDATE duplicate_models SET model = jsonb_set(model, '{terms,family}', jsonb_build_object($1::text, 3)) WHERE kind = 'person'
+            """))
+        {
+            store.Parameters.Add(new NpgsqlParameter<string> { TypedValue = name.ToLowerInvariant() });
+            Assert.Equal(1, await store.ExecuteNonQueryAsync(Ct));
+        }
+
+        Assert.Equal(1, await CountAsync("NOT LIKE '#%'"));
+        await fixture.Platform["contacts"].KillAsync();
+        await fixture.Platform["contacts"].StartAsync(ct: Ct);
+        await Eventually.GetAsync(() => Api.CallAsync("v1/duplicates", Ct), d => d.Status == HttpStatusCode.OK, ct: Ct);
+        await RecordAsync("Wilhelmina", name, NewBirth());
+        await Eventually.GetAsync(() => CountAsync("NOT LIKE '#%'"), texts => texts == 0, ct: Ct);
+        Assert.Equal(1, await CountAsync("LIKE '#%' AND t.list = 'family' AND m.kind = 'person'"));
+
+        async Task<long> CountAsync(string term)
+        {
+            await using var count = database.CreateCommand(
+                $"SELECT count(*) FROM duplicate_models m, jsonb_each(m.model -> 'terms') AS t (list, counts), jsonb_object_keys(t.counts) AS term WHERE term {term}");
+            return (long)(await count.ExecuteScalarAsync(Ct))!;
+        }
+    }
+
     private static bool Has(JsonNode pair, string customer) => pair["customers"]!.AsArray().Any(c => (string?)c!["customer_id"] == customer);
 
     private async Task<IReadOnlyList<string?>> PairsAsync(string customer) => [.. (await OpenAsync(customer)).Select(p => (string?)p["id"]).Order(StringComparer.Ordinal)];

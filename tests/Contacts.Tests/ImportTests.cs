@@ -311,62 +311,101 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var ada = await CreateAsync($$$"""
             {"kind":"person","given_name":"Ada","emails":[{"address":"ada+{{{word}}}@example.com"}],"phones":[{"number":"+4420{{{number}}}"}],"external_ids":[{"system":"{{{system}}}","id":"A {{{word}}}"}],"source":{"type":"enquiry"}}
             """);
+        var outcomes = await OutcomesAsync(
+            (string)ada["id"]!,
+            (Csv($"""
+                Name,Mail,Tel,Nr
+                Zoë,ADA+{word}@example.com,,
+                Zoë,,020 {number[..4]}-{number[4..]},
+                Zoë,,,A {word}
+                Other,,+4420{number}9,
+                Other,,,A {word}2
+                """), $"?mapping={mapping}"),
+            (Json($$"""
+                {"kind":"person","given_name":"Zoë","emails":[{"address":"\u0061da\u002B{{word}}@example.com"}]}
+                {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (20) {{number}}"}]}
+                {"kind":"person","given_name":"Zoë","external_ids":[{"id":"A {{word}}", "system":"{{system}}"}]}
+                {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{number}}8"}]}
+                {"kind":"person","given_name":"Other","external_ids":[{"system":"{{system}}","id":"A {{word}}3"}]}
+                """), ""),
+            (Workbook(TestWorkbook.Of(
+                TestWorkbook.Header("Name", "Mail", "Tel", "Nr"),
+                TestWorkbook.Row(TestWorkbook.Text("A2", "Zoë"), TestWorkbook.Text("B2", $"ADA+{word}@example.com")),
+                TestWorkbook.Row(TestWorkbook.Text("A3", "Zoë"), TestWorkbook.Number("C3", $"20{number}")),
+                TestWorkbook.Row(TestWorkbook.Text("A4", "Zoë"), TestWorkbook.Text("D4", $"A {word}")),
+                TestWorkbook.Row(TestWorkbook.Text("A5", "Other"), TestWorkbook.Text("C5", $"+4420{number}7")),
+                TestWorkbook.Row(TestWorkbook.Text("A6", "Other"), TestWorkbook.Text("D6", $"A {word}4")))), $"?mapping={mapping}"));
+        Assert.All(outcomes, o => Assert.Equal(["failed", "failed", "failed", "created", "created"], o));
+    }
+
+    [Fact]
+    public async Task Rows_that_wait_for_an_erased_customer_fail_when_they_name_it_by_a_unique_field_only()
+    {
+        var (word, value) = (Unique(), Random.Shared.Next(10_000_000, 99_999_999));
+        var (number, code) = (await UniqueFieldAsync("integer"), await UniqueFieldAsync("text"));
+        var mapping = await SaveMappingAsync($$$"""{"fields":{"Name":"given_name","Nr":"attributes.{{{number}}}","Code":"attributes.{{{code}}}"},"defaults":{"kind":"person"}}""");
+        var ada = await CreateAsync($$$"""{"kind":"person","given_name":"Ada","attributes":{"{{{number}}}":{{{value}}},"{{{code}}}":"A {{{word}}}"},"source":{"type":"enquiry"}}""");
+        var outcomes = await OutcomesAsync(
+            (string)ada["id"]!,
+            (Csv($"""
+                Name,Nr,Code
+                Zoë,00{value},
+                Zoë,,A {word}
+                Other,{value}1,
+                Other,,A {word}1
+                """), $"?mapping={mapping}"),
+            (Json($$$"""
+                {"kind":"person","given_name":"Zoë","attributes":{"{{{number}}}": {{{value}}}}}
+                {"kind":"person","given_name":"Zoë","attributes":{"{{{code}}}":"A {{{word}}}","other":1}}
+                {"kind":"person","given_name":"Other","attributes":{"{{{number}}}":{{{value}}}2}}
+                {"kind":"person","given_name":"Other","attributes":{"{{{code}}}":"a {{{word}}}"}}
+                """), ""),
+            (Json($$$"""
+                {"name":"Zoë","nr":{{{value}}}}
+                {"Code":"A {{{word}}}","Name":"Zoë"}
+                {"Name":"Other","Nr":"{{{value}}}3"}
+                {"Name":"Other","Code":"A {{{word}}}3"}
+                """), $"?mapping={mapping}"));
+        Assert.All(outcomes, o => Assert.Equal(["failed", "failed", "created", "created"], o));
+
+        async Task<string> UniqueFieldAsync(string type)
+        {
+            var field = await OkAsync(HttpMethod.Post, "/v1/custom-fields", $$"""{"name":"u{{Unique()}}","label":"L","type":"{{type}}","unique":true}""");
+            await Eventually.GetAsync(async () => (await SendAsync(HttpMethod.Get, $"/v1/custom-fields/{field["id"]}")).Body, f => (string?)f["uniqueness"] == "ready", TimeSpan.FromMinutes(1), Ct);
+            return (string)field["name"]!;
+        }
+    }
+
+    /// <summary>What becomes of the rows of files that wait while the customer is erased.</summary>
+    private async Task<IReadOnlyList<IReadOnlyList<string?>>> OutcomesAsync(string customer, params (HttpContent Content, string Query)[] files)
+    {
+        var paths = new List<string>();
         await using var database = await Fixture.DatabaseAsync("contacts");
-        string[] paths;
         await using (var connection = await database.OpenConnectionAsync(Ct))
         await using (await connection.BeginTransactionAsync(Ct))
         {
             // All imports wait for it.
             await using var hold = new NpgsqlCommand("SELECT pg_advisory_xact_lock(hashtextextended('custom fields', 0))", connection);
             await hold.ExecuteNonQueryAsync(Ct);
-            paths =
-            [
-                await SendFileAsync($"""
-                    Name,Mail,Tel,Nr
-                    Zoë,ADA+{word}@example.com,,
-                    Zoë,,020 {number[..4]}-{number[4..]},
-                    Zoë,,,A {word}
-                    Other,,+4420{number}9,
-                    Other,,,A {word}2
-                    """, "text/csv", $"?mapping={mapping}"),
-                await SendFileAsync($$"""
-                    {"kind":"person","given_name":"Zoë","emails":[{"address":"\u0061da\u002B{{word}}@example.com"}]}
-                    {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (20) {{number}}"}]}
-                    {"kind":"person","given_name":"Zoë","external_ids":[{"id":"A {{word}}", "system":"{{system}}"}]}
-                    {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{number}}8"}]}
-                    {"kind":"person","given_name":"Other","external_ids":[{"system":"{{system}}","id":"A {{word}}3"}]}
-                    """, "application/x-ndjson", ""),
-                await SendWorkbookAsync(TestWorkbook.Of(
-                    TestWorkbook.Header("Name", "Mail", "Tel", "Nr"),
-                    TestWorkbook.Row(TestWorkbook.Text("A2", "Zoë"), TestWorkbook.Text("B2", $"ADA+{word}@example.com")),
-                    TestWorkbook.Row(TestWorkbook.Text("A3", "Zoë"), TestWorkbook.Number("C3", $"20{number}")),
-                    TestWorkbook.Row(TestWorkbook.Text("A4", "Zoë"), TestWorkbook.Text("D4", $"A {word}")),
-                    TestWorkbook.Row(TestWorkbook.Text("A5", "Other"), TestWorkbook.Text("C5", $"+4420{number}7")),
-                    TestWorkbook.Row(TestWorkbook.Text("A6", "Other"), TestWorkbook.Text("D6", $"A {word}4")))),
-            ];
-            await OkAsync(HttpMethod.Post, $"/v1/customers/{ada["id"]}/erasures", """{"reason":"Asked for"}""", ("If-Match", "*"));
+            foreach (var (content, query) in files)
+            {
+                var (accepted, answer) = await PostAsync($"/v1/imports{query}", content);
+                Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
+                paths.Add(accepted.Headers.Location!.ToString());
+            }
+
+            await OkAsync(HttpMethod.Post, $"/v1/customers/{customer}/erasures", """{"reason":"Asked for"}""", ("If-Match", "*"));
         }
 
+        var outcomes = new List<IReadOnlyList<string?>>();
         foreach (var path in paths)
         {
             await UntilAsync(path, "completed");
             var (_, results) = await SendAsync(HttpMethod.Get, $"{path}/results");
-            Assert.Equal(["failed", "failed", "failed", "created", "created"], results["data"]!.AsArray().Select(r => (string?)r!["outcome"]));
+            outcomes.Add([.. results["data"]!.AsArray().Select(r => (string?)r!["outcome"])]);
         }
 
-        async Task<string> SendFileAsync(string body, string type, string query)
-        {
-            var (accepted, answer) = await PostAsync($"/v1/imports{query}", body, type);
-            Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
-            return accepted.Headers.Location!.ToString();
-        }
-
-        async Task<string> SendWorkbookAsync(byte[] body)
-        {
-            var (accepted, answer) = await PostWorkbookAsync($"/v1/imports?mapping={mapping}", body);
-            Assert.True(accepted.StatusCode == HttpStatusCode.Accepted, answer.ToJsonString());
-            return accepted.Headers.Location!.ToString();
-        }
+        return outcomes;
     }
 
     [Fact]
@@ -384,6 +423,23 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Equal(("Here", "\"1\""), ((string?)customer["given_name"], read.Headers.ETag!.Tag));
         var (undo, problem) = await SendAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
         AssertProblem(undo, problem, 409, "conflict");
+    }
+
+    [Fact]
+    public async Task A_dry_run_keeps_nothing_of_whom_its_rows_would_make_or_change()
+    {
+        var (mail, known) = (NewEmail(), NewEmail());
+        await CreatePersonAsync(email: known);
+        var import = await ImportAsync($$"""
+            {"kind":"person","given_name":"New","emails":[{"address":"{{mail}}"}]}
+            {"kind":"person","emails":[{"address":"{{mail}}"}],"phones":[{"number":"+442079460001"}]}
+            {"kind":"person","emails":[{"address":"{{known}}"}],"phones":[{"number":"+442079460001"}]}
+            """, query: "dry_run=true&match_on=email");
+        Assert.Equal((1, 2, 0), Counts(import, "created", "updated", "failed"));
+        foreach (var table in (string[])["import_results", "import_rows", "import_drafts", "import_draft_keys"])
+        {
+            Assert.Equal((0L, 0L), (await CountAsync(table, mail), await CountAsync(table, known)));
+        }
     }
 
     [Fact]
@@ -771,10 +827,20 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         return await PostAsync(path, content);
     }
 
+    private static StringContent Csv(string body) => new(body, Encoding.UTF8, "text/csv");
+
+    private static StringContent Json(string body) => new(body, Encoding.UTF8, "application/x-ndjson");
+
+    private static ByteArrayContent Workbook(byte[] workbook)
+    {
+        var content = new ByteArrayContent(workbook);
+        content.Headers.ContentType = new(TestWorkbook.ContentType);
+        return content;
+    }
+
     private async Task<(HttpResponseMessage Response, JsonNode Body)> PostWorkbookAsync(string path, byte[] workbook)
     {
-        using var content = new ByteArrayContent(workbook);
-        content.Headers.ContentType = new(TestWorkbook.ContentType);
+        using var content = Workbook(workbook);
         return await PostAsync(path, content);
     }
 

@@ -139,6 +139,43 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
     }
 
     [Fact]
+    public async Task An_export_has_nothing_of_somebody_with_whom_the_person_was_one_until_an_undo()
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var email = $"{tag}@example.com";
+        var living = await PersonAsync("Living", ""","department":"sales" """);
+        var ada = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"{{{tag}}}","department":"sales","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        var opened = await OkAsync(Api.PostAsync("v1/cases", $$"""{"customer_id":"{{ada}}","type":"question","subject":"First"}""", Ct));
+        var merge = await MergeAsync(living, ada);
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/cases/{opened["id"]}", Ct), c => (string?)c["customer_id"] == living, ct: Ct);
+        await OkAsync(Api.PatchAsync($"v1/cases/{opened["id"]}", $$"""{"subject":"Again {{tag}}"}""", "*", Ct));
+        await ImportAsync($$$"""{"kind":"person","emails":[{"address":"{{{email}}}"}],"attributes":{"second":"x"}}""" + "\n" + """{"kind":"person","given_name":"X","locale":"no locale"}""");
+        await OkAsync(Api.PostAsync($"v1/customers/{living}/consents", $$"""{"channel":"email","purpose":"marketing","state":"granted","source":"web_form","wording":"Hers"}""", Ct));
+        using var asker = await OfSupportAsync();
+        var asked = await asker.PatchAsync($"v1/customers/{living}", $$"""{"emails":[{"address":"{{email}}","type":"work"}]}""", "*", Ct);
+        Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
+        await UndoAsync(merge);
+
+        var archive = await ArchiveAsync(living);
+        Assert.DoesNotContain(tag, archive.ToJsonString(), StringComparison.Ordinal);
+        Assert.Superset(new HashSet<string>(["merged", "unmerged", "updated"]), Actions(archive, withChanges: false));
+        Assert.Superset(new HashSet<string>(["created"]), Actions(archive, withChanges: true));
+        Assert.Null(Assert.Single(archive["services"]!["contacts"]!["import_rows"]!.AsArray())!["before"]);
+        Assert.Null(Assert.Single(archive["services"]!["contacts"]!["change_requests"]!.AsArray())!["wanted"]);
+        Assert.Null(archive["services"]!["support"]!["cases"]);
+        Assert.Null(archive["services"]!["support"]!["history"]);
+
+        // The history of the case is that of whom it belongs to now, although it was changed as the other's.
+        var hers = await ArchiveAsync(ada);
+        Assert.Equal(["created", "updated"], hers["services"]!["support"]!["history"]!.AsArray().Select(h => (string?)h!["action"]));
+        Assert.Equal($"Again {tag}", (string?)hers["services"]!["support"]!["history"]![1]!["changes"]!["subject"]!["new"]);
+
+        static HashSet<string> Actions(JsonNode archive, bool withChanges) =>
+            [.. archive["services"]!["contacts"]!["history"]!.AsArray().Where(h => withChanges == (h!["changes"] is not null)).Select(h => (string)h!["action"]!)];
+    }
+
+    [Fact]
     public async Task A_legal_hold_forbids_the_erasure_until_it_is_lifted_also_one_of_an_absorbed_record()
     {
         var (ada, other) = (await PersonAsync("Ada"), await PersonAsync("Augusta"));
@@ -200,6 +237,116 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         await NowhereAsync([tag]);
         Assert.Equal(1, await CountAsync("contacts", "SELECT count(*) FROM audit_entry WHERE record_type = 'duplicate_override' AND record_id = $1", forced));
         Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{(eraseForced ? known : forced)}", Ct)).Status);
+    }
+
+    [Fact]
+    public async Task What_an_import_changed_while_the_erased_were_merged_into_somebody_is_forgotten_and_its_undo_leaves_it()
+    {
+        var address = $"zq{Guid.NewGuid():n}@example.com";
+        var living = await PersonAsync("Living");
+        var ada = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{address}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        var merge = await MergeAsync(living, ada);
+        var import = await ImportAsync($$$"""{"kind":"person","emails":[{"address":"{{{address}}}"}],"attributes":{"second":"x"}}""" + "\n" + """{"kind":"person","given_name":"X","locale":"no locale"}""");
+        await UndoAsync(merge);
+        Assert.Contains(await FindAsync([address]), h => h.Place == "contacts import_results");
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        await NowhereAsync([address]);
+        await OkAsync(Api.PostAsync($"{import}/undo", "{}", Ct));
+        var undone = (await Eventually.GetAsync(() => Api.CallAsync(import, Ct), i => (string?)i["status"] == "undone", ct: Ct)).Body!;
+        Assert.Equal((0, 1), ((int)undone["undo"]!["restored"]!, (int)undone["undo"]!["refused"]!));
+        Assert.Equal("x", (string?)(await OkAsync(Api.CallAsync($"v1/customers/{living}", Ct)))["attributes"]!["second"]);
+    }
+
+    [Theory]
+    [InlineData("reject")]
+    [InlineData("ignore")]
+    [InlineData("accept")]
+    public async Task Why_a_pair_was_decided_is_forgotten_with_either_of_the_two(string decision)
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var twins = await TwinsAsync(2);
+        var (known, forced) = (twins[0], twins[1]);
+        var pair = Assert.Single((await Api.CallAsync($"v1/duplicates?customer_id={forced}", Ct)).Data);
+        var decided = await OkAsync(PostOnceAsync($"v1/duplicates/{pair["id"]}/{decision}", $$"""{"reason":"{{tag}} is her mother"}"""));
+        if (decision == "accept")
+        {
+            await UndoAsync((string)decided["id"]!);
+        }
+
+        Assert.Superset(new HashSet<string>(["contacts audit_value", "contacts duplicates", "contacts idempotency"]), (await FindAsync([tag])).Select(h => h.Place).ToHashSet());
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(forced, "*")).Status);
+        await NowhereAsync([tag]);
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{known}", Ct)).Status);
+    }
+
+    [Fact]
+    public async Task Why_three_were_merged_is_forgotten_of_the_pair_of_the_other_two_as_well()
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var members = await TwinsAsync(3);
+        var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{members[1]}}","{{members[2]}}"],"survivor_id":"{{members[0]}}"}""", Ct));
+        var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"All are {{tag}}"}""", Ct));
+        await UndoAsync((string)merge["id"]!);
+        Assert.Equal(2, (await MergedPairsAsync()).Count(p => (string?)p["reason"] == $"All are {tag}"));
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(members[2], "*")).Status);
+        await NowhereAsync([tag]);
+        Assert.Null(Assert.Single(await MergedPairsAsync())["reason"]);
+
+        async Task<IReadOnlyList<JsonNode>> MergedPairsAsync() => (await Api.CallAsync($"v1/duplicates?status=merged&customer_id={members[0]}", Ct)).Data;
+    }
+
+    [Fact]
+    public async Task A_blocked_value_is_forgotten_with_the_last_who_had_it_also_when_it_counts_again()
+    {
+        var (own, shared) = ($"zq{Guid.NewGuid():n}@example.com", $"zq{Guid.NewGuid():n}@example.com");
+        var phone = Random.Shared.Next(10_000_000, 99_999_999).ToString(CultureInfo.InvariantCulture);
+        await OkAsync(Api.PostAsync("v1/customers", $$$"""{"kind":"person","given_name":"Living","emails":[{"address":"{{{shared}}}"}],"source":{"type":"enquiry"}}""", Ct));
+        var ada = (string)(await OkAsync(Api.PostAsync("v1/customers?allow_duplicate=true&reason=Colleagues", $$$"""
+            {"kind":"person","given_name":"Ada","emails":[{"address":"{{{own}}}"},{"address":"{{{shared}}}"}],"phones":[{"number":"+4420{{{phone}}}"}],"source":{"type":"enquiry"}}
+            """, Ct)))["id"]!;
+        await BlockAsync("email", own);
+        var kept = await BlockAsync("email", shared);
+        var again = await BlockAsync("phone", $"+4420{phone}");
+        Assert.Equal(HttpStatusCode.NoContent, (await Api.CallAsync(HttpMethod.Delete, $"v1/blocked-identifiers/{again}", ct: Ct)).Status);
+
+        Assert.Superset(new HashSet<string>(["contacts audit_value", "contacts blocked_identifiers", "contacts idempotency"]), (await FindAsync([own])).Select(h => h.Place).ToHashSet());
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        await NowhereAsync([own, phone]);
+        Assert.Equal(shared, (string?)(await OkAsync(Api.CallAsync($"v1/blocked-identifiers/{kept}", Ct)))["value"]);
+
+        async Task<string> BlockAsync(string kind, string value) =>
+            (string)(await OkAsync(PostOnceAsync("v1/blocked-identifiers", $$"""{"kind":"{{kind}}","value":"{{value}}","reason":"An office"}""")))["id"]!;
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_somebody_was_to_the_erased_is_forgotten_also_when_that_was_taken_back(bool takenBack)
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var (living, ada) = (await PersonAsync("Living"), await PersonAsync(tag));
+        var relationship = await OkAsync(Api.PostAsync(
+            $"v1/customers/{living}/relationships", $$"""{"type":"buying_group","to_id":"{{ada}}","role":"payer","purchase":"Offer 17"}""", Ct));
+        await OkAsync(Api.PatchAsync($"v1/relationships/{relationship["id"]}", """{"role":"influencer"}""", "*", Ct));
+        if (takenBack)
+        {
+            var deleted = await Api.CallAsync(HttpMethod.Delete, $"v1/relationships/{relationship["id"]}", headers: [("If-Match", "*")], ct: Ct);
+            Assert.True(deleted.Status == HttpStatusCode.NoContent, deleted.ToString());
+            Assert.Equal(1, await CountAsync("contacts", """
+                SELECT count(*) FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
+                WHERE e.record_type = 'relationship' AND e.action = 'deleted' AND v.changes::jsonb #>> '{to_id,old}' = $1::text AND v.changes::jsonb #>> '{role,old}' = 'influencer'
+                """, ada));
+        }
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        await NowhereAsync([tag]);
+        var told = await CountAsync("contacts", """
+            SELECT count(*) FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE e.record_type = 'relationship' AND e.customer_id = $1
+            """, living);
+        Assert.Equal(takenBack ? 3 : 0, told);
     }
 
     [Fact]
@@ -326,13 +473,15 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         return (ada, absorbed, merge);
     }
 
-    private async Task ImportAsync(string rows)
+    /// <summary>Its path.</summary>
+    private async Task<string> ImportAsync(string rows)
     {
         using var content = new StringContent(rows, Encoding.UTF8, "application/x-ndjson");
         using var accepted = await Api.PostAsync("v1/imports?match_on=email", content, Ct);
         Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
         var import = await Eventually.GetAsync(() => Api.CallAsync(accepted.Headers.Location!.ToString(), Ct), i => (string?)i["status"] == "completed", ct: Ct);
         Assert.Equal((1, 1), ((int)import["updated"]!, (int)import["failed"]!));
+        return accepted.Headers.Location!.ToString();
     }
 
     private async Task CampaignAsync(string batch)
@@ -470,6 +619,34 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         var merge = await Api.MergeAsync(survivor, absorbed, Ct);
         await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "completed", ct: Ct);
         return (string)merge["id"]!;
+    }
+
+    private async Task<JsonNode> ArchiveAsync(string customer)
+    {
+        var export = await OkAsync(Api.PostAsync($"v1/customers/{customer}/exports", "{}", Ct));
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/exports/{export["id"]}", Ct), e => (string?)e["status"] == "completed", TimeSpan.FromSeconds(60), Ct);
+        return await OkAsync(Api.CallAsync($"v1/exports/{export["id"]}/archive", Ct));
+    }
+
+    private async Task UndoAsync(string merge)
+    {
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge}", Ct), m => (string?)m["status"] == "completed", ct: Ct);
+        await Api.UndoAsync(merge, Ct);
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge}", Ct), m => (string?)m["status"] == "undone", ct: Ct);
+    }
+
+    /// <summary>Each pair of them waits in the review queue.</summary>
+    private async Task<IReadOnlyList<string>> TwinsAsync(int count)
+    {
+        var name = $"Qu{new string([.. Guid.NewGuid().ToString("n")[..12].Select(c => (char)('a' + (c % 25)))])}";
+        var body = $$$"""{"kind":"person","given_name":"Wilhelmina","family_name":"{{{name}}}","emails":[{"address":"{{{Guid.NewGuid().ToString("n")}}}@example.com"}],"source":{"type":"enquiry"}}""";
+        var ids = new List<string>();
+        while (ids.Count < count)
+        {
+            ids.Add((string)(await OkAsync(Api.PostAsync("v1/customers?allow_duplicate=true&reason=A+twin", body, Ct)))["id"]!);
+        }
+
+        return ids;
     }
 
     private Task<long> CountAsync(string service, string sql, string customer) =>

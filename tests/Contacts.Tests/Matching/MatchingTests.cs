@@ -146,9 +146,15 @@ public sealed class MatchingTests
     {
         var records = Enumerable.Range(0, 40).Select(i => Person("Ada", i < 20 ? $"Byron{(char)('a' + i)}x" : "Byron", null, new MatchAddress([i < 20 ? "1 Tower Road" : "2 Cottage Lane"], "Ware", null))).ToList();
         var terms = TermCounts.Of(records);
-        Assert.True(terms.Address["1 tower"] >= 3);
-        Assert.True(terms.Address.GetValueOrDefault("2 cottage") <= 1);
+        Assert.True(TermCounts.Occurrences(terms.Address, "1 tower") >= 3);
+        Assert.True(TermCounts.Occurrences(terms.Address, "2 cottage") <= 1);
     }
+
+    [Theory]
+    [InlineData("", 0xecba3df2c3383c52UL)]
+    [InlineData("byron", 0x3b848b02ad01ec49UL)]
+    [InlineData("šimić", 0x87902c2e25040235UL)]
+    public void A_value_is_counted_under_the_key_that_stored_models_have(string value, ulong key) => Assert.Equal(key, TermCounts.KeyOf(value));
 
     [Fact]
     public void Blocked_values_and_placeholders_are_missing()

@@ -16,7 +16,10 @@ internal sealed record FieldWeight(MatchField Field, string Level, double Weight
 /// <summary>A pair's score: the sum of its weights in bits, and the probability that both are one customer.</summary>
 internal sealed record MatchScore(double Weight, double Probability, IReadOnlyList<FieldWeight> Fields);
 
-/// <summary>How often values occur, for persons or for organisations; of addresses and contacts, with how many different names.</summary>
+/// <summary>
+/// How often values occur, for persons or for organisations; of addresses and contacts, with how many different names. The
+/// values themselves are not in it, but what <see cref="KeyOf"/> makes of them: a stored model outlives whom it was made of.
+/// </summary>
 internal sealed class TermCounts
 {
     /// <summary>The pseudo-count with which the average frequency stands beside a value's own.</summary>
@@ -24,15 +27,31 @@ internal sealed class TermCounts
 
     private const int FewestThatCount = 3;
 
-    public Dictionary<string, int> Given { get; init; } = new(StringComparer.Ordinal);
-    public Dictionary<string, int> Family { get; init; } = new(StringComparer.Ordinal);
-    public Dictionary<string, int> BirthDate { get; init; } = new(StringComparer.Ordinal);
-    public Dictionary<string, int> Address { get; init; } = new(StringComparer.Ordinal);
-    public Dictionary<string, int> Contact { get; init; } = new(StringComparer.Ordinal);
-    public Dictionary<string, int> Word { get; init; } = new(StringComparer.Ordinal);
-    public Dictionary<string, int> Name { get; init; } = new(StringComparer.Ordinal);
+    public Dictionary<ulong, int> Given { get; init; } = [];
+    public Dictionary<ulong, int> Family { get; init; } = [];
+    public Dictionary<ulong, int> BirthDate { get; init; } = [];
+    public Dictionary<ulong, int> Address { get; init; } = [];
+    public Dictionary<ulong, int> Contact { get; init; } = [];
+    public Dictionary<ulong, int> Word { get; init; } = [];
+    public Dictionary<ulong, int> Name { get; init; } = [];
 
-    private readonly HashSet<(string Value, string Owner)> owners = [];
+    private readonly HashSet<(ulong Value, ulong Owner)> owners = [];
+
+    /// <summary>FNV-1a, its bits mixed as those of <see cref="BlockingKeys"/>. Models are stored: what makes a key must not change.</summary>
+    public static ulong KeyOf(string value)
+    {
+        var hash = 14695981039346656037UL;
+        foreach (var letter in value)
+        {
+            hash = (hash ^ letter) * 1099511628211UL;
+        }
+
+        hash ^= hash >> 33;
+        hash *= 0xff51afd7ed558ccdUL;
+        return hash ^ (hash >> 33);
+    }
+
+    public static int Occurrences(Dictionary<ulong, int> counts, string value) => counts.GetValueOrDefault(KeyOf(value));
 
     /// <summary>Addresses and contacts of fewer than three records are left out: <see cref="Frequency"/> makes no difference of them.</summary>
     public static TermCounts Of(IReadOnlyList<MatchRecord> records)
@@ -100,7 +119,7 @@ internal sealed class TermCounts
             Given = Keep(Given), Family = Keep(Family), BirthDate = Keep(BirthDate), Address = Keep(Address), Contact = Keep(Contact), Word = Keep(Word), Name = Keep(Name),
         };
 
-        Dictionary<string, int> Keep(Dictionary<string, int> counts) => counts.Where(c => c.Value >= least).ToDictionary(StringComparer.Ordinal);
+        Dictionary<ulong, int> Keep(Dictionary<ulong, int> counts) => counts.Where(c => c.Value >= least).ToDictionary();
     }
 
     public static string AddressTerm(NormalAddress address) => address.Number.Length > 0 && address.Street.Length > 0 ? $"{address.Number} {address.Street}" : "";
@@ -109,24 +128,24 @@ internal sealed class TermCounts
     /// The chance that another record has this value too, the two at hand left out: its own frequency, drawn towards the
     /// average where there is little to go by.
     /// </summary>
-    public static double Frequency(Dictionary<string, int> counts, string value, double average, long records) =>
-        (Math.Max(0, counts.GetValueOrDefault(value) - 2) + (Shrinkage * average)) / (records + Shrinkage);
+    public static double Frequency(Dictionary<ulong, int> counts, string value, double average, long records) =>
+        (Math.Max(0, Occurrences(counts, value) - 2) + (Shrinkage * average)) / (records + Shrinkage);
 
     private static int HashOf(NormalAddress address) => HashCode.Combine(address.Number, address.Street);
 
-    private void CountOwner(Dictionary<string, int> counts, string value, string owner)
+    private void CountOwner(Dictionary<ulong, int> counts, string value, string owner)
     {
-        if (owners.Add((value, owner)))
+        if (owners.Add((KeyOf(value), KeyOf(owner))))
         {
             Count(counts, value);
         }
     }
 
-    private static void Count(Dictionary<string, int> counts, string value)
+    private static void Count(Dictionary<ulong, int> counts, string value)
     {
         if (value.Length > 0)
         {
-            System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(counts, value, out _)++;
+            System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(counts, KeyOf(value), out _)++;
         }
     }
 }
@@ -156,7 +175,7 @@ internal sealed class MatchModel
         Records = records;
         Terms = terms;
         weights = Monotone(m, u);
-        wordWeight = word => Math.Log((Records + 1.0) / Math.Max(1, Terms.Word.GetValueOrDefault(word))) + 0.1;
+        wordWeight = word => Math.Log((Records + 1.0) / Math.Max(1, TermCounts.Occurrences(Terms.Word, word))) + 0.1;
     }
 
     public double[][] M { get; }
@@ -300,7 +319,7 @@ internal sealed class MatchModel
             return 0;
         }
 
-        if (field == MatchField.BirthDate && counts.GetValueOrDefault(value) <= UsualBirthDate)
+        if (field == MatchField.BirthDate && TermCounts.Occurrences(counts, value) <= UsualBirthDate)
         {
             // All dates are equally rare, but for those that stand for "unknown".
             return 0;

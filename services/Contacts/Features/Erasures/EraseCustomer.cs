@@ -1,6 +1,9 @@
 using System.ComponentModel.DataAnnotations;
+using System.Text.Json;
 using Crm.Contacts.Domain;
+using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Erasures;
+using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.RecycleBin;
 using Crm.Contracts;
 using Crm.Contracts.Events;
@@ -63,6 +66,7 @@ internal static class EraseCustomer
             await db.SaveChangesAsync(ct);
         }
 
+        await TellUniqueValuesAsync(db, customers.Values, ct);
         foreach (var customer in customers.Values)
         {
             customer.Erase(now);
@@ -79,5 +83,14 @@ internal static class EraseCustomer
         db.Publish(erasure, new CustomersErased(statement.ErasureId, statement.CustomerId, [.. customers.Values.Select(c => c.Snapshot())], now, erasure.BackupsGoneBy));
         await db.SaveChangesAsync(ct);
         return erasure;
+    }
+
+    /// <summary>To <see cref="ErasureSteps"/>, until the transaction ends: rows of imports may know a customer by nothing else.</summary>
+    private static async Task TellUniqueValuesAsync(ContactsDb db, IReadOnlyCollection<Customer> customers, CancellationToken ct)
+    {
+        var values = (await db.ReadFieldsAsync(ct)).Unique.SelectMany(f => customers
+            .Select(c => c.Attributes.TryGetValue(f.Name, out var value) ? f.KeyOf(value) : null).OfType<string>().Distinct(StringComparer.Ordinal)
+            .Select(key => new { field = f.Name, value = key, number = f.Type == CustomFieldType.Integer }));
+        await db.Database.ExecuteSqlAsync($"SELECT set_config('crm.erased_values', {JsonSerializer.Serialize(values)}, true)", ct);
     }
 }

@@ -15,7 +15,7 @@ internal static class ErasureSteps
         new(null, "SELECT set_config('crm.erasing', 'on', true)"),
         // Rows of an import that has not come to them yet fail, each with its line. E-mail addresses are found anywhere in a row;
         // a phone number, which may be written with blanks and without its calling code, between other characters than
-        // digits; an external id in the column or member that it fills.
+        // digits; an external id, and the value of a unique field, in the column or member that it fills.
         new("import_rows", """
             UPDATE import_rows r SET body = CASE i.format WHEN 'ndjson' THEN 'null' ELSE '[]' END
             FROM imports i CROSS JOIN LATERAL (SELECT CASE jsonb_typeof(i.mapping -> 'fields') WHEN 'object' THEN i.mapping -> 'fields' END AS fields) AS m
@@ -44,7 +44,24 @@ internal static class ErasureSteps
                             SELECT FROM jsonb_each_text(m.fields) AS f
                             CROSS JOIN LATERAL (SELECT lower(translate(f.key, E' \t"', '') || ':' || bare.id) AS start) AS member
                             WHERE f.value = 'external_id.' || e.system
-                                AND (strpos(lower(bare.body), member.start || ',') > 0 OR strpos(lower(bare.body), member.start || '}') > 0)) END))
+                                AND (strpos(lower(bare.body), member.start || ',') > 0 OR strpos(lower(bare.body), member.start || '}') > 0)) END)
+                OR EXISTS (
+                    SELECT FROM jsonb_to_recordset(coalesce(nullif(current_setting('crm.erased_values', true), ''), '[]')::jsonb) AS u (field text, value text, number boolean)
+                    CROSS JOIN LATERAL (SELECT translate(r.body, E' \t"', '') AS body, translate(to_json(u.value)::text, E' \t"', '') AS value) AS bare
+                    WHERE CASE
+                        WHEN strpos(bare.body, bare.value) = 0 THEN false
+                        WHEN i.format = 'csv' THEN EXISTS (
+                            SELECT FROM unnest(i.columns) WITH ORDINALITY AS cell (name, n)
+                            WHERE 'attributes.' || u.field = coalesce((SELECT f.value FROM jsonb_each_text(m.fields) AS f WHERE lower(btrim(f.key)) = lower(btrim(cell.name)) LIMIT 1), btrim(cell.name))
+                                AND CASE WHEN u.number THEN btrim(r.body::jsonb ->> (cell.n - 1)::integer) ~ ('^[+]?0*' || u.value || '([.]0*)?$')
+                                    ELSE btrim(r.body::jsonb ->> (cell.n - 1)::integer) = u.value END)
+                        ELSE EXISTS (
+                            SELECT FROM (
+                                SELECT u.field AS name WHERE coalesce(m.fields, '{}') = '{}'
+                                UNION ALL SELECT f.key FROM jsonb_each_text(m.fields) AS f WHERE f.value = 'attributes.' || u.field) AS member
+                            CROSS JOIN LATERAL (SELECT lower(translate(member.name, E' \t"', '') || ':' || bare.value) AS pair) AS written
+                            CROSS JOIN unnest(ARRAY['{', ',']) AS opening CROSS JOIN unnest(ARRAY[',', '}']) AS closing
+                            WHERE strpos(lower(bare.body), opening || written.pair || closing) > 0 AND strpos(bare.body, ':' || bare.value || closing) > 0) END))
             """),
         new("import_drafts", """
             DELETE FROM import_drafts d WHERE draft_id = ANY (@ids) OR EXISTS (
@@ -52,6 +69,13 @@ internal static class ErasureSteps
                 WHERE (k.import_id, k.draft_id) = (d.import_id, d.draft_id) AND c.customer_id = ANY (@ids))
             """),
         new("import_results", "UPDATE import_results SET before = NULL, errors = NULL WHERE customer_id = ANY (@ids)", Kept: true),
+        // An import that changed a customer who was merged with one of them then has the other's values, as its history has.
+        new("import_results", """
+            UPDATE import_results r SET before = NULL
+            FROM merges m CROSS JOIN LATERAL unnest(m.absorbed_ids || m.survivor_id) AS member, imports i
+            WHERE (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids) AND r.customer_id = member AND r.before IS NOT NULL
+                AND i.id = r.import_id AND i.started_at <= coalesce(m.undone_at, now()) AND coalesce(i.finished_at, now()) >= m.merged_at
+            """, Kept: true),
         new("consent_confirmations", "DELETE FROM consent_confirmations WHERE customer_id = ANY (@ids)"),
         // Asked of somebody else, who was merged with one of them then or had the address.
         new("consent_confirmations", """
@@ -62,18 +86,35 @@ internal static class ErasureSteps
         new("consents", "DELETE FROM consents WHERE customer_id = ANY (@ids) RETURNING id", Ids.Consent, "consent"),
         new("consent_states", "DELETE FROM consent_states WHERE customer_id = ANY (@ids)"),
         // Their rows in duplicate_keys go with their keys, by a trigger.
-        new("duplicates", "DELETE FROM duplicates WHERE low_id = ANY (@ids) OR high_id = ANY (@ids)"),
+        new("duplicates", "DELETE FROM duplicates WHERE low_id = ANY (@ids) OR high_id = ANY (@ids) RETURNING id", Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType),
+        // A merge of several decided the pairs of the others too, with its reason, which is forgotten below.
+        new("duplicates", """
+            UPDATE duplicates d SET reason = NULL FROM merges m
+            WHERE m.id = d.merge_id AND d.reason IS NOT NULL AND (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
+            RETURNING d.id
+            """, Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType, Kept: true),
         new("blocked_identifiers", """
             DELETE FROM blocked_identifiers b USING customer_identifiers c
             WHERE c.customer_id = ANY (@ids) AND (b.kind, b.value) = (c.kind, c.value)
                 AND NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
-            """),
+            RETURNING b.id
+            """, Ids.BlockedIdentifier, Domain.Duplicates.BlockedIdentifier.RecordType),
+        // Of one that counts again there is no row any more; the log has its value.
+        new(null, $"""
+            WITH blocked AS MATERIALIZED (
+                SELECT e.record_id AS id, v.changes::jsonb AS changes FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
+                WHERE e.record_type = '{Domain.Duplicates.BlockedIdentifier.RecordType}' AND e.action = 'created')
+            SELECT DISTINCT b.id FROM blocked b
+            JOIN customer_identifiers c ON c.kind = (b.changes -> 'kind' ->> 'new') AND c.value = (b.changes -> 'value' ->> 'new')
+            WHERE c.customer_id = ANY (@ids)
+                AND NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
+            """, Ids.BlockedIdentifier, Domain.Duplicates.BlockedIdentifier.RecordType),
         new("customer_identifiers", "DELETE FROM customer_identifiers WHERE customer_id = ANY (@ids)"),
         new("external_ids", "DELETE FROM external_ids WHERE customer_id = ANY (@ids)"),
         new("exports", "DELETE FROM exports WHERE customer_ids && @ids"),
         new("lifecycle_changes", "DELETE FROM lifecycle_changes WHERE origin_customer_id = ANY (@ids)"),
         new("placed_orders", "DELETE FROM placed_orders WHERE origin_customer_id = ANY (@ids)"),
-        new("relationships", "DELETE FROM relationships WHERE origin_from_id = ANY (@ids) OR origin_to_id = ANY (@ids)"),
+        new("relationships", "DELETE FROM relationships WHERE origin_from_id = ANY (@ids) OR origin_to_id = ANY (@ids) RETURNING id", Ids.Relationship, Domain.Relationship.RecordType),
         new("change_requests", "DELETE FROM change_requests WHERE origin_customer_id = ANY (@ids) OR concerned && @ids RETURNING id", Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         // Asked for while a customer was merged with one of them, it has the other's values, as the history of that while has.
         new("change_requests", """

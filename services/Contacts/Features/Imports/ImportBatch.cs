@@ -325,7 +325,8 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         if (changed.Count > 0)
         {
             row.Audit = AuditChanges.Between(before, existing.ToInput());
-            row.Before = stored.ToJsonString(JsonDefaults.Options);
+            // For an undo, which a dry run has not; what it keeps of a customer who is not there no erasure would find.
+            row.Before = Import.DryRun ? null : stored.ToJsonString(JsonDefaults.Options);
         }
 
         return existing;

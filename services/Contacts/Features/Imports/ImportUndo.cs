@@ -57,6 +57,7 @@ internal sealed class ImportUndo(ContactsDb db, Import import, RowOwners others,
                 : customer.State == CustomerState.Merged ? "merged"
                 : customer.State == CustomerState.Erased ? "erased"
                 : customer.State == CustomerState.Deleted ? "deleted"
+                : one is { Created: false, Before: null } ? "erased"
                 : customer.State != CustomerState.Active || customer.Version != one.Version ? "edited"
                 : got.TryGetValue(one.CustomerId, out var since) || used.TryGetValue(one.CustomerId, out since) ? since
                 : null;

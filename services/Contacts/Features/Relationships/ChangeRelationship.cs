@@ -65,7 +65,17 @@ internal static class ChangeRelationship
         }
 
         db.Relationships.Remove(relationship);
-        db.Audit("deleted", Relationship.RecordType, relationship.Id, relationship.FromId, AuditChanges.Between(RelationshipView.Of(relationship), null));
+        // Without the names of the two: when the one who is named last is erased, nothing leads here any more.
+        db.Audit("deleted", Relationship.RecordType, relationship.Id, relationship.FromId, AuditChanges.Between(new
+        {
+            relationship.Type,
+            relationship.FromId,
+            relationship.ToId,
+            relationship.Role,
+            relationship.Purchase,
+            relationship.StartsOn,
+            relationship.EndsOn,
+        }, null));
         await SaveAsync(db, ct);
         return TypedResults.NoContent();
     }
