@@ -522,6 +522,48 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/v1/import-mappings/my-hubspot")).Response.StatusCode);
     }
 
+    [Fact]
+    public async Task Who_sent_an_import_took_it_back_and_changed_a_mapping_is_in_the_audit_log()
+    {
+        var (system, name) = ($"a{Unique()}", $"m{Unique()}");
+        await OkAsync(HttpMethod.Put, $"/v1/import-mappings/{name}", $$$"""{"fields":{"Nr":"external_id.{{{system}}}"},"defaults":{"kind":"person"}}""");
+        await OkAsync(HttpMethod.Put, $"/v1/import-mappings/{name}", $$$"""{"fields":{"Nr":"external_id.{{{system}}}","Name":"given_name"},"defaults":{"kind":"person"}}""");
+        var import = await ImportAsync("Nr,Name\n1,Ada\n", "text/csv", $"mapping={name}");
+        foreach (var _ in (int[])[1, 2])
+        {
+            await OkAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        }
+
+        await UntilAsync($"/v1/imports/{import["id"]}", "undone");
+        Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(HttpMethod.Delete, $"/v1/import-mappings/{name}")).Response.StatusCode);
+        Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Delete, $"/v1/import-mappings/{name}")).Response.StatusCode);
+
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        var imported = await EntriesAsync("e.record_type = 'import' AND e.record_id = $1", Ids.Import.Parse((string)import["id"]!));
+        Assert.Equal(["created key_test", "updated key_test"], imported.Select(e => e.What));
+        Assert.Equal((name, 1), ((string?)imported[0].Changes["mapping"]!["new"], (int)imported[0].Changes["total"]!["new"]!));
+        Assert.Equal(("completed", "undoing"), ((string?)imported[1].Changes["status"]!["old"], (string?)imported[1].Changes["status"]!["new"]));
+        var mapped = await EntriesAsync(
+            "e.record_type = 'import_mapping' AND e.record_id IN (SELECT x.record_id FROM audit_entry x JOIN audit_value y ON y.entry_id = x.id WHERE strpos(y.changes, $1) > 0)", name);
+        Assert.Equal(["created key_test", "updated key_test", "deleted key_test"], mapped.Select(e => e.What));
+        Assert.Equal((null, "given_name"), ((string?)mapped[1].Changes["mapping"]!["old"]!["fields"]!["Name"], (string?)mapped[1].Changes["mapping"]!["new"]!["fields"]!["Name"]));
+        Assert.Equal("given_name", (string?)mapped[2].Changes["mapping"]!["old"]!["fields"]!["Name"]);
+
+        async Task<List<(string What, JsonNode Changes)>> EntriesAsync<T>(string condition, T value)
+        {
+            await using var command = database.CreateCommand($"SELECT e.action || ' ' || e.actor, v.changes FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE {condition} ORDER BY e.id");
+            command.Parameters.Add(new NpgsqlParameter<T> { TypedValue = value });
+            var entries = new List<(string, JsonNode)>();
+            await using var reader = await command.ExecuteReaderAsync(Ct);
+            while (await reader.ReadAsync(Ct))
+            {
+                entries.Add((reader.GetString(0), JsonNode.Parse(reader.GetString(1))!));
+            }
+
+            return entries;
+        }
+    }
+
     [Theory]
     [InlineData("""{"fields":{"Record ID":1}}""", "/fields/Record ID")]
     [InlineData("""{"fields":{"A.b/C":"colour"}}""", "/fields/A.b~1C")]

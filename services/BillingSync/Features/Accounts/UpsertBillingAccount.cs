@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.CustomerCopy;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
@@ -30,11 +31,17 @@ internal static class UpsertBillingAccount
             {
                 var opened = BillingAccount.Open(customer, source, body, clock.GetUtcNow());
                 db.BillingAccounts.Add(opened);
+                db.AuditRow(BillingAccount.RecordType, opened.Id, customer, opened);
                 await db.SaveChangesAsync(ct);
                 return (opened, UpsertResult.Created);
             }
 
             var changed = existing.Replace(body, clock.GetUtcNow());
+            if (changed)
+            {
+                db.AuditRow(BillingAccount.RecordType, existing.Id, customer, existing);
+            }
+
             await db.SaveChangesAsync(ct);
             return (existing, changed ? UpsertResult.Updated : UpsertResult.Unchanged);
         }, ct);
