@@ -455,6 +455,25 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Equal("import", (string?)dora["source"]!["type"]);
     }
 
+    [Theory]
+    [InlineData("Name, Vorname", "\"E-Mail\"")]
+    [InlineData("Name\nVorname", "\"E-Mail\"")]
+    [InlineData("Name", "\"Mail, work\"")]
+    [InlineData("The \"\"name\"\", of the family", "Mail 5\"")]
+    public async Task What_stands_between_cells_is_found_out_beside_quotation_marks(string name, string mail)
+    {
+        var address = NewEmail();
+        var mapping = await SaveMappingAsync(new JsonObject
+        {
+            ["fields"] = new JsonObject { [name.Replace("\"\"", "\"", StringComparison.Ordinal)] = "family_name", [mail.StartsWith('"') ? mail.Trim('"') : mail] = "email" },
+            ["defaults"] = new JsonObject { ["kind"] = "person" },
+        }.ToJsonString());
+        var import = await ImportAsync($"\"{name}\";{mail}\r\n\"Byron, Ada\";{address}\r\n", "text/csv", $"mapping={mapping}");
+        Assert.Equal((1, 1, 0), Counts(import, "total", "created", "failed"));
+        var (_, found) = await SendAsync(HttpMethod.Get, $"/v1/customers?email={address}");
+        Assert.Equal("Byron, Ada", (string?)Assert.Single(found["data"]!.AsArray())!["family_name"]);
+    }
+
     public static TheoryData<string, string, string> Exports => new()
     {
         { "hubspot", "Record ID,First Name,Last Name,Email,Phone Number,Lifecycle Stage,City,Country/Region,Company Name,Create Date\n{0},Ada,Byron,{0}@example.com,+44 20 7946 0000,Customer,London,United Kingdom,Acme,2026-01-01 10:00\n", "active_buyer" },
