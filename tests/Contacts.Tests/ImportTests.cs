@@ -659,6 +659,32 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Equal([all, all], results["data"]!.AsArray().Select(r => string.Join(' ', r!["errors"]!.AsArray().Select(e => (string?)e!["pointer"]))));
     }
 
+    [Fact]
+    public async Task What_is_wrong_with_an_import_is_a_file_in_which_nothing_is_a_formula()
+    {
+        var field = $"f{Unique()}";
+        await OkAsync(HttpMethod.Post, "/v1/custom-fields", $$"""{"name":"{{field}}","label":"=SUM(1,\"2\")","type":"text","applies_to":"organization"}""");
+        // More than is read at once.
+        var import = await ImportAsync(string.Join('\n',
+            """{"kind":"person","given_name":"Good"}""",
+            $$"""{"kind":"person","given_name":"Ada","birth_date":"yesterday","attributes":{"{{field}}":"x"}}""",
+            Lines(2500, _ => "null")));
+        Assert.Equal((2502, 1, 2501), Counts(import, "total", "created", "failed"));
+        using var answer = await Client.GetAsync($"/v1/imports/{import["id"]}/problems.csv", Ct);
+        Assert.Equal(("text/csv", $"{import["id"]}-problems.csv"), (answer.Content.Headers.ContentType?.MediaType, answer.Content.Headers.ContentDisposition?.FileName?.Trim('"')));
+        var lines = (await answer.Content.ReadAsStringAsync(Ct)).Split("\r\n");
+        Assert.Equal(("row,code,pointer,message", ""), (lines[0], lines[^1]));
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results?outcome=failed&limit=1");
+        var errors = results["data"]![0]!["errors"]!.AsArray();
+        Assert.Equal(["/birth_date", $"/attributes/{field}"], errors.Select(e => (string?)e!["pointer"]));
+        Assert.Equal(
+            [$"2,\"{errors[0]!["code"]}\",\"/birth_date\",\"{errors[0]!["detail"]}\"", $"2,\"not_allowed\",\"/attributes/{field}\",\"'=SUM(1,\"\"2\"\") is not a field of a person.\""],
+            lines.Skip(1).Take(2));
+        Assert.Equal(Enumerable.Range(3, 2500).Select(row => $"{row},\"wrong_type\",\"\",\"A row is an object.\""), lines.Skip(3).SkipLast(1));
+        var (missing, problem) = await SendAsync(HttpMethod.Get, $"/v1/imports/{Ids.Import.Format(Guid.NewGuid())}/problems.csv");
+        AssertProblem(missing, problem, 404, "not_found");
+    }
+
     [Theory]
     [InlineData("iso-8859-1", "José", new byte[] { 0x4A, 0x6F, 0x73, 0xE9 })]
     [InlineData("Windows-1252", "Zoë €", new byte[] { 0x5A, 0x6F, 0xEB, 0x20, 0x80 })]
