@@ -37,6 +37,12 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
     public override IReadOnlyList<ErasureStep> ErasureSteps =>
     [
         .. base.ErasureSteps,
+        // An account has no id that is named outside; it may have been changed while its customer was merged into another one.
+        new("audit_value", $"""
+            DELETE FROM audit_value WHERE entry_id IN (
+                SELECT e.id FROM audit_entry e
+                WHERE e.record_type = '{BillingAccount.RecordType}' AND e.record_id IN (SELECT id FROM billing_accounts WHERE {CustomerCopy.OwnedRows.OfErased}))
+            """),
         new("billing_accounts", $"DELETE FROM billing_accounts WHERE {CustomerCopy.OwnedRows.OfErased}"),
         new("invoices", $"UPDATE invoices SET order_id = NULL WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Invoice, "invoice", Kept: true),
         new("payments", $"SELECT id FROM payments WHERE {CustomerCopy.OwnedRows.OfErased}", Ids.Payment, "payment", Kept: true),

@@ -526,6 +526,25 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Equal("import", (string?)dora["source"]!["type"]);
     }
 
+    [Theory]
+    [InlineData("Name, Vorname", "\"E-Mail\"")]
+    [InlineData("Name\nVorname", "\"E-Mail\"")]
+    [InlineData("Name", "\"Mail, work\"")]
+    [InlineData("The \"\"name\"\", of the family", "Mail 5\"")]
+    public async Task What_stands_between_cells_is_found_out_beside_quotation_marks(string name, string mail)
+    {
+        var address = NewEmail();
+        var mapping = await SaveMappingAsync(new JsonObject
+        {
+            ["fields"] = new JsonObject { [name.Replace("\"\"", "\"", StringComparison.Ordinal)] = "family_name", [mail.StartsWith('"') ? mail.Trim('"') : mail] = "email" },
+            ["defaults"] = new JsonObject { ["kind"] = "person" },
+        }.ToJsonString());
+        var import = await ImportAsync($"\"{name}\";{mail}\r\n\"Byron, Ada\";{address}\r\n", "text/csv", $"mapping={mapping}");
+        Assert.Equal((1, 1, 0), Counts(import, "total", "created", "failed"));
+        var (_, found) = await SendAsync(HttpMethod.Get, $"/v1/customers?email={address}");
+        Assert.Equal("Byron, Ada", (string?)Assert.Single(found["data"]!.AsArray())!["family_name"]);
+    }
+
     public static TheoryData<string, string, string> Exports => new()
     {
         { "hubspot", "Record ID,First Name,Last Name,Email,Phone Number,Lifecycle Stage,City,Country/Region,Company Name,Create Date\n{0},Ada,Byron,{0}@example.com,+44 20 7946 0000,Customer,London,United Kingdom,Acme,2026-01-01 10:00\n", "active_buyer" },
@@ -591,6 +610,48 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         AssertProblem(bad, why, 400, "validation_failed", "/fields/x");
         Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(HttpMethod.Delete, "/v1/import-mappings/my-hubspot")).Response.StatusCode);
         Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/v1/import-mappings/my-hubspot")).Response.StatusCode);
+    }
+
+    [Fact]
+    public async Task Who_sent_an_import_took_it_back_and_changed_a_mapping_is_in_the_audit_log()
+    {
+        var (system, name) = ($"a{Unique()}", $"m{Unique()}");
+        await OkAsync(HttpMethod.Put, $"/v1/import-mappings/{name}", $$$"""{"fields":{"Nr":"external_id.{{{system}}}"},"defaults":{"kind":"person"}}""");
+        await OkAsync(HttpMethod.Put, $"/v1/import-mappings/{name}", $$$"""{"fields":{"Nr":"external_id.{{{system}}}","Name":"given_name"},"defaults":{"kind":"person"}}""");
+        var import = await ImportAsync("Nr,Name\n1,Ada\n", "text/csv", $"mapping={name}");
+        foreach (var _ in (int[])[1, 2])
+        {
+            await OkAsync(HttpMethod.Post, $"/v1/imports/{import["id"]}/undo", "{}");
+        }
+
+        await UntilAsync($"/v1/imports/{import["id"]}", "undone");
+        Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(HttpMethod.Delete, $"/v1/import-mappings/{name}")).Response.StatusCode);
+        Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Delete, $"/v1/import-mappings/{name}")).Response.StatusCode);
+
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        var imported = await EntriesAsync("e.record_type = 'import' AND e.record_id = $1", Ids.Import.Parse((string)import["id"]!));
+        Assert.Equal(["created key_test", "updated key_test"], imported.Select(e => e.What));
+        Assert.Equal((name, 1), ((string?)imported[0].Changes["mapping"]!["new"], (int)imported[0].Changes["total"]!["new"]!));
+        Assert.Equal(("completed", "undoing"), ((string?)imported[1].Changes["status"]!["old"], (string?)imported[1].Changes["status"]!["new"]));
+        var mapped = await EntriesAsync(
+            "e.record_type = 'import_mapping' AND e.record_id IN (SELECT x.record_id FROM audit_entry x JOIN audit_value y ON y.entry_id = x.id WHERE strpos(y.changes, $1) > 0)", name);
+        Assert.Equal(["created key_test", "updated key_test", "deleted key_test"], mapped.Select(e => e.What));
+        Assert.Equal((null, "given_name"), ((string?)mapped[1].Changes["mapping"]!["old"]!["fields"]!["Name"], (string?)mapped[1].Changes["mapping"]!["new"]!["fields"]!["Name"]));
+        Assert.Equal("given_name", (string?)mapped[2].Changes["mapping"]!["old"]!["fields"]!["Name"]);
+
+        async Task<List<(string What, JsonNode Changes)>> EntriesAsync<T>(string condition, T value)
+        {
+            await using var command = database.CreateCommand($"SELECT e.action || ' ' || e.actor, v.changes FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE {condition} ORDER BY e.id");
+            command.Parameters.Add(new NpgsqlParameter<T> { TypedValue = value });
+            var entries = new List<(string, JsonNode)>();
+            await using var reader = await command.ExecuteReaderAsync(Ct);
+            while (await reader.ReadAsync(Ct))
+            {
+                entries.Add((reader.GetString(0), JsonNode.Parse(reader.GetString(1))!));
+            }
+
+            return entries;
+        }
     }
 
     [Theory]
@@ -769,6 +830,32 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
         var all = $"/birth_date /attributes/{field} /lifecycle /emails/0/address";
         Assert.Equal([all, all], results["data"]!.AsArray().Select(r => string.Join(' ', r!["errors"]!.AsArray().Select(e => (string?)e!["pointer"]))));
+    }
+
+    [Fact]
+    public async Task What_is_wrong_with_an_import_is_a_file_in_which_nothing_is_a_formula()
+    {
+        var field = $"f{Unique()}";
+        await OkAsync(HttpMethod.Post, "/v1/custom-fields", $$"""{"name":"{{field}}","label":"=SUM(1,\"2\")","type":"text","applies_to":"organization"}""");
+        // More than is read at once.
+        var import = await ImportAsync(string.Join('\n',
+            """{"kind":"person","given_name":"Good"}""",
+            $$"""{"kind":"person","given_name":"Ada","birth_date":"yesterday","attributes":{"{{field}}":"x"}}""",
+            Lines(2500, _ => "null")));
+        Assert.Equal((2502, 1, 2501), Counts(import, "total", "created", "failed"));
+        using var answer = await Client.GetAsync($"/v1/imports/{import["id"]}/problems.csv", Ct);
+        Assert.Equal(("text/csv", $"{import["id"]}-problems.csv"), (answer.Content.Headers.ContentType?.MediaType, answer.Content.Headers.ContentDisposition?.FileName?.Trim('"')));
+        var lines = (await answer.Content.ReadAsStringAsync(Ct)).Split("\r\n");
+        Assert.Equal(("row,code,pointer,message", ""), (lines[0], lines[^1]));
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results?outcome=failed&limit=1");
+        var errors = results["data"]![0]!["errors"]!.AsArray();
+        Assert.Equal(["/birth_date", $"/attributes/{field}"], errors.Select(e => (string?)e!["pointer"]));
+        Assert.Equal(
+            [$"2,\"{errors[0]!["code"]}\",\"/birth_date\",\"{errors[0]!["detail"]}\"", $"2,\"not_allowed\",\"/attributes/{field}\",\"'=SUM(1,\"\"2\"\") is not a field of a person.\""],
+            lines.Skip(1).Take(2));
+        Assert.Equal(Enumerable.Range(3, 2500).Select(row => $"{row},\"wrong_type\",\"\",\"A row is an object.\""), lines.Skip(3).SkipLast(1));
+        var (missing, problem) = await SendAsync(HttpMethod.Get, $"/v1/imports/{Ids.Import.Format(Guid.NewGuid())}/problems.csv");
+        AssertProblem(missing, problem, 404, "not_found");
     }
 
     [Theory]

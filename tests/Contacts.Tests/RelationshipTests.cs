@@ -65,6 +65,71 @@ public sealed class RelationshipTests(ContactsFixture fixture) : ContactsTest(fi
     }
 
     [Fact]
+    public async Task An_organisation_belongs_to_one_at_a_time_and_to_others_before_and_afterwards()
+    {
+        var (branch, past, present, next) = (await FirmAsync("Branch"), await FirmAsync("Past"), await FirmAsync("Present"), await FirmAsync("Next"));
+        var first = await RelateAsync(branch, "branch", present, ""","ends_on":"2126-12-31" """);
+        var (taken, conflict) = await PostAsync(branch, $$"""{"type":"branch","to_id":"{{next}}","starts_on":"2126-12-31"}""");
+        AssertProblem(taken, conflict, 409, "conflict", "/to_id");
+        Assert.Equal((string?)first["id"], (string?)conflict["existing_id"]);
+        await RelateAsync(branch, "branch", next, ""","starts_on":"2127-01-01" """);
+        // Nobody said that the present one was it already.
+        await RelateAsync(branch, "branch", past, ""","starts_on":"2010-01-01","ends_on":"2019-12-31" """);
+        var (both, same) = await PostAsync(branch, $$"""{"type":"branch","to_id":"{{next}}","starts_on":"2019-12-31","ends_on":"2020-01-31"}""");
+        AssertProblem(both, same, 409, "conflict", "/to_id");
+
+        // The other way round, once it is free; and no circle over what begins later.
+        var (early, cycle) = await PostAsync(present, $$"""{"type":"subsidiary","to_id":"{{branch}}","starts_on":"2126-12-31"}""");
+        AssertProblem(early, cycle, 422, "unprocessable", "/to_id");
+        await RelateAsync(present, "subsidiary", branch, ""","starts_on":"2127-01-01" """);
+        var (late, circle) = await PostAsync(next, $$"""{"type":"subsidiary","to_id":"{{present}}"}""");
+        AssertProblem(late, circle, 422, "unprocessable", "/to_id");
+        await RelateAsync(next, "subsidiary", present, ""","ends_on":"2126-12-31" """);
+        foreach (var (day, tree) in new[] { ("2015-06-01", "Past Branch"), ("2127-06-01", "Next Branch Present") })
+        {
+            Assert.Equal(tree, string.Join(' ', (await GetAsync($"/v1/customers/{branch}/hierarchy?at={day}"))["data"]!.AsArray().Select(m => (string?)m!["display_name"])));
+        }
+
+        Assert.Equal([past], (await GetAsync($"/v1/relationships?customer_id={branch}&at=2015-06-01"))["data"]!.AsArray().Select(r => (string?)r!["to"]!["id"]));
+    }
+
+    [Fact]
+    public async Task What_has_ended_does_not_come_back_beside_what_holds_since()
+    {
+        var (a, b, c) = (await FirmAsync("A"), await FirmAsync("B"), await FirmAsync("C"));
+        var first = await RelateAsync(a, "branch", b, ""","ends_on":"2020-12-31" """);
+        var path = $"/v1/relationships/{first["id"]}";
+        var second = await RelateAsync(a, "branch", c);
+        var (two, conflict) = await SendAsync(HttpMethod.Patch, path, """{"ends_on":null}""", ("If-Match", "\"1\""));
+        AssertProblem(two, conflict, 409, "conflict");
+        Assert.Equal((string?)second["id"], (string?)conflict["existing_id"]);
+        await SendAsync(HttpMethod.Delete, $"/v1/relationships/{second["id"]}", headers: ("If-Match", "\"1\""));
+
+        var other = await RelateAsync(b, "subsidiary", a);
+        var (closing, cycle) = await SendAsync(HttpMethod.Patch, path, """{"ends_on":null}""", ("If-Match", "\"1\""));
+        AssertProblem(closing, cycle, 422, "unprocessable");
+        Assert.Equal(("2020-12-31", 1), ((string?)(await GetAsync(path))["ends_on"], (int)(await GetAsync(path))["version"]!));
+
+        await SendAsync(HttpMethod.Delete, $"/v1/relationships/{other["id"]}", headers: ("If-Match", "\"1\""));
+        var (free, open) = await SendAsync(HttpMethod.Patch, path, """{"ends_on":null}""", ("If-Match", "\"1\""));
+        Assert.True(free.StatusCode == HttpStatusCode.OK, open.ToJsonString());
+    }
+
+    [Fact]
+    public async Task What_a_person_is_somewhere_already_is_not_said_again_by_a_change_and_can_always_be_said_of_fewer_days()
+    {
+        var (person, firm) = (await PersonAsync(), await FirmAsync("Firm"));
+        var chief = await RelateAsync(person, "role", firm, ""","role":"chief" """);
+        var clerk = await RelateAsync(person, "role", firm, ""","role":"clerk" """);
+        var path = $"/v1/relationships/{clerk["id"]}";
+        var (twice, said) = await SendAsync(HttpMethod.Patch, path, """{"role":"chief"}""", ("If-Match", "\"1\""));
+        AssertProblem(twice, said, 409, "conflict");
+        Assert.Equal((string?)chief["id"], (string?)said["existing_id"]);
+        var (fewer, ended) = await SendAsync(HttpMethod.Patch, path, """{"role":"chief","starts_on":"2010-01-01","ends_on":"2012-12-31"}""", ("If-Match", "\"1\""));
+        Assert.True(fewer.StatusCode == HttpStatusCode.OK, ended.ToJsonString());
+    }
+
+    [Fact]
     public async Task Of_two_who_would_close_a_circle_at_once_one_is_refused()
     {
         var (a, b) = (await FirmAsync("A"), await FirmAsync("B"));

@@ -90,6 +90,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         listImportResults                 x - - - - - x -  -
         listImports                       x - - - - - x -  -
         readImport                        x - - - - - x -  -
+        readImportProblems                x - - - - - x -  -
         readImportMapping                 x - - - - - x -  -
         createImport                      x - - - - - - -  -
         deleteImportMapping               x - - - - - - -  -

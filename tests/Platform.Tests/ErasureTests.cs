@@ -428,6 +428,22 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         Assert.Equal(1, await CountAsync("contacts", "SELECT count(*) FROM consent_confirmations WHERE customer_id = $1", living));
     }
 
+    [Fact]
+    public async Task What_became_of_a_billing_account_while_its_customer_was_merged_is_forgotten_with_that_customer()
+    {
+        var (living, ada, provider) = (await PersonAsync("Living"), await PersonAsync("Ada"), $"zq{Guid.NewGuid():n}");
+        await OkAsync(Api.PutAsync($"v1/customers/{ada}/billing-accounts/stripe", """{"subscription":"none"}""", Ct));
+        var merge = await MergeAsync(living, ada);
+        await OkAsync(Api.PutAsync($"v1/customers/{ada}/billing-accounts/stripe", $$"""{"provider_customer_id":"{{provider}}","subscription":"none"}""", Ct));
+        await OkAsync(Api.PostAsync($"v1/merges/{merge}/undo", """{"reason":"Two persons"}""", Ct));
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge}", Ct), m => (string?)m["status"] == "undone", ct: Ct);
+        Assert.Contains(await FindAsync([provider]), h => h.Place == "billing-sync audit_value");
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        await NowhereAsync([provider]);
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{living}", Ct)).Status);
+    }
+
     /// <summary>A person whom every service knows, in every table that can have personal data, with the tag in each.</summary>
     private async Task<(string Survivor, string Absorbed, string Merge)> KnownEverywhereAsync(string tag, string phone, string living)
     {

@@ -15,6 +15,9 @@ public enum Subscription
 /// <summary>A customer's account with a billing provider. Two customers who both pay in one source are not merged.</summary>
 internal sealed class BillingAccount
 {
+    /// <summary>In the audit log.</summary>
+    public const string RecordType = "billing_account";
+
     private BillingAccount()
     {
     }

@@ -108,6 +108,25 @@ internal sealed class Relationship
         return true;
     }
 
+    /// <summary>
+    /// The first day that counts against others. When nobody said how it begins, that is the day on which it was recorded, or
+    /// its last one: a parent that is entered without a date follows one that has ended.
+    /// </summary>
+    public DateOnly FirstDay() => FirstDayOf(Terms);
+
+    /// <summary>Whether a day counts for both.</summary>
+    public bool Overlaps(Relationship other) => (EndsOn is null || other.FirstDay() <= EndsOn) && (other.EndsOn is null || FirstDay() <= other.EndsOn);
+
+    /// <summary>Whether it has another role by now, or days that did not count before.</summary>
+    public bool SaysMoreThan(RelationshipTerms before) =>
+        Role != before.Role || FirstDay() < FirstDayOf(before) || (before.EndsOn is { } end && (EndsOn is null || EndsOn > end));
+
+    private DateOnly FirstDayOf(RelationshipTerms terms)
+    {
+        var recorded = DateOnly.FromDateTime(CreatedAt.UtcDateTime);
+        return terms.StartsOn ?? (terms.EndsOn is { } end && end < recorded ? end : recorded);
+    }
+
     private void Take(RelationshipTerms terms, DateTimeOffset now)
     {
         (Role, StartsOn, EndsOn) = (terms.Role?.Trim(), terms.StartsOn, terms.EndsOn);

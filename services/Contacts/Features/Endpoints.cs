@@ -118,6 +118,7 @@ internal static class Endpoints
         imports.MapGet("/", ReadImports.List).RequireScope(Scopes.ImportsRead).WithName("listImports").WithQuery(PageRequest.Parameters);
         imports.MapGet("/{id}", ReadImports.One).RequireScope(Scopes.ImportsRead).WithName("readImport");
         imports.MapGet("/{id}/results", ReadImports.Results).RequireScope(Scopes.ImportsRead).WithName("listImportResults").WithQuery(ReadImports.ResultParameters);
+        imports.MapGet("/{id}/problems.csv", ReadImportProblems.Handle).RequireScope(Scopes.ImportsRead).WithName("readImportProblems").Produces<string>(StatusCodes.Status200OK, "text/csv");
         imports.MapPost("/{id}/undo", UndoImport.Handle).RequireScope(Scopes.ImportsWrite).WithName("undoImport");
 
         var mappings = app.MapGroup("/v1/import-mappings").WithTags("imports");

@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.CustomerCopy;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
@@ -40,6 +41,7 @@ internal static class UpsertBillingAccount
                 var opened = BillingAccount.Open(customer, source, body, clock.GetUtcNow());
                 RequireOnePayer(opened, present);
                 db.BillingAccounts.Add(opened);
+                db.AuditRow(BillingAccount.RecordType, opened.Id, customer, opened);
                 await db.SaveChangesAsync(ct);
                 return (opened, UpsertResult.Created);
             }
@@ -49,6 +51,11 @@ internal static class UpsertBillingAccount
             if (!paid)
             {
                 RequireOnePayer(existing, present);
+            }
+
+            if (changed)
+            {
+                db.AuditRow(BillingAccount.RecordType, existing.Id, customer, existing);
             }
 
             await db.SaveChangesAsync(ct);

@@ -76,6 +76,9 @@ internal readonly record struct MatchBy(MatchKey Kind, string Field)
 /// </summary>
 internal sealed class Import
 {
+    /// <summary>In the audit log.</summary>
+    public const string RecordType = "import";
+
     private Import()
     {
     }
@@ -179,13 +182,13 @@ internal sealed class Import
         }
     }
 
-    /// <summary>A repeated wish changes nothing.</summary>
+    /// <summary>False for a repeated wish, which changes nothing.</summary>
     /// <exception cref="RuleViolationException">It was a dry run, or is not finished.</exception>
-    public void AskUndo(string actor, DateTimeOffset now)
+    public bool AskUndo(string actor, DateTimeOffset now)
     {
         if (Status is ImportStatus.Undoing or ImportStatus.Undone)
         {
-            return;
+            return false;
         }
 
         if (DryRun)
@@ -202,6 +205,7 @@ internal sealed class Import
         Attempts = 0;
         UndoAskedAt = now;
         UndoAskedBy = actor;
+        return true;
     }
 
     public void Count(UndoOutcome outcome)

@@ -132,7 +132,13 @@ public sealed partial record ImportMapping : IValidatableObject
 /// <summary>A mapping under its name.</summary>
 internal sealed class SavedMapping
 {
+    /// <summary>In the audit log.</summary>
+    public const string RecordType = "import_mapping";
+
     public required string Name { get; init; }
+
+    /// <summary>Under which the audit log has it.</summary>
+    public required Guid Id { get; init; }
     public ImportMapping Definition { get; set; } = null!;
     public long Version { get; set; }
     public DateTimeOffset UpdatedAt { get; set; }

@@ -4,6 +4,7 @@ using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -54,15 +55,17 @@ internal static class ImportMappings
         {
             await db.LockAsync([$"import mapping {name}"], ct);
             var mapping = await db.ImportMappings.FirstOrDefaultAsync(m => m.Name == name, ct);
+            var (before, now) = (mapping is null ? null : View(mapping), clock.GetUtcNow());
             if (mapping is null)
             {
-                mapping = new SavedMapping { Name = name };
+                mapping = new SavedMapping { Name = name, Id = Guid.CreateVersion7(now) };
                 db.ImportMappings.Add(mapping);
             }
 
             mapping.Definition = body;
             mapping.Version++;
-            mapping.UpdatedAt = clock.GetUtcNow();
+            mapping.UpdatedAt = now;
+            db.Audit(before is null ? "created" : "updated", SavedMapping.RecordType, mapping.Id, null, AuditChanges.Between(before, View(mapping)));
             await db.SaveChangesAsync(ct);
             return mapping;
         }, ct);
@@ -70,8 +73,15 @@ internal static class ImportMappings
         return TypedResults.Ok(View(saved));
     }
 
-    public static async Task<NoContent> Delete(string name, ContactsDb db, CancellationToken ct) =>
-        await db.ImportMappings.Where(m => m.Name == name).ExecuteDeleteAsync(ct) > 0 ? TypedResults.NoContent() : throw ProblemException.NotFound("mapping");
+    public static Task<NoContent> Delete(string name, ContactsDb db, CancellationToken ct) => db.InTransactionAsync(async () =>
+    {
+        await db.LockAsync([$"import mapping {name}"], ct);
+        var mapping = await db.ImportMappings.FirstOrDefaultAsync(m => m.Name == name, ct) ?? throw ProblemException.NotFound("mapping");
+        db.ImportMappings.Remove(mapping);
+        db.Audit("deleted", SavedMapping.RecordType, mapping.Id, null, AuditChanges.Between(View(mapping), null));
+        await db.SaveChangesAsync(ct);
+        return TypedResults.NoContent();
+    }, ct);
 
     /// <summary>Ready or saved; null when there is none of the name.</summary>
     public static async Task<ImportMapping?> FindMappingAsync(this ContactsDb db, string name, CancellationToken ct) =>

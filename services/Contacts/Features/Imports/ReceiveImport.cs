@@ -4,6 +4,7 @@ using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contracts;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
 using Crm.Hosting.Rights;
@@ -87,6 +88,8 @@ internal static class ReceiveImport
             var rows = await StoreAsync(db, import, NextAsync, ct);
             import.Received(columns, compiled.Ignored, rows);
             db.Imports.Add(import);
+            // Not what its columns are called: a file without a header has a person's values there.
+            db.Audit("created", Import.RecordType, import.Id, null, AuditChanges.Between(null, new { import.Format, Mapping = import.MappingName, import.MatchOn, import.DryRun, import.Total }));
             return await db.SaveChangesAsync(ct);
 
             async ValueTask<string?> NextAsync() => format.HasColumns()

@@ -87,9 +87,7 @@ internal sealed class TextRecords(Stream body, Encoding encoding) : IRowRecords,
             return null;
         }
 
-        var end = _buffer.AsSpan(0, _length).IndexOfAny('\r', '\n');
-        var first = new string(_buffer, 0, end < 0 ? _length : end);
-        _delimiter = Delimiters.MaxBy(d => first.Count(c => c == d));
+        _delimiter = Delimiters.MaxBy(d => CountInFirst(_buffer.AsSpan(0, _length), d));
         return await ReadRowAsync(ct);
     }
 
@@ -183,6 +181,34 @@ internal sealed class TextRecords(Stream body, Encoding encoding) : IRowRecords,
 
     public void Dispose() => _reader.Dispose();
 
+    /// <summary>How often it is in the first row outside quotation marks, which open only where a cell begins.</summary>
+    private static int CountInFirst(ReadOnlySpan<char> text, char delimiter)
+    {
+        text = text.TrimStart("\r\n");
+        var (count, begins, quoted) = (0, true, false);
+        for (var i = 0; i < text.Length && (quoted || text[i] is not ('\r' or '\n')); i++)
+        {
+            if (quoted && text[i] == '"' && i + 1 < text.Length && text[i + 1] == '"')
+            {
+                i++;
+            }
+            else if (quoted)
+            {
+                quoted = text[i] != '"';
+            }
+            else if (Delimiters.Contains(text[i]))
+            {
+                (count, begins) = (text[i] == delimiter ? count + 1 : count, true);
+            }
+            else
+            {
+                (quoted, begins) = (begins && text[i] == '"', false);
+            }
+        }
+
+        return count;
+    }
+
     private void Add(ReadOnlySpan<char> text)
     {
         if (text.Contains('\0'))
@@ -207,7 +233,8 @@ internal sealed class TextRecords(Stream body, Encoding encoding) : IRowRecords,
     {
         try
         {
-            _length = await _reader.ReadAsync(_buffer.AsMemory(), ct);
+            // All that there is room for, however the text comes in: the first row says what stands between its cells.
+            _length = await _reader.ReadBlockAsync(_buffer.AsMemory(), ct);
         }
         catch (DecoderFallbackException)
         {

@@ -1,5 +1,6 @@
 using Crm.Contacts.Domain.Imports;
 using Crm.Contracts;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
 using Crm.Hosting.Rights;
@@ -25,8 +26,12 @@ internal static class UndoImport
         var import = await db.InTransactionAsync(async () =>
         {
             var found = (await db.Imports.ForUpdate($"id = {key}").ToListAsync(ct)).Single();
-            found.AskUndo(http.User.Subject(), clock.GetUtcNow());
-            await db.SaveChangesAsync(ct);
+            if (found.AskUndo(http.User.Subject(), clock.GetUtcNow()))
+            {
+                db.AuditRow(Import.RecordType, found.Id, null, found);
+                await db.SaveChangesAsync(ct);
+            }
+
             return found;
         }, ct);
         signal.Raise();

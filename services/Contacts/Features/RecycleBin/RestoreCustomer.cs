@@ -14,7 +14,8 @@ namespace Crm.Contacts.Features.RecycleBin;
 /// <summary>
 /// Brings a customer back from the recycle bin with all that it had: 200 with the customer. 409 <c>duplicate_suspected</c>
 /// names who has one of its e-mail addresses or phone numbers since, or is likely the same; <c>allow_duplicate</c> with a
-/// <c>reason</c> overrides it. 409 <c>conflict</c> when an organisation that belonged to it belongs to another one since.
+/// <c>reason</c> overrides it. 409 <c>conflict</c> when an organisation that belongs to it belongs to another one at the same
+/// time since.
 /// </summary>
 internal static class RestoreCustomer
 {
@@ -84,7 +85,7 @@ internal static class RestoreCustomer
         db.Audit("created", DuplicateOverride.RecordType, customer.Id, customer.Id, AuditChanges.Between(null, new { CandidateIds = since, body.Reason }));
     }
 
-    /// <summary>An organisation belongs to one.</summary>
+    /// <summary>An organisation belongs to one at a time.</summary>
     private static async Task RequireSameParentsAsync(Customer customer, ContactsDb db, DateOnly today, CancellationToken ct)
     {
         if (customer.Kind != CustomerKind.Organization)
@@ -94,7 +95,8 @@ internal static class RestoreCustomer
 
         await db.LockAsync([CreateRelationship.HierarchyLock], ct);
         var open = db.Relationships.Where(r => Relationship.Hierarchy.Contains(r.Type) && r.FromId != r.ToId && (r.EndsOn == null || r.EndsOn >= today));
-        var other = await open.Where(r => r.ToId != customer.Id && r.To.State == CustomerState.Active && open.Any(own => own.ToId == customer.Id && own.FromId == r.FromId))
+        var other = await open.Where(r => r.ToId != customer.Id && r.To.State == CustomerState.Active && open.Any(own => own.ToId == customer.Id && own.FromId == r.FromId
+                && (own.EndsOn == null || r.StartsOn == null || r.StartsOn <= own.EndsOn) && (r.EndsOn == null || own.StartsOn == null || own.StartsOn <= r.EndsOn)))
             .OrderBy(r => r.Id).Select(r => (Guid?)r.Id).FirstOrDefaultAsync(ct);
         if (other is { } relationship)
         {

@@ -9,7 +9,10 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.Relationships;
 
-/// <summary>One relationship: read, changed in role and dates, or taken back as never having been; the last two need <c>If-Match</c>, and are a change request when <c>from</c> belongs to another department.</summary>
+/// <summary>
+/// One relationship: read, changed in role and dates, or taken back as never having been; the last two need <c>If-Match</c>, and
+/// are a change request when <c>from</c> belongs to another department. 409 and 422 as of a new one when it says more than before.
+/// </summary>
 internal static class ChangeRelationship
 {
     public static async Task<IResult> Read(string id, HttpContext http, ContactsDb db, CancellationToken ct)
@@ -25,30 +28,38 @@ internal static class ChangeRelationship
         return await PatchAsync(id, patch, http, db, validation, clock, ct);
     }
 
-    public static async Task<IResult> PatchAsync(string id, JsonObject patch, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct)
-    {
-        var relationship = await db.FindRelationshipAsync(id, ct);
-        var mustAsk = await db.MustAskAsync(relationship.From, ct);
-        var before = relationship.Terms;
-        var terms = MergePatch.Apply(before, patch);
-        await validation.EnsureValidAsync(terms, ct);
-        if (relationship.Change(terms, clock.GetUtcNow()))
+    public static Task<IResult> PatchAsync(string id, JsonObject patch, HttpContext http, ContactsDb db, Validation validation, TimeProvider clock, CancellationToken ct) =>
+        db.InTransactionAsync(async () =>
         {
-            if (mustAsk)
+            var relationship = await db.FindRelationshipAsync(id, ct);
+            var mustAsk = await db.MustAskAsync(relationship.From, ct);
+            var before = relationship.Terms;
+            var terms = MergePatch.Apply(before, patch);
+            await validation.EnsureValidAsync(terms, ct);
+            if (relationship.Change(terms, clock.GetUtcNow()))
             {
-                await db.Entry(relationship).ReloadAsync(ct);
-                return await db.AskAsync(
-                    http, relationship.From, new(ChangeOperation.ChangeRelationship, patch, JsonSerializer.SerializeToNode(before, JsonDefaults.Options)!.AsObject(), relationship.Id),
-                    clock.GetUtcNow(), ct);
+                if (relationship.SaysMoreThan(before))
+                {
+                    // In the order of an approval: the customer first.
+                    await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {relationship.FromId} FOR NO KEY UPDATE", ct);
+                    await CreateRelationship.RequireNewAsync(relationship, "", db, ct);
+                }
+
+                if (mustAsk)
+                {
+                    await db.Entry(relationship).ReloadAsync(ct);
+                    return await db.AskAsync(
+                        http, relationship.From, new(ChangeOperation.ChangeRelationship, patch, JsonSerializer.SerializeToNode(before, JsonDefaults.Options)!.AsObject(), relationship.Id),
+                        clock.GetUtcNow(), ct);
+                }
+
+                db.AuditRow(Relationship.RecordType, relationship.Id, relationship.FromId, relationship);
+                await SaveAsync(db, ct);
             }
 
-            db.AuditRow(Relationship.RecordType, relationship.Id, relationship.FromId, relationship);
-            await SaveAsync(db, ct);
-        }
-
-        http.Response.Headers.ETag = ETags.Of(relationship.Version);
-        return TypedResults.Ok(RelationshipView.Of(relationship));
-    }
+            http.Response.Headers.ETag = ETags.Of(relationship.Version);
+            return (IResult)TypedResults.Ok(RelationshipView.Of(relationship));
+        }, ct);
 
     public static async Task<IResult> Delete(string id, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {

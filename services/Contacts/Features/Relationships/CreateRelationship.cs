@@ -9,9 +9,10 @@ using Microsoft.EntityFrameworkCore;
 namespace Crm.Contacts.Features.Relationships;
 
 /// <summary>
-/// Says what the customer is to another one. 409 <c>conflict</c> when that was said already, or when the organisation
-/// belongs to another one still; 422 naming <c>/to_id</c> when an organisation would belong to itself over others. 202 with a
-/// change request when the customer belongs to another department that approves such changes.
+/// Says what the customer is to another one. 409 <c>conflict</c> when that was said already for one of these days, or when
+/// the organisation belongs to another one on one of them; 422 naming <c>/to_id</c> when on one of them an organisation would
+/// belong to itself over others. 202 with a change request when the customer belongs to another department that approves such
+/// changes.
 /// </summary>
 internal static class CreateRelationship
 {
@@ -38,7 +39,7 @@ internal static class CreateRelationship
             var to = customers.GetValueOrDefault(toId)
                 ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError("/to_id", "unknown_customer"));
             var relationship = Relationship.Begin(body, from, to, clock.GetUtcNow());
-            await RequireNewAsync(relationship, db, clock.Today(), ct);
+            await RequireNewAsync(relationship, "/to_id", db, ct);
             if (mustAsk)
             {
                 return await db.AskAsync(http, from, new(ChangeOperation.CreateRelationship, JsonSerializer.SerializeToNode(body, JsonDefaults.Options)!.AsObject(), []), clock.GetUtcNow(), ct);
@@ -54,29 +55,31 @@ internal static class CreateRelationship
     }
 
     /// <summary>Holds off whoever says the same, or changes the hierarchy, until the transaction ends.</summary>
-    private static async Task RequireNewAsync(Relationship wanted, ContactsDb db, DateOnly today, CancellationToken ct)
+    /// <param name="pointer">To what is wrong then.</param>
+    /// <exception cref="ProblemException">409, 422.</exception>
+    public static async Task RequireNewAsync(Relationship wanted, string pointer, ContactsDb db, CancellationToken ct)
     {
         var inHierarchy = Relationship.Hierarchy.Contains(wanted.Type);
         await db.LockAsync([inHierarchy ? HierarchyLock : $"relationship {wanted.FromId}"], ct);
-        var open = db.Relationships.Where(r => r.FromId == wanted.FromId && r.FromId != r.ToId && (r.EndsOn == null || r.EndsOn >= today));
-        open = inHierarchy
+        var alike = db.Relationships.AsNoTracking().Where(r => r.Id != wanted.Id && r.FromId == wanted.FromId && r.FromId != r.ToId);
+        alike = inHierarchy
             // One in the recycle bin is in nobody's way; its restore asks again.
-            ? open.Where(r => Relationship.Hierarchy.Contains(r.Type) && r.To.State == CustomerState.Active)
-            : open.Where(r => r.ToId == wanted.ToId && r.Type == wanted.Type && r.Role == wanted.Role && r.Purchase == wanted.Purchase);
-        if (await open.Select(r => (Guid?)r.Id).FirstOrDefaultAsync(ct) is { } present)
+            ? alike.Where(r => Relationship.Hierarchy.Contains(r.Type) && r.To.State == CustomerState.Active)
+            : alike.Where(r => r.ToId == wanted.ToId && r.Type == wanted.Type && r.Role == wanted.Role && r.Purchase == wanted.Purchase);
+        if ((await alike.OrderBy(r => r.Id).ToListAsync(ct)).Find(wanted.Overlaps) is { } present)
         {
             throw new ProblemException(
                 ProblemCodes.Conflict,
-                inHierarchy ? "The organization belongs to one already; end that relationship first." : "This was said already.",
-                new FieldError("/to_id", "already_exists"))
+                inHierarchy ? "On some of these days the organization belongs to one already; end that relationship before them." : "This was said already.",
+                new FieldError(pointer, "already_exists"))
             {
-                Extensions = new Dictionary<string, object?> { ["existing_id"] = Ids.Relationship.Format(present) },
+                Extensions = new Dictionary<string, object?> { ["existing_id"] = Ids.Relationship.Format(present.Id) },
             };
         }
 
-        if (inHierarchy && await db.Database.SqlQuery<bool>($"SELECT {wanted.FromId} IN (SELECT organizations_above({wanted.ToId}, {today})) AS \"Value\"").SingleAsync(ct))
+        if (inHierarchy && await db.Database.SqlQuery<bool>($"SELECT {wanted.FromId} IN (SELECT organizations_above({wanted.ToId}, {wanted.FirstDay()}, {wanted.EndsOn}::date)) AS \"Value\"").SingleAsync(ct))
         {
-            throw new ProblemException(ProblemCodes.Unprocessable, "The organization would belong to itself.", new FieldError("/to_id", "cycle"));
+            throw new ProblemException(ProblemCodes.Unprocessable, "The organization would belong to itself.", new FieldError(pointer, "cycle"));
         }
     }
 }

@@ -41,8 +41,8 @@ internal static class RelationshipReads
         .Where(r => (r.StartsOn == null || r.StartsOn <= day) && (r.EndsOn == null || r.EndsOn >= day));
 
     /// <summary>
-    /// Of several that hold on the day and of which there can be one, as only a merge brings about (parents; the same said
-    /// twice), the customer's own one, else the one recorded first.
+    /// Of several that hold on the day and of which there can be one (parents; the same said twice), as a merge brings about, or
+    /// one that does not say since when: the customer's own one, else one that says it, else the one recorded first.
     /// </summary>
     public static IQueryable<Relationship> Shown(this IQueryable<Relationship> relationships, IQueryable<Relationship> all, DateOnly day) => relationships
         .Where(r => r.StartsOn > day || r.EndsOn < day || !all.Any(o => o.FromId == r.FromId && o.FromId != o.ToId
@@ -53,7 +53,8 @@ internal static class RelationshipReads
             && ((o.OriginFromId == o.FromId && r.OriginFromId != r.FromId)
                 || ((o.OriginFromId == o.FromId) == (r.OriginFromId == r.FromId)
                     && ((o.OriginToId == o.ToId && r.OriginToId != r.ToId)
-                        || ((o.OriginToId == o.ToId) == (r.OriginToId == r.ToId) && o.Id < r.Id))))));
+                        || ((o.OriginToId == o.ToId) == (r.OriginToId == r.ToId)
+                            && ((o.StartsOn != null && r.StartsOn == null) || ((o.StartsOn == null) == (r.StartsOn == null) && o.Id < r.Id))))))));
 
     /// <exception cref="ProblemException">404.</exception>
     public static async Task<Relationship> FindRelationshipAsync(this ContactsDb db, string id, CancellationToken ct) =>
