@@ -53,24 +53,37 @@ public sealed class PortMap
 
 /// <summary>
 /// Ports that stay free while a killed server is away: taken below the range from which the kernel gives outgoing
-/// connections theirs, else a client's connection may sit on the port when the server comes back.
+/// connections theirs, else a client's connection may sit on the port when the server comes back. A port is this process's
+/// until it ends, whether somebody listens on it or not yet: two programs that look at once find different ones.
 /// </summary>
 public static class FreePort
 {
     private static readonly Lock Gate = new();
     private static readonly HashSet<int> Given = [];
 
+    /// <summary>Locked files, one a port; the kernel unlocks them when the process ends, however it ends.</summary>
+    private static readonly List<FileStream> Locks = [];
+
     public static int Next()
     {
         lock (Gate)
         {
+            // Of each user, since one may not open the other's files.
+            var folder = Path.Combine(Path.GetTempPath(), $"crm-ports-{Environment.UserName}");
+            Directory.CreateDirectory(folder);
             for (var attempt = 0; attempt < 2_000; attempt++)
             {
                 var port = Random.Shared.Next(15_000, LowestEphemeral());
-                if (!Given.Contains(port) && CanListen(port))
+                if (!Given.Contains(port) && TakeLock(Path.Combine(folder, port.ToString(CultureInfo.InvariantCulture))) is { } locked)
                 {
-                    Given.Add(port);
-                    return port;
+                    if (CanListen(port))
+                    {
+                        Given.Add(port);
+                        Locks.Add(locked);
+                        return port;
+                    }
+
+                    locked.Dispose();
                 }
             }
         }
@@ -90,6 +103,19 @@ public static class FreePort
         catch (SocketException)
         {
             return false;
+        }
+    }
+
+    /// <summary>Null when another process has it. The file stays: whoever deleted it would let two lock what they take for one.</summary>
+    private static FileStream? TakeLock(string file)
+    {
+        try
+        {
+            return new FileStream(file, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException)
+        {
+            return null;
         }
     }
 

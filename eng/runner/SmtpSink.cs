@@ -27,6 +27,9 @@ public sealed record SmtpSinkOptions
     /// <summary>Largest mail in bytes, announced and enforced.</summary>
     public int MaximumSize { get; init; } = 10 * 1024 * 1024;
 
+    /// <summary>What a mail whose data came in whole waits for before anything is done with it.</summary>
+    public Func<SmtpMail, Task>? Hold { get; init; }
+
     /// <summary>What to do with a mail whose data came in whole; the mail counts as delivered unless it is refused.</summary>
     public Func<SmtpMail, SmtpOutcome>? Decide { get; init; }
 }
@@ -170,6 +173,8 @@ public sealed partial class SmtpSink : IAsyncDisposable
     private async Task<SmtpOutcome> KeepAsync(string from, List<string> recipients, byte[] data, CancellationToken ct)
     {
         var mail = new SmtpMail(Interlocked.Increment(ref _count), from, recipients, Encoding.UTF8.GetString(data));
+        if (_options.Hold is { } hold)
+            await hold(mail).WaitAsync(ct);
         var outcome = _options.Decide?.Invoke(mail) ?? SmtpOutcome.Accept;
         if (outcome is SmtpOutcome.Defer or SmtpOutcome.Reject)
             return outcome;

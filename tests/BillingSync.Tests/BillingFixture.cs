@@ -70,11 +70,7 @@ public sealed class BillingFixture : ServicesFixture
     /// </summary>
     public async Task<IReadOnlyList<JsonNode>> EventsOfAsync(string id, int expected)
     {
-        for (var wait = 0; wait < 200 && _events.GetOrAdd(id, _ => []).Count < expected; wait++)
-        {
-            await Task.Delay(50, TestContext.Current.CancellationToken);
-        }
-
+        await Eventually.GetAsync(() => Task.FromResult(_events.GetOrAdd(id, _ => []).Count), count => count >= expected, ct: TestContext.Current.CancellationToken);
         await Task.Delay(700, TestContext.Current.CancellationToken);
         return [.. _events.GetOrAdd(id, _ => []).OrderBy(e => (long)e["version"]!)];
     }

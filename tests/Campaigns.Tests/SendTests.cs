@@ -3,6 +3,7 @@ using System.Text;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Runner;
+using Crm.Testing;
 
 namespace Campaigns.Tests;
 
@@ -250,12 +251,7 @@ public sealed class SendTests(CampaignsFixture fixture)
         var campaign = await fixture.DraftAsync(batch, "Hello {{given_name}}");
         await fixture.LaunchAsync(campaign);
         await fixture.CompletedAsync(campaign);
-        var until = DateTime.UtcNow.AddSeconds(15);
-        while (fixture.SentEvents.Count(e => e.CampaignId == campaign) < 3 && DateTime.UtcNow < until)
-        {
-            await Task.Delay(50);
-        }
-
+        await Eventually.GetAsync(() => Task.FromResult(fixture.SentEvents.Count(e => e.CampaignId == campaign)), count => count >= 3);
         var events = fixture.SentEvents.Where(e => e.CampaignId == campaign).OrderBy(e => e.Subject).ToList();
         Assert.Equal(crowd.Select(c => (c.Id, $"Hello {c.GivenName}", $"Campaign {batch}", "email")), events.Select(e => (e.CustomerId, e.Subject, e.CampaignName, e.Channel)));
         Assert.All(events, e => Assert.True(Ids.Message.TryParse(e.Id, out _) && e.SentAt > DateTimeOffset.UtcNow.AddMinutes(-1)));

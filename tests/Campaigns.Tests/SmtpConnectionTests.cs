@@ -148,6 +148,7 @@ public sealed class SmtpConnectionTests
     private sealed class ScriptedServer : IAsyncDisposable
     {
         private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+        private readonly CancellationTokenSource _stop = new();
         private readonly Task _serving;
         private readonly SmtpTls _tls;
 
@@ -166,14 +167,19 @@ public sealed class SmtpConnectionTests
         private int Port { get; }
 
         public SmtpOptions Options(SmtpTls tls = SmtpTls.None, string? user = null, string? password = null) =>
-            new() { Host = "127.0.0.1", Port = Port, From = "a@x.example", TimeoutSeconds = 1, Tls = tls, User = user, Password = password };
+            new() { Host = "127.0.0.1", Port = Port, From = "a@x.example", TimeoutSeconds = Timeout(), Tls = tls, User = user, Password = password };
 
         public async ValueTask DisposeAsync()
         {
+            await _stop.CancelAsync();
             _listener.Stop();
             await _serving;
             _listener.Dispose();
+            _stop.Dispose();
         }
+
+        /// <summary>Seconds; short only where silence is waited for, which after the data begins when all of them went out.</summary>
+        private int Timeout() => Answers.GetValueOrDefault("DOT") == Silence ? 5 : Answers.Values.Contains(Silence) ? 1 : 30;
 
         private async Task ServeAsync()
         {
@@ -182,9 +188,9 @@ public sealed class SmtpConnectionTests
                 using var client = await _listener.AcceptTcpClientAsync();
                 await SpeakAsync(client.GetStream());
             }
-            catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or System.Security.Authentication.AuthenticationException)
+            catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or OperationCanceledException or System.Security.Authentication.AuthenticationException)
             {
-                // The client went away.
+                // The client went away, or the test is over.
             }
         }
 
@@ -261,7 +267,7 @@ public sealed class SmtpConnectionTests
 
                 if (answer is Silence)
                 {
-                    await Task.Delay(1500);
+                    await Task.Delay(System.Threading.Timeout.Infinite, _stop.Token);
                     return false;
                 }
 

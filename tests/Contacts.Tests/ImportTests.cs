@@ -182,7 +182,8 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
             Assert.Equal((used, "has_cases"), ((string?)refused["data"]![0]!["customer_id"], (string?)refused["data"]![0]!["undo_reason"]));
             // To wait is no failure, after which a batch would be smaller.
             Assert.All(Asked(of: true), a => Assert.Equal(1000, a.Customers));
-            Assert.Equal([500, 1000], Asked(of: false).Where(a => a.Service == "support").Select(a => a.Customers).Order());
+            // The same again where an answer took longer than is waited for.
+            Assert.Equal([500, 1000], Asked(of: false).Where(a => a.Service == "support").Select(a => a.Customers).Distinct().Order());
         }
         finally
         {
@@ -286,7 +287,7 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
             var (accepted, import) = await PostAsync("/v1/imports", Lines(60, i => $$"""{"kind":"person","given_name":"Small{{i}}"}"""));
             path = accepted.Headers.Location!.ToString();
             id = Ids.Import.Parse((string)import["id"]!);
-            await Eventually.GetAsync(() => ReadAsync("SELECT attempts::bigint FROM imports WHERE id = $1"), n => n == 1, TimeSpan.FromSeconds(10), Ct);
+            await Eventually.GetAsync(() => ReadAsync("SELECT attempts::bigint FROM imports WHERE id = $1"), n => n == 1, ct: Ct);
             await Fixture.Platform["contacts"].KillAsync();
         }
 

@@ -145,11 +145,10 @@ public sealed class ForwardingTests(GatewayFixture gateway)
     [Fact]
     public async Task A_body_over_the_limit_is_refused_before_it_is_read()
     {
-        var start = Stopwatch.GetTimestamp();
+        // Of the body one byte is sent, and nothing more comes: who waits for it gives no answer.
         var answer = await RawHttp.SendAsync(gateway.A, $"POST /v1/customers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {gateway.AdminKey}\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\nConnection: close\r\n\r\n{{");
         Assert.StartsWith("HTTP/1.1 413 ", answer, StringComparison.Ordinal);
         Assert.Contains("\"body_too_large\"", answer, StringComparison.Ordinal);
-        Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(6));
     }
 
     [Theory]

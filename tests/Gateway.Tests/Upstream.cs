@@ -74,6 +74,9 @@ public sealed class Upstream : IAsyncDisposable
     /// <summary>Paths that reached a service over HTTP.</summary>
     public ConcurrentDictionary<string, bool> Seen { get; } = new();
 
+    /// <summary>Which service of the overview hangs, by the customer that it is asked for.</summary>
+    public ConcurrentDictionary<string, string> Hangs { get; } = new();
+
     /// <summary>What a service of the overview does before it answers, by its name.</summary>
     public ConcurrentDictionary<string, Func<ServerCallContext, Task>> Behaviour { get; } = new();
 
@@ -86,8 +89,10 @@ public sealed class Upstream : IAsyncDisposable
 
     public ValueTask DisposeAsync() => _app.DisposeAsync();
 
-    private Task BehaveAsync(string service, ServerCallContext context) =>
-        Behaviour.TryGetValue(service, out var behave) ? behave(context) : Task.CompletedTask;
+    private Task BehaveAsync(string service, string customer, ServerCallContext context) =>
+        Hangs.TryGetValue(customer, out var hanging) && hanging == service ? Task.Delay(TimeSpan.FromSeconds(20), context.CancellationToken)
+        : Behaviour.TryGetValue(service, out var behave) ? behave(context)
+        : Task.CompletedTask;
 
     private static Timestamp At(string text) => Timestamp.FromDateTimeOffset(DateTimeOffset.Parse(text, CultureInfo.InvariantCulture));
 
@@ -95,7 +100,7 @@ public sealed class Upstream : IAsyncDisposable
     {
         public override async Task<Contact.Customer> GetCustomer(Contact.GetCustomerRequest request, ServerCallContext context)
         {
-            await upstream.BehaveAsync("contacts", context);
+            await upstream.BehaveAsync("contacts", request.Id, context);
             return new()
             {
                 Snapshot = new()
@@ -116,7 +121,7 @@ public sealed class Upstream : IAsyncDisposable
     {
         public override async Task<Interaction.CustomerOverview> GetCustomerOverview(Interaction.GetCustomerOverviewRequest request, ServerCallContext context)
         {
-            await upstream.BehaveAsync("interactions", context);
+            await upstream.BehaveAsync("interactions", request.CustomerId, context);
             return new()
             {
                 AsOf = At("2026-02-01T00:00:00Z"),
@@ -129,7 +134,7 @@ public sealed class Upstream : IAsyncDisposable
     {
         public override async Task<Campaign.CustomerOverview> GetCustomerOverview(Campaign.GetCustomerOverviewRequest request, ServerCallContext context)
         {
-            await upstream.BehaveAsync("campaigns", context);
+            await upstream.BehaveAsync("campaigns", request.CustomerId, context);
             return new() { AsOf = At("2026-02-01T00:00:00Z"), MessagesSent = 2, Consents = { new Campaign.ConsentState { Channel = "email", Purpose = "marketing", State = "granted" } } };
         }
     }
@@ -138,7 +143,7 @@ public sealed class Upstream : IAsyncDisposable
     {
         public override async Task<Billing.CustomerOverview> GetCustomerOverview(Billing.GetCustomerOverviewRequest request, ServerCallContext context)
         {
-            await upstream.BehaveAsync("billing", context);
+            await upstream.BehaveAsync("billing", request.CustomerId, context);
             return new() { AsOf = At("2026-02-01T00:00:00Z"), Orders = 11, ByCurrency = { new Billing.CurrencyAccount { Currency = "USD", Revenue = 23_900 } } };
         }
     }
@@ -147,7 +152,7 @@ public sealed class Upstream : IAsyncDisposable
     {
         public override async Task<SupportV1.CustomerOverview> GetCustomerOverview(SupportV1.GetCustomerOverviewRequest request, ServerCallContext context)
         {
-            await upstream.BehaveAsync("support", context);
+            await upstream.BehaveAsync("support", request.CustomerId, context);
             return new() { AsOf = At("2026-02-01T00:00:00Z"), OpenCases = 1 };
         }
     }

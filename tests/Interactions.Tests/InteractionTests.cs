@@ -189,8 +189,12 @@ public sealed class InteractionTests(InteractionsFixture fixture)
         Assert.Equal(["created", .. Enumerable.Repeat("unchanged", 29)], answers.Select(a => (string?)a["result"] ?? $"{a}").Order(StringComparer.Ordinal));
         Assert.Single(answers.Select(a => (string?)a["id"]).Distinct());
         Assert.Single((await _api.CallAsync($"/v1/customers/{customer}/timeline", Ct)).Data);
-        await Task.Delay(1000, Ct);
-        Assert.Single(fixture.Logged, e => e.CustomerId == customer);
+        // Events of one interaction come in order: what was published before its change is heard when the change is.
+        var changed = await _api.PutAsync(path, Body(customer, subject: "Last"), Ct);
+        Assert.Equal(("updated", 2), ((string?)changed["result"], (int)changed["version"]!));
+        await Eventually.GetAsync(() => Task.FromResult(fixture.Logged.Any(e => e.Id == (string?)changed["id"] && e.Version == 2)), heard => heard, ct: Ct);
+        Assert.Single(fixture.Logged, e => e.CustomerId == customer && e.Version == 1);
+        Assert.Equal(2, fixture.Logged.Count(e => e.CustomerId == customer));
     }
 
     [Fact]

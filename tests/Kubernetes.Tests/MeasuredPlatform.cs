@@ -15,7 +15,7 @@ public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectio
     /// <summary>Names as Prometheus has them, with the names of their labels, of all that was received until now.</summary>
     public IReadOnlyDictionary<string, IReadOnlyCollection<string>> Series => _series.ToDictionary(s => s.Key, s => (IReadOnlyCollection<string>)[.. s.Value.Keys], StringComparer.Ordinal);
 
-    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment) { ["support:Shutdown__DrainSeconds"] = "6" };
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment) { ["support:Shutdown__DrainSeconds"] = "20" };
 
     protected override void Receive(byte[] body)
     {

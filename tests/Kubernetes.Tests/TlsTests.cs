@@ -51,7 +51,8 @@ public sealed class TlsTests(MeasuredPlatform fixture)
         var before = Whole.ToDictionary(name => name, name => File.ReadAllText(Path.Combine(secrets, name)));
         try
         {
-            await support.StopAsync();
+            // It would drain first.
+            await support.KillAsync();
             Array.ForEach(Whole, name => File.Delete(Path.Combine(secrets, name)));
             foreach (var (name, value) in parts)
             {
@@ -63,10 +64,10 @@ public sealed class TlsTests(MeasuredPlatform fixture)
             using var created = await partner.PostAsJsonAsync("v1/customers", new { kind = "person", given_name = "Encrypted", source = new { type = "enquiry" } }, Ct);
             var id = (string)(await created.Content.ReadFromJsonAsync<JsonObject>(Ct))!["id"]!;
             await Eventually.GetAsync(
-                async () => (string?)(await partner.GetFromJsonAsync<JsonObject>($"v1/customers/{id}/overview", Ct))!["support"]!["status"], s => s == "ok", TimeSpan.FromSeconds(40), Ct);
+                async () => (string?)(await partner.GetFromJsonAsync<JsonObject>($"v1/customers/{id}/overview", Ct))!["support"]!["status"], s => s == "ok", ct: Ct);
             Assert.True(postgres.Connections > 0 && rabbit.Connections > 1, $"{postgres.Connections} to the database, {rabbit.Connections} to the broker");
 
-            await support.StopAsync();
+            await support.KillAsync();
             await fixture.Platform.Secrets.WriteAsync("support", "Database__RootCertificate", await stranger.WriteAsync());
             var refused = await support.RunModeAsync(["--migrate"], Ct);
             Assert.Equal(1, refused.ExitCode);
@@ -76,12 +77,12 @@ public sealed class TlsTests(MeasuredPlatform fixture)
             await fixture.Platform.Secrets.WriteAsync("support", "Bus__RootCertificate", await stranger.WriteAsync());
             var (attempts, connections) = (rabbit.Attempts, rabbit.Connections);
             await support.StartAsync(ct: Ct);
-            await Eventually.GetAsync(() => Task.FromResult(rabbit.Attempts), now => now > attempts + 2, TimeSpan.FromSeconds(40), Ct);
+            await Eventually.GetAsync(() => Task.FromResult(rabbit.Attempts), now => now > attempts + 2, ct: Ct);
             Assert.Equal(connections, rabbit.Connections);
         }
         finally
         {
-            await support.StopAsync();
+            await support.KillAsync();
             foreach (var name in parts.Keys)
             {
                 File.Delete(Path.Combine(secrets, name));

@@ -595,22 +595,7 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
     private Task<IReadOnlyList<PersonalDataHit>> FindAsync(string[] values) => PersonalDataSearch.FindAsync(Fixture.Platform, values, Ct);
 
     /// <summary>In no table, queue or log; messages that were in a consumer's hands may take a moment.</summary>
-    private async Task NowhereAsync(string[] values)
-    {
-        IReadOnlyList<PersonalDataHit> hits = [];
-        for (var attempt = 0; attempt < 4; attempt++)
-        {
-            hits = await FindAsync(values);
-            if (hits.Count == 0)
-            {
-                return;
-            }
-
-            await Task.Delay(1000, Ct);
-        }
-
-        Assert.Fail($"Still in {string.Join(", ", hits)}");
-    }
+    private Task NowhereAsync(string[] values) => Eventually.GetAsync(() => FindAsync(values), hits => hits.Count == 0, ct: Ct);
 
     private Task<JsonAnswer> EraseAsync(string customer, string? ifMatch) => Api.CallAsync(
         HttpMethod.Post, $"v1/customers/{customer}/erasures", """{"reason":"Asked for by the person"}""", ifMatch is null ? [] : [("If-Match", ifMatch)], Ct);

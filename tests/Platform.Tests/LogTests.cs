@@ -30,11 +30,11 @@ public sealed class LogTests(LoggedPlatform fixture)
         var trace = answer.Headers.GetValues("Crm-Trace-Id").Single();
 
         // Support, Campaigns and BillingSync do not run.
-        var records = await RecordsAsync(r => r.TraceId == trace && r.Service == "crm-gateway", atLeast: 3);
+        var (records, lines) = await LoggedAsync(
+            "gateway", r => r.TraceId == trace && r.Service == "crm-gateway", l => Text(l, "trace_id") == trace, all => all.Count >= 3);
         Assert.All(records, r => Assert.Matches("^(?!0{16})[0-9a-f]{16}$", r.SpanId));
         Assert.Contains(records, r => r.Attributes["Service"].Contains("support"));
 
-        var lines = fixture.Lines("gateway").Where(l => Text(l, "trace_id") == trace).ToList();
         Assert.Equal(records.Select(r => r.SpanId).Order(StringComparer.Ordinal), lines.Select(l => Text(l, "span_id")!).Order(StringComparer.Ordinal));
         var line = Assert.Single(lines, l => Text(l, "message")!.StartsWith("The overview is without support: Unavailable", StringComparison.Ordinal));
         Assert.Equal(("warn", "crm-gateway", "LogUnavailable"), (Text(line, "level"), Text(line, "service"), Text(line, "event")));
@@ -62,19 +62,23 @@ public sealed class LogTests(LoggedPlatform fixture)
         }
 
         // The first of these does not name the message by itself.
-        var records = await RecordsAsync(r => r.MessageId == identity.ToString(), atLeast: 2);
+        var (records, lines) = await LoggedAsync(
+            "interactions", r => r.MessageId == identity.ToString(), l => Text(l, "message_id") == identity.ToString(),
+            all => all.Any(r => r.Attributes["Consumer"].Any()) && all.Any(r => r.Body.Contains("dead-letter list", StringComparison.Ordinal)));
         var alone = Assert.Single(records, r => r.Attributes["Consumer"].Any());
         Assert.Empty(alone.Attributes["MessageId"]);
         Assert.Contains(records, r => r.Body.Contains("dead-letter list", StringComparison.Ordinal));
         Assert.All(records, r => Assert.Equal(("crm-interactions", alone.TraceId, alone.SpanId, Queues.CustomerCopy("interactions")), (r.Service, r.TraceId, r.SpanId, r.Attributes["messaging.destination.name"].Single())));
         Assert.Matches("^(?!0{32})[0-9a-f]{32}$", alone.TraceId);
 
-        var lines = fixture.Lines("interactions").Where(l => Text(l, "message_id") == identity.ToString()).ToList();
         Assert.Equal(records.Count, lines.Count);
         Assert.All(lines, l => Assert.Equal((alone.TraceId, alone.SpanId, Queues.CustomerCopy("interactions")), (Text(l, "trace_id"), Text(l, "span_id"), Text(l, "queue"))));
 
-        var toRead = (await RecordsAsync(r => r.MessageId == order.ToString() && r.Service == "crm-contacts" && r.Attributes["Error"].Any(), atLeast: 1))[0];
-        Assert.Contains(fixture.Printed("contacts").Split('\n'), l => l.EndsWith($" trace_id={toRead.TraceId} span_id={toRead.SpanId} message_id={order}", StringComparison.Ordinal));
+        var toRead = await Eventually.GetAsync(
+            () => Task.FromResult(fixture.Records.FirstOrDefault(r => r.MessageId == order.ToString() && r.Service == "crm-contacts" && r.Attributes["Error"].Any())), r => r is not null, Limit, Ct);
+        await Eventually.GetAsync(
+            () => Task.FromResult(fixture.Printed("contacts").Split('\n').Any(l => l.EndsWith($" trace_id={toRead!.TraceId} span_id={toRead.SpanId} message_id={order}", StringComparison.Ordinal))),
+            printed => printed, Limit, Ct);
 
         Assert.DoesNotContain(tag, fixture.Everything, StringComparison.OrdinalIgnoreCase);
     }
@@ -83,12 +87,14 @@ public sealed class LogTests(LoggedPlatform fixture)
 
     private static string? Text(JsonElement line, string name) => line.TryGetProperty(name, out var value) ? value.GetString() : null;
 
-    /// <summary>Those that fit, once that many are there; what is exported was printed before.</summary>
-    private async Task<IReadOnlyList<ReceivedRecord>> RecordsAsync(Func<ReceivedRecord, bool> fits, int atLeast)
+    /// <summary>What was exported and what a service has printed of the same, once what must be there is, and all that was printed has come.</summary>
+    private Task<(IReadOnlyList<ReceivedRecord> Records, IReadOnlyList<JsonElement> Lines)> LoggedAsync(
+        string service, Func<ReceivedRecord, bool> fits, Func<JsonElement, bool> printed, Func<IReadOnlyList<ReceivedRecord>, bool> complete)
     {
-        await Eventually.GetAsync(() => Task.FromResult(fixture.Records.Count(fits)), count => count >= atLeast, Limit, Ct);
-        // The rest comes with the next export.
-        await Task.Delay(1500, Ct);
-        return [.. fixture.Records.Where(fits)];
+        return Eventually.GetAsync(() => Task.FromResult(Now()), both => complete(both.Records) && SpansOf(both.Lines).SequenceEqual(both.Records.Select(r => r.SpanId).Order(StringComparer.Ordinal)), Limit, Ct);
+
+        (IReadOnlyList<ReceivedRecord> Records, IReadOnlyList<JsonElement> Lines) Now() => ([.. fixture.Records.Where(fits)], [.. fixture.Lines(service).Where(printed)]);
+
+        static IEnumerable<string?> SpansOf(IReadOnlyList<JsonElement> lines) => lines.Select(l => Text(l, "span_id")).Order(StringComparer.Ordinal);
     }
 }

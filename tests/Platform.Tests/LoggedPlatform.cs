@@ -42,9 +42,9 @@ public sealed class LoggedPlatform() : ObservedPlatform("logs"), ICollectionFixt
         return reader.ReadToEnd();
     }
 
-    /// <summary>What a service has printed, each line of it an object.</summary>
+    /// <summary>What a service has printed, each line of it an object; the last one may still be under way.</summary>
     public IReadOnlyList<JsonElement> Lines(string service) =>
-        [.. Printed(service).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonElement.Parse(line))];
+        [.. Printed(service).Split('\n')[..^1].Where(line => line.Length > 0).Select(line => JsonElement.Parse(line))];
 
     protected override void Receive(byte[] body)
     {

@@ -38,23 +38,33 @@ public sealed class MigrationTests : IAsyncLifetime
         var (wanted, all) = (await SchemaAsync(), await AppliedAsync());
         await ExecuteAsync("postgres", "DROP DATABASE contacts WITH (FORCE)");
         await _platform.CreateDatabasesAsync(Ct);
-        // Slow enough to be met in the middle: each statement is.
+        // Met in the middle: when so many are applied, the next one stands still after its first statement.
         await ExecuteAsync("contacts", """
             CREATE SCHEMA test;
-            CREATE FUNCTION test.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); END $$;
-            CREATE EVENT TRIGGER wait ON ddl_command_start EXECUTE FUNCTION test.wait();
+            CREATE TABLE test.stop (applied bigint);
+            INSERT INTO test.stop VALUES (0);
+            CREATE FUNCTION test.wait() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+            BEGIN
+                IF (SELECT count(*) FROM public.schema_migration) >= (SELECT applied FROM test.stop) THEN
+                    PERFORM pg_sleep(3600);
+                END IF;
+            END $$;
+            CREATE EVENT TRIGGER wait ON ddl_command_end EXECUTE FUNCTION test.wait();
             """);
 
         for (var kill = 1; kill <= 3; kill++)
         {
-            var before = await AppliedAsync();
+            await ExecuteAsync("contacts", "UPDATE test.stop SET applied = applied + 3");
             var migrating = OwnedProcess.Start(new ProcessSpec
             {
                 Name = "contacts", Command = [.. Contacts.Command, "--migrate"], LogFile = _platform.LogFile($"migrate-{kill}"), Environment = Contacts.Environment, EndWithCaller = true,
             });
-            await Eventually.GetAsync(AppliedAsync, applied => applied.Count > before.Count + 2, TimeSpan.FromMinutes(1), Ct);
+            await Eventually.GetAsync(
+                () => ReadAsync("SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"), asleep => asleep.Count > 0, TimeSpan.FromMinutes(2), Ct);
             await migrating.KillAsync();
-            Assert.InRange((await AppliedAsync()).Count, before.Count + 3, all.Count - 1);
+            // The server sees only afterwards that nobody is there any more.
+            await ExecuteAsync("contacts", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'");
+            Assert.InRange((await AppliedAsync()).Count, 3 * kill, all.Count - 1);
         }
 
         await ExecuteAsync("contacts", "DROP EVENT TRIGGER wait; DROP SCHEMA test CASCADE");

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Crm.Runner;
+using Crm.Testing;
 
 namespace Runner.Tests;
 
@@ -16,9 +17,7 @@ public sealed class OwnedProcessTests : IDisposable
         await process.KillAsync();
 
         Assert.False(process.IsAlive);
-        for (var i = 0; i < 100 && OwnedProcess.StartOf(child) is not null; i++)
-            await Task.Delay(20, TestContext.Current.CancellationToken);
-        Assert.Null(OwnedProcess.StartOf(child));
+        await Eventually.GetAsync(() => Task.FromResult(OwnedProcess.StartOf(child)), start => start is null, ct: TestContext.Current.CancellationToken);
     }
 
     [Fact]
@@ -64,8 +63,7 @@ public sealed class OwnedProcessTests : IDisposable
         Assert.True(process.IsAlive);
 
         process.Thaw();
-        await Task.Delay(150, TestContext.Current.CancellationToken);
-        Assert.NotEqual(before, process.LogTail(1));
+        await Eventually.GetAsync(() => Task.FromResult(process.LogTail(1)), last => last != before, ct: TestContext.Current.CancellationToken);
         await process.KillAsync();
     }
 
@@ -79,15 +77,6 @@ public sealed class OwnedProcessTests : IDisposable
         EndWithCaller = true,
     });
 
-    private static async Task<string> FirstLogLineAsync(OwnedProcess process)
-    {
-        for (var i = 0; i < 250; i++)
-        {
-            if (process.LogTail() is { Length: > 0 } text)
-                return text.Split('\n')[0];
-            await Task.Delay(20, TestContext.Current.CancellationToken);
-        }
-
-        throw new TimeoutException("The script wrote nothing.");
-    }
+    private static async Task<string> FirstLogLineAsync(OwnedProcess process) =>
+        (await Eventually.GetAsync(() => Task.FromResult(process.LogTail()), text => text.Length > 0, ct: TestContext.Current.CancellationToken)).Split('\n')[0];
 }

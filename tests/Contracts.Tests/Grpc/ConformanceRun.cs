@@ -28,7 +28,7 @@ public sealed class ConformanceRun : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        var (http, port) = (FreePort(), FreePort());
+        var (http, port) = (Crm.Runner.FreePort.Next(), Crm.Runner.FreePort.Next());
         var keys = Keys("conformance", "probe", "stranger");
         using var server = Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Crm.Conformance.dll")])
         {
@@ -89,13 +89,6 @@ public sealed class ConformanceRun : IAsyncLifetime
         }
 
         return folder;
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private async Task ListeningAsync(Process server, int port)
