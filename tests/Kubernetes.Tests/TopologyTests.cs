@@ -38,6 +38,8 @@ public sealed partial class TopologyTests
             Assert.Equal(["--migrate"], workload.Pod["initContainers"]![0]!["args"]!.AsArray().Select(a => (string)a!));
             Assert.Equal((string?)workload.Main.Single()["image"], (string?)workload.Pod["initContainers"]![0]!["image"]);
             Assert.Equal(Variables(workload.Main.Single()), Variables(workload.Pod["initContainers"]![0]!));
+            // The kubelet's default, a second, is less than the check waits for a database that does not answer.
+            Assert.InRange((long)workload.Main.Single()["startupProbe"]!["timeoutSeconds"]!, 3, 10);
             Assert.NotNull(manifests.Find("HorizontalPodAutoscaler", entry.Name));
         }
     }
