@@ -142,7 +142,8 @@ public sealed partial class TopologyTests
     [Fact]
     public async Task Every_database_of_production_knows_letters_beyond_ASCII_and_has_checksums()
     {
-        var clusters = (await Manifests.OfAsync("overlays/production")).Of("Cluster").ToList();
+        var manifests = await Manifests.OfAsync("overlays/production");
+        var clusters = manifests.Of("Cluster").ToList();
         Assert.Equal(Topology.Services.Select(s => $"{s.Name}-db").Order(StringComparer.Ordinal), clusters.Select(Manifests.Name).Order(StringComparer.Ordinal));
         Assert.All(clusters, c =>
         {
@@ -150,6 +151,8 @@ public sealed partial class TopologyTests
             Assert.Equal(("UTF8", "C.UTF-8", "C.UTF-8"), ((string?)made["encoding"], (string?)made["localeCollate"], (string?)made["localeCType"]));
             Assert.True((bool?)made["dataChecksums"], Manifests.Name(c));
         });
+        // Backed up from the first day on, not from the first night.
+        Assert.Equal(clusters.Select(Manifests.Name), manifests.Of("ScheduledBackup").Where(b => (bool?)b["spec"]!["immediate"] is true).Select(b => (string)b["spec"]!["cluster"]!["name"]!));
     }
 
     /// <summary>Its operator makes no budget, and gives no priority, of its own accord.</summary>
