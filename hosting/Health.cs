@@ -11,8 +11,9 @@ using Npgsql;
 namespace Crm.Hosting;
 
 /// <summary>
-/// Startup: the migrations of this build are applied. Live: the process loop turns. Ready: the own
-/// database answers, and the process is not stopping; never the broker, whose absence the outbox absorbs.
+/// Startup: the migrations of this build are applied, as far as the database says; one that does not answer is no reason to end
+/// the process. Live: the process loop turns. Ready: the own database answers and has the migrations, and the process is not
+/// stopping; never the broker, whose absence the outbox absorbs.
 /// </summary>
 public static class Health
 {
@@ -58,12 +59,31 @@ public static class Health
 
     private sealed class MigrationsApplied(Migrator migrator) : IHealthCheck
     {
+        /// <summary>Less than a kubelet waits for its probe.</summary>
+        private static readonly TimeSpan Limit = TimeSpan.FromSeconds(2);
+
+        /// <summary>Answered with 200: another process would find the same, and this one is not ready before it knows more.</summary>
+        private static readonly HealthCheckResult Unknown = HealthCheckResult.Degraded("The database does not answer.");
+
         private bool _current;
 
         public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
         {
-            _current = _current || await migrator.IsCurrentAsync(cancellationToken);
-            return _current ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy("Migrations are missing: run --migrate.");
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            limit.CancelAfter(Limit);
+            try
+            {
+                _current = _current || await migrator.IsCurrentAsync(limit.Token);
+                return _current ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy("Migrations are missing: run --migrate.");
+            }
+            catch (NpgsqlException)
+            {
+                return Unknown;
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                return Unknown;
+            }
         }
     }
 

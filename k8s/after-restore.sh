@@ -16,11 +16,11 @@ for name in $programs; do
   read_program "$name"
   main=${migrate/'"--migrate"'/'"--after-restore"'}
   main=${main/'"name":"migrate"'/'"name":"after-restore"'}
-  add_job "after-restore-$name" 2 "$main" "$migrate"
+  # Migrations of a day are not cut short.
+  add_job "after-restore-$name" 2 86400 "$main" "$migrate"
 done
 run_jobs
 if [ -n "$failed" ]; then
   printf 'Failed, see above; correct the cause and run this again:%s\n' "$failed" >&2
   exit 1
 fi
-remove_jobs

@@ -21,10 +21,9 @@ for name in $programs; do
   check=${check/"${BASH_REMATCH[0]}"/"\"image\":\"$image\""}
   # It has the labels by which it is let to the database, and by which callers find the program: so it is never ready.
   check="${check%\}},\"readinessProbe\":{\"tcpSocket\":{\"port\":8080}}}"
-  add_job "check-upgrade-$name" 0 "$check"
+  add_job "check-upgrade-$name" 0 900 "$check"
 done
 run_jobs
-remove_jobs
 if [ -n "$failed" ]; then
   printf 'Not to be upgraded before the problems above are solved:%s\n' "$failed" >&2
   exit 1

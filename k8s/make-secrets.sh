@@ -46,10 +46,11 @@ broker_hash() {
   { cat "$folder/rabbitmq-$1.salt"; cat "$folder/rabbitmq-$1.salt" "$folder/rabbitmq-$1" | openssl dgst -sha256 -binary; } | openssl base64 -A
 }
 
-# Everybody declares and writes what is called crm.…, since publishers make and bind their receivers' queues. What somebody
-# reads is its own queues, the exchanges of events, whose names end in a version, and, since a binding reads the exchange
-# that has the queue's name, the queues of its events' receivers (contracts/events/EventCatalog.cs). The last kind of name
-# is the queue of MassTransit's own that a process has for as long as it runs.
+# What a service declares, and binds or writes into, and reads: its own queues and events; and, since publishers make and bind
+# their receivers' queues, and a binding writes to the one and reads the other exchange, the queues of its events' receivers
+# (contracts/events/EventCatalog.cs). The exchanges of events, whose names end in a version, everybody declares and reads, to
+# bind its own queues to them; into them writes only who publishes them, so that nobody speaks for another. The last kind of
+# name is the queue of MassTransit's own that a process has for as long as it runs.
 receivers() {
   case $1 in
     contacts) printf '%s' '(interactions|campaigns|billing-sync|support)\.customer-(copy|imports)|campaigns\.consent-mails' ;;
@@ -59,6 +60,9 @@ receivers() {
     support) printf '%s' 'interactions\.timeline|campaigns\.customer-facts|contacts\.(merge|erasure)-receipts' ;;
   esac
 }
+
+# rights SERVICE EVENTS: a pattern of names, with the backslashes as JSON has them.
+rights() { printf '^crm\.(%s\..*|%s%s)$|_bus_' "$1" "$2" "$(receivers "$1")" | sed 's/\\/\\\\/g'; }
 
 # secret NAME, then lines "key<TAB>file" on standard input.
 secret() {
@@ -97,8 +101,8 @@ if [ "$overlay" = trial ]; then
     printf '],"permissions":['
     separator=
     for name in $services; do
-      printf '%s{"user":"%s","vhost":"crm","configure":"%s","write":"%s","read":"%s"}' "$separator" "$name" \
-        '^crm\\.|_bus_' '^crm\\.|_bus_' "$(printf '^crm\.(%s\..*|.*\.v[0-9]+|%s)$|_bus_' "$name" "$(receivers "$name")" | sed 's/\\/\\\\/g')"
+      events=$(rights "$name" '.*\.v[0-9]+|')
+      printf '%s{"user":"%s","vhost":"crm","configure":"%s","write":"%s","read":"%s"}' "$separator" "$name" "$events" "$(rights "$name" '')" "$events"
       separator=,
     done
     printf '],"policies":[{"vhost":"crm","name":"crm","pattern":"^crm\\\\.","apply-to":"queues","definition":{"max-length":1000000,"overflow":"reject-publish"}}]}'

@@ -1,12 +1,39 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Crm.Runner;
 
 namespace Kubernetes.Tests;
 
-/// <summary>What the operator's guide says of manifests is what they say.</summary>
-public sealed class GuideTests
+/// <summary>What the operator's guide says of manifests and rules is what they say, and it leads to what it leaves out.</summary>
+public sealed partial class GuideTests
 {
+    private static string Docs => Path.Combine(Topology.FindRoot(), "docs");
+
+    private static string Guide => File.ReadAllText(Path.Combine(Docs, "operator-guide.md"));
+
+    /// <summary>What is longer belongs onto the pages that it leads to.</summary>
+    [Fact]
+    public void The_guide_has_two_pages() =>
+        Assert.InRange(Guide.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries).Length, 1, 1_050);
+
+    [Fact]
+    public void The_guide_lists_every_alert_and_how_urgent_it_is()
+    {
+        var guide = Guide;
+        Assert.All(RulesTests.Alerts, a => Assert.Contains($"| [{a.Name}](runbooks/{a.Name}.md) | {(string?)a.Alert["labels"]!["severity"]} | ", guide, StringComparison.Ordinal));
+        Assert.Equal(RulesTests.Alerts.Count(), Link().Matches(guide).Count(m => m.Groups["target"].Value.StartsWith("runbooks/", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void Every_link_of_the_documentation_leads_to_a_file_and_a_heading_in_it()
+    {
+        var pages = Directory.EnumerateFiles(Docs, "*.md", SearchOption.AllDirectories).Append(Path.Combine(Topology.FindRoot(), "README.md"));
+        var broken = pages.SelectMany(page => Link().Matches(WithoutCode(page)).Select(m => m.Groups["target"].Value)
+            .Where(target => !target.Contains("://", StringComparison.Ordinal) && !Leads(page, target)).Select(target => $"{page}: {target}"));
+        Assert.Empty(broken);
+    }
+
     [Fact]
     public async Task The_guide_says_what_production_asks_of_a_cluster_in_all()
     {
@@ -26,9 +53,24 @@ public sealed class GuideTests
             ("programs, two pods each", Programs("minReplicas")), ("programs, scaled to the most", most), ("databases", databases), ("broker", broker),
             ("observability", watching), ("together, scaled to the most", Sum([most, databases, broker, watching])),
         ];
-        var guide = await File.ReadAllLinesAsync(Path.Combine(Topology.FindRoot(), "docs", "operator-guide.md"), TestContext.Current.CancellationToken);
+        var guide = Guide.Split('\n');
         Assert.All(rows, row => Assert.Contains($"| {row.Name} {row.Size}", guide));
     }
+
+    private static bool Leads(string page, string target)
+    {
+        var parts = target.Split('#', 2);
+        var file = parts[0].Length == 0 ? page : Path.Combine(Path.GetDirectoryName(page)!, parts[0]);
+        return parts.Length == 1
+            ? Path.Exists(file)
+            : File.Exists(file) && Heading().Matches(WithoutCode(file)).Any(m => Anchor(m.Groups["text"].Value) == parts[1]);
+    }
+
+    /// <summary>As GitHub makes it of a heading.</summary>
+    private static string Anchor(string heading) =>
+        string.Concat(heading.Where(c => char.IsLetterOrDigit(c) || c is ' ' or '-' or '_').Select(c => c == ' ' ? '-' : char.ToLowerInvariant(c)));
+
+    private static string WithoutCode(string page) => Code().Replace(File.ReadAllText(page), "");
 
     private static JsonNode Resources(JsonObject workload) => workload["spec"]!["template"]!["spec"]!["containers"]!.AsArray().Single()!["resources"]!;
 
@@ -57,4 +99,13 @@ public sealed class GuideTests
         public override string ToString() => string.Create(CultureInfo.InvariantCulture,
             $"| {Pods} | {Cpu:0.##} | {Memory:0.##} GiB | {MostCpu:0.##} | {MostMemory:0.##} GiB |{(Disk == 0 ? "" : $" {Disk:0} GiB")} |");
     }
+
+    [GeneratedRegex(@"\]\((?<target>[^)\s]+)\)", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex Link();
+
+    [GeneratedRegex("^#+ (?<text>.+)$", RegexOptions.ExplicitCapture | RegexOptions.Multiline, 1000)]
+    private static partial Regex Heading();
+
+    [GeneratedRegex("```.*?```", RegexOptions.ExplicitCapture | RegexOptions.Singleline, 1000)]
+    private static partial Regex Code();
 }

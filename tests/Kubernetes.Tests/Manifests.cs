@@ -179,13 +179,30 @@ internal sealed record Workload(string Overlay, JsonObject Object)
 
     public override string ToString() => $"{Overlay}: {Kind} {Name}";
 
-    /// <summary>Does a selector of labels (<c>matchLabels</c>, <c>matchExpressions</c> with In) select these pods?</summary>
-    public bool IsSelectedBy(JsonNode? selector) => Selects(selector, Labels);
+    /// <summary>
+    /// Does a selector of labels (<c>matchLabels</c>, <c>matchExpressions</c> with In and Exists) select these pods? Those of a
+    /// Deployment have a label more, of the ReplicaSet that they are of.
+    /// </summary>
+    public bool IsSelectedBy(JsonNode? selector)
+    {
+        var labels = Labels.DeepClone();
+        if (Kind == "Deployment")
+        {
+            labels["pod-template-hash"] = "0";
+        }
+
+        return Selects(selector, labels);
+    }
 
     public static bool Selects(JsonNode? selector, JsonNode labels) =>
         selector is not null
         && (selector["matchLabels"]?.AsObject() ?? []).All(l => (string?)labels[l.Key] == (string?)l.Value)
-        && (selector["matchExpressions"]?.AsArray() ?? []).All(e => (string?)e!["operator"] == "In" && e["values"]!.AsArray().Any(v => (string?)v == (string?)labels[(string)e["key"]!]));
+        && (selector["matchExpressions"]?.AsArray() ?? []).All(e => (string?)e!["operator"] switch
+        {
+            "In" => e["values"]!.AsArray().Any(v => (string?)v == (string?)labels[(string)e["key"]!]),
+            "Exists" => labels[(string)e["key"]!] is not null,
+            _ => false,
+        });
 }
 
 internal static class Tools

@@ -184,7 +184,7 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     }
 
     [Fact]
-    public async Task With_the_rights_that_the_script_gives_them_the_broker_users_do_all_their_work_and_read_no_other_queue()
+    public async Task With_the_rights_that_the_script_gives_them_the_broker_users_do_all_their_work_and_no_others()
     {
         var (_, folder) = await SettingsTests.MakeSecretsAsync("trial");
         await fixture.Platform.RabbitMq!.ImportDefinitionsAsync(Path.Combine(folder, "definitions.json"), Ct);
@@ -202,9 +202,17 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
                 HostName = own.Host, Port = own.Port, VirtualHost = "crm", UserName = "support", Password = await File.ReadAllTextAsync(Path.Combine(folder, "rabbitmq-support"), Ct),
             };
             await using var connection = await factory.CreateConnectionAsync(Ct);
-            await using var channel = await connection.CreateChannelAsync(cancellationToken: Ct);
-            var refused = await Assert.ThrowsAsync<OperationInterruptedException>(() => channel.BasicGetAsync("crm.contacts.orders", autoAck: false, Ct));
-            Assert.Equal(403, refused.ShutdownReason!.ReplyCode);
+            // Another's queue, a queue of another's name, and an event of another's. A refusal closes the channel.
+            await RefusedAsync(channel => channel.BasicGetAsync("crm.contacts.orders", autoAck: false, Ct));
+            await RefusedAsync(channel => channel.QueueDeclareAsync("crm.contacts.orders", durable: true, exclusive: false, autoDelete: false, cancellationToken: Ct));
+            await RefusedAsync(channel => channel.ExchangeBindAsync("crm.contacts.customers-erased.v1", "crm.support.case-changed.v1", "", cancellationToken: Ct));
+
+            async Task RefusedAsync(Func<IChannel, Task> attempt)
+            {
+                await using var channel = await connection.CreateChannelAsync(cancellationToken: Ct);
+                var refused = await Assert.ThrowsAsync<OperationInterruptedException>(() => attempt(channel));
+                Assert.Equal(403, refused.ShutdownReason!.ReplyCode);
+            }
         }
         finally
         {

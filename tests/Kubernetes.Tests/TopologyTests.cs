@@ -38,6 +38,8 @@ public sealed partial class TopologyTests
             Assert.Equal(["--migrate"], workload.Pod["initContainers"]![0]!["args"]!.AsArray().Select(a => (string)a!));
             Assert.Equal((string?)workload.Main.Single()["image"], (string?)workload.Pod["initContainers"]![0]!["image"]);
             Assert.Equal(Variables(workload.Main.Single()), Variables(workload.Pod["initContainers"]![0]!));
+            // The kubelet's default, a second, is less than the check waits for a database that does not answer.
+            Assert.InRange((long)workload.Main.Single()["startupProbe"]!["timeoutSeconds"]!, 3, 10);
             Assert.NotNull(manifests.Find("HorizontalPodAutoscaler", entry.Name));
         }
     }
@@ -140,7 +142,8 @@ public sealed partial class TopologyTests
     [Fact]
     public async Task Every_database_of_production_knows_letters_beyond_ASCII_and_has_checksums()
     {
-        var clusters = (await Manifests.OfAsync("overlays/production")).Of("Cluster").ToList();
+        var manifests = await Manifests.OfAsync("overlays/production");
+        var clusters = manifests.Of("Cluster").ToList();
         Assert.Equal(Topology.Services.Select(s => $"{s.Name}-db").Order(StringComparer.Ordinal), clusters.Select(Manifests.Name).Order(StringComparer.Ordinal));
         Assert.All(clusters, c =>
         {
@@ -148,6 +151,8 @@ public sealed partial class TopologyTests
             Assert.Equal(("UTF8", "C.UTF-8", "C.UTF-8"), ((string?)made["encoding"], (string?)made["localeCollate"], (string?)made["localeCType"]));
             Assert.True((bool?)made["dataChecksums"], Manifests.Name(c));
         });
+        // Backed up from the first day on, not from the first night.
+        Assert.Equal(clusters.Select(Manifests.Name), manifests.Of("ScheduledBackup").Where(b => (bool?)b["spec"]!["immediate"] is true).Select(b => (string)b["spec"]!["cluster"]!["name"]!));
     }
 
     /// <summary>Its operator makes no budget, and gives no priority, of its own accord.</summary>
@@ -225,7 +230,8 @@ public sealed partial class TopologyTests
     [InlineData("pod/contacts-1", 1)]
     public async Task After_a_restore_each_program_has_a_job_with_what_its_own_pods_are_given_and_none_while_one_runs(string running, int expected)
     {
-        var programs = (await Manifests.OfAsync("overlays/production")).Workloads.Where(w => w.Kind == "Deployment").ToList();
+        var manifests = await Manifests.OfAsync("overlays/production");
+        var programs = manifests.Workloads.Where(w => w.Kind == "Deployment").ToList();
         var (result, applied) = await RunJobsAsync(programs, ["after-restore.sh"], running, "SuccessCriteriaMet Complete");
         Assert.True(result.ExitCode == expected, result.Output);
         Assert.Equal(expected != 0, applied is null);
@@ -247,7 +253,29 @@ public sealed partial class TopologyTests
             }
 
             Assert.True(JsonNode.DeepEquals(program.Pod["volumes"], job.Pod["volumes"]) && JsonNode.DeepEquals(program.Labels, job.Labels), $"{job}: volumes, labels");
+            // Of a Job no budget knows how many pods there should be; with one among its pods it lets none go.
+            Assert.Contains(manifests.Of("PodDisruptionBudget"), b => program.IsSelectedBy(b["spec"]!["selector"]));
+            Assert.DoesNotContain(manifests.Of("PodDisruptionBudget"), b => job.IsSelectedBy(b["spec"]!["selector"]));
         }
+    }
+
+    /// <summary>An image that cannot be pulled, or that the admission refuses, is no reason to wait for ever.</summary>
+    [Theory]
+    [InlineData("pod\\n\\nImagePullBackOff Back-off pulling image\\n", "waits: ImagePullBackOff Back-off pulling image")]
+    [InlineData("", "waits: it has no pod. images are signed")]
+    public async Task A_job_that_cannot_start_is_given_up_with_its_reason_and_none_stays(string pods, string reason)
+    {
+        var programs = (await Manifests.OfAsync("overlays/production")).Workloads.Where(w => w.Kind == "Deployment").ToList();
+        var overlay = Path.Combine(Manifests.Folder, "overlays", "production");
+        var (result, applied) = await RunJobsAsync(programs, ["check-upgrade.sh", overlay], pods, "", seconds: "1");
+        Assert.True(result.ExitCode == 1, result.Output);
+        Assert.All(programs, p => Assert.Contains($"check-upgrade-{p.Name} {reason}", result.Output, StringComparison.Ordinal));
+        Assert.Contains("check-upgrade-gateway has not started in 1 seconds", result.Output, StringComparison.Ordinal);
+        Assert.All(applied!, j => Assert.InRange((long)j["spec"]!["activeDeadlineSeconds"]!, 1, 3600));
+        // What an earlier run may have left, and its own.
+        var deletions = result.Output.Split('\n').Where(l => l.StartsWith("delete job", StringComparison.Ordinal)).ToList();
+        Assert.Equal(2, deletions.Count);
+        Assert.All(programs, p => Assert.All(deletions, d => Assert.Contains($" check-upgrade-{p.Name} ", d, StringComparison.Ordinal)));
     }
 
     /// <summary>Callers find a program's pods by the labels by which its database lets them in; of those of a check none may become ready.</summary>
@@ -294,7 +322,7 @@ public sealed partial class TopologyTests
 
     /// <summary>A script beside what stands for a cluster with these programs: what it sends there, or null when it sends nothing.</summary>
     private static async Task<(ShellResult Result, IReadOnlyList<JsonObject>? Applied)> RunJobsAsync(
-        IReadOnlyList<Workload> programs, IReadOnlyList<string> script, string running, string outcome)
+        IReadOnlyList<Workload> programs, IReadOnlyList<string> script, string running, string outcome, string? seconds = null)
     {
         Tools.Require("kubectl", "kubernetes-client");
         var ct = TestContext.Current.CancellationToken;
@@ -315,13 +343,15 @@ public sealed partial class TopologyTests
               "get pods") printf '{running}' ;;
               "get deployment") cat "{folder}/$3" ;;
               "get job") printf '{outcome}' ;;
+              "get events") printf 'images are signed' ;;
+              "delete job") printf '%s\n' "$*" ;;
               "apply -f") cat >'{applied}' ;;
               kustomize*) exec '{real}' "$@" ;;
             esac
 
             """, ct);
         Assert.Equal(0, (await Shell.RunAsync(["chmod", "+x", Path.Combine(folder, "kubectl")], ct: ct)).ExitCode);
-        var environment = new Dictionary<string, string?> { ["PATH"] = $"{folder}:{Environment.GetEnvironmentVariable("PATH")}" };
+        var environment = new Dictionary<string, string?> { ["PATH"] = $"{folder}:{Environment.GetEnvironmentVariable("PATH")}", ["CRM_JOB_SECONDS"] = seconds };
         var result = await Shell.RunAsync(["bash", Path.Combine(Manifests.Folder, script[0]), .. script.Skip(1)], environment, ct: ct);
         return (result, File.Exists(applied) ? [.. JsonNode.Parse(await File.ReadAllTextAsync(applied, ct))!["items"]!.AsArray().Select(j => j!.AsObject())] : null);
     }

@@ -19,6 +19,11 @@ public sealed class DatabaseAwayTests(TracedPlatform fixture) : PlatformTest(fix
             // Longer than a connection may take (5 s), so that whatever asks the database at the start has failed.
             await Task.Delay(TimeSpan.FromSeconds(12), Ct);
             Assert.True(support.IsRunning, support.Process!.LogTail());
+            // A kubelet lets it live, and sends nobody there.
+            using var kubelet = new HttpClient { BaseAddress = support.HttpAddress, Timeout = TimeSpan.FromSeconds(5) };
+            using var startup = await kubelet.GetAsync("health/startup", Ct);
+            Assert.Equal(HttpStatusCode.OK, startup.StatusCode);
+            Assert.False((await support.ProbeAsync(Ct)).Ready);
         }
         finally
         {
