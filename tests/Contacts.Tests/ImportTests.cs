@@ -841,7 +841,7 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         // More than is read at once.
         var import = await ImportAsync(string.Join('\n',
             """{"kind":"person","given_name":"Good"}""",
-            $$"""{"kind":"person","given_name":"Ada","birth_date":"yesterday","attributes":{"{{field}}":"x"}}""",
+            $$$"""{"kind":"person","given_name":"Ada","birth_date":"yesterday","attributes":{"{{{field}}}":"x"}}""",
             Lines(2500, _ => "null")));
         Assert.Equal((2502, 1, 2501), Counts(import, "total", "created", "failed"));
         using var answer = await Client.GetAsync($"/v1/imports/{import["id"]}/problems.csv", Ct);
