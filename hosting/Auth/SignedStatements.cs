@@ -75,10 +75,11 @@ public sealed class SignedStatements
         var keys = new List<StatementKey>();
         foreach (var file in Directory.EnumerateFiles(_folder, "*.pem").Order(StringComparer.Ordinal))
         {
-            using var ecdsa = ECDsa.Create();
-            ecdsa.ImportFromPem(await File.ReadAllTextAsync(file, ct));
-            var jwk = JsonWebKeyConverter.ConvertFromECDsaSecurityKey(new ECDsaSecurityKey(ecdsa));
-            keys.Add(new(Path.GetFileNameWithoutExtension(file), jwk.Kty, jwk.Crv, jwk.X, jwk.Y, Base64UrlEncoder.Encode(jwk.ComputeJwkThumbprint()), "sig", SecurityAlgorithms.EcdsaSha256));
+            foreach (var key in SigningKeys.ReadKeys(await File.ReadAllTextAsync(file, ct)))
+            {
+                var jwk = JsonWebKeyConverter.ConvertFromECDsaSecurityKey(key);
+                keys.Add(new(Path.GetFileNameWithoutExtension(file), jwk.Kty, jwk.Crv, jwk.X, jwk.Y, key.KeyId, "sig", SecurityAlgorithms.EcdsaSha256));
+            }
         }
 
         return keys;

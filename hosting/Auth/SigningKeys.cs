@@ -146,7 +146,7 @@ internal sealed partial class SigningKeys(IOptions<AuthOptions> options, IHttpCl
     }
 
     /// <summary>All keys of a file.</summary>
-    private static IEnumerable<SecurityKey> ReadKeys(string text)
+    public static IEnumerable<ECDsaSecurityKey> ReadKeys(string text)
     {
         for (var rest = text; PemEncoding.TryFind(rest, out var found); rest = rest[found.Location.End..])
         {

@@ -84,7 +84,7 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
         new("orders", $"SELECT to_jsonb(t) - 'event_sequence' FROM orders t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Order, "order"),
         new("invoices", $"SELECT to_jsonb(t) - 'event_sequence' FROM invoices t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Invoice, "invoice"),
         new("payments", $"SELECT to_jsonb(t) - 'event_sequence' FROM payments t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Payment, "payment"),
-        new("billing_accounts", $"SELECT to_jsonb(t) - 'id' FROM billing_accounts t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id"),
+        new("billing_accounts", $"SELECT to_jsonb(t) FROM billing_accounts t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", RecordType: BillingAccount.RecordType),
     ];
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)

@@ -55,6 +55,10 @@ public sealed class GrpcTests(ContactsFixture fixture) : ContactsTest(fixture)
         var known = Path.Combine(Fixture.Platform.Secrets.TrustedKeys, $"{owner}.pem");
         await File.AppendAllTextAsync(known, next.ExportSubjectPublicKeyInfoPem() + "\n", Ct);
 
+        // What either has signed can be verified by anybody.
+        var (_, published) = await SendAsync(HttpMethod.Get, "/v1/erasure-receipts/keys");
+        Assert.Equal(2, published["keys"]!.AsArray().Count(k => (string?)k!["service"] == owner));
+
         foreach (var key in (string[])[old, next.ExportPkcs8PrivateKeyPem()])
         {
             using var tokens = new InternalTokens(

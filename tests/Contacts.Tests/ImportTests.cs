@@ -366,7 +366,13 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
                 {"Code":"A {{{word}}}","Name":"Zoë"}
                 {"Name":"Other","Nr":"{{{value}}}3"}
                 {"Name":"Other","Code":"A {{{word}}}3"}
-                """), $"?mapping={mapping}"));
+                """), $"?mapping={mapping}"),
+            (Workbook(TestWorkbook.Of(
+                TestWorkbook.Header("Name", "Nr", "Code"),
+                TestWorkbook.Row(TestWorkbook.Text("A2", "Zoë"), TestWorkbook.Number("B2", $"{value}")),
+                TestWorkbook.Row(TestWorkbook.Text("A3", "Zoë"), TestWorkbook.Text("C3", $"A {word}")),
+                TestWorkbook.Row(TestWorkbook.Text("A4", "Other"), TestWorkbook.Number("B4", $"{value}4")),
+                TestWorkbook.Row(TestWorkbook.Text("A5", "Other"), TestWorkbook.Text("C5", $"A {word}4")))), $"?mapping={mapping}"));
         Assert.All(outcomes, o => Assert.Equal(["failed", "failed", "created", "created"], o));
 
         async Task<string> UniqueFieldAsync(string type)

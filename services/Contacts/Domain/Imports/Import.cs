@@ -85,7 +85,12 @@ internal sealed class Import
 
     public Guid Id { get; private set; }
     public ImportStatus Status { get; private set; }
+    /// <summary>Of its rows: those of a workbook are rows of CSV.</summary>
     public ImportFormat Format { get; private set; }
+    public bool Workbook { get; private set; }
+
+    /// <summary>As it was sent.</summary>
+    public ImportFormat Sent => Workbook ? ImportFormat.Xlsx : Format;
     public string? MappingName { get; private set; }
     public ImportMapping Mapping { get; private set; } = null!;
     public string[] Columns { get; private set; } = [];
@@ -124,7 +129,8 @@ internal sealed class Import
     public static Import Receive(ImportFormat format, string? mappingName, ImportMapping mapping, IEnumerable<MatchBy> matchOn, bool dryRun, string actor, DateTimeOffset now) => new()
     {
         Id = Guid.CreateVersion7(now),
-        Format = format,
+        Format = format == ImportFormat.Xlsx ? ImportFormat.Csv : format,
+        Workbook = format == ImportFormat.Xlsx,
         MappingName = mappingName,
         Mapping = mapping,
         MatchOn = [.. matchOn.Select(m => m.Text)],

@@ -40,13 +40,14 @@ internal sealed partial class DuplicateScanner(
         return (found, merged);
     }
 
-    /// <summary>What a full scan had taken off the list of changes is put on it again: all that changed since the last completed one began.</summary>
+    /// <summary>What a full scan had taken off the list of changes is put on it again: all that changed since the last completed one began, if there is one.</summary>
     public Task GiveUpAsync(Guid scan, CancellationToken ct) => ExecuteAsync("""
         WITH failed AS (UPDATE duplicate_scans SET status = 'failed', finished_at = @now WHERE id = @scan RETURNING mode),
         completed AS (SELECT started_at FROM duplicate_scans WHERE mode = 'full' AND status = 'completed' ORDER BY id DESC LIMIT 1)
         INSERT INTO duplicate_changes (customer_id, version)
-        SELECT c.id, c.version FROM customers c JOIN completed ON c.updated_at >= completed.started_at - interval '10 minutes'
-        WHERE EXISTS (SELECT FROM failed WHERE mode = 'full')
+        SELECT c.id, c.version FROM customers c
+        WHERE EXISTS (SELECT FROM failed WHERE mode = 'full') AND c.state = 'active'
+            AND c.updated_at >= coalesce((SELECT started_at - interval '10 minutes' FROM completed), '-infinity')
         ON CONFLICT DO NOTHING
         """, ct, new NpgsqlParameter<Guid>("scan", scan), Now());
 

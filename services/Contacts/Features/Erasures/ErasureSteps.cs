@@ -34,7 +34,7 @@ internal static class ErasureSteps
                     CROSS JOIN LATERAL (SELECT translate(r.body, E' \t"', '') AS body, translate(to_json(e.external_id)::text, E' \t"', '') AS id) AS bare
                     WHERE e.customer_id = ANY (@ids) AND CASE
                         WHEN strpos(bare.body, bare.id) = 0 THEN false
-                        WHEN i.format <> 'ndjson' THEN EXISTS (
+                        WHEN i.format = 'csv' THEN EXISTS (
                             SELECT FROM unnest(i.columns) WITH ORDINALITY AS cell (name, n)
                             WHERE 'external_id.' || e.system = coalesce((SELECT f.value FROM jsonb_each_text(m.fields) AS f WHERE lower(btrim(f.key)) = lower(btrim(cell.name)) LIMIT 1), btrim(cell.name))
                                 AND btrim(r.body::jsonb ->> (cell.n - 1)::integer) = e.external_id)
@@ -87,10 +87,11 @@ internal static class ErasureSteps
         new("consent_states", "DELETE FROM consent_states WHERE customer_id = ANY (@ids)"),
         // Their rows in duplicate_keys go with their keys, by a trigger.
         new("duplicates", "DELETE FROM duplicates WHERE low_id = ANY (@ids) OR high_id = ANY (@ids) RETURNING id", Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType),
-        // A merge of several decided the pairs of the others too, with its reason, which is forgotten below.
+        // A merge of several, and its undo, decided the pairs of the others too, with their reasons, which are forgotten below.
         new("duplicates", """
             UPDATE duplicates d SET reason = NULL FROM merges m
-            WHERE m.id = d.merge_id AND d.reason IS NOT NULL AND (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
+            WHERE d.reason IS NOT NULL AND (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
+                AND (m.id = d.merge_id OR d.decided_at IN (m.merged_at, m.undo_asked_at))
             RETURNING d.id
             """, Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType, Kept: true),
         new("blocked_identifiers", """

@@ -39,7 +39,13 @@ internal static class ContactsTables
         new("external_ids", "SELECT to_jsonb(t) FROM external_ids t WHERE customer_id = ANY (@ids) ORDER BY system, external_id"),
         new("consents", "SELECT to_jsonb(t) - 'sequence' FROM consents t WHERE customer_id = ANY (@ids) ORDER BY sequence", Ids.Consent, "consent"),
         new("current_consents", "SELECT to_jsonb(t) - 'id' - 'event_sequence' FROM consent_states t WHERE customer_id = ANY (@ids) ORDER BY channel, purpose"),
-        new("consent_confirmations", "SELECT to_jsonb(t) FROM consent_confirmations t WHERE customer_id = ANY (@ids) ORDER BY requested_at"),
+        new("consent_confirmations", $"""
+            {Shared}
+            SELECT to_jsonb(t) || CASE WHEN EXISTS (
+                SELECT FROM shared s WHERE s.customer_id = t.customer_id AND t.requested_at BETWEEN s.merged_at AND s.undone_at)
+                THEN jsonb_build_object('mailbox', NULL) ELSE jsonb_build_object() END
+            FROM consent_confirmations t WHERE customer_id = ANY (@ids) ORDER BY requested_at
+            """),
         new("merges", "SELECT to_jsonb(t) - 'event_sequence' - 'manifest' FROM merges t WHERE survivor_id = ANY (@ids) OR absorbed_ids && @ids ORDER BY id", Ids.Merge),
         new("import_rows", $"""
             {Shared}

@@ -29,7 +29,7 @@ public sealed record ImportView(
     DateTimeOffset? FinishedAt)
 {
     internal static ImportView Of(Import import) => new(
-        Ids.Import.Format(import.Id), import.Status, import.Format, import.MappingName, import.MatchOn, import.DryRun, import.IgnoredColumns, import.Total,
+        Ids.Import.Format(import.Id), import.Status, import.Sent, import.MappingName, import.MatchOn, import.DryRun, import.IgnoredColumns, import.Total,
         import.NextRow - 1, import.Created, import.Updated, import.Unchanged, import.Failed,
         import.UndoAskedAt is { } asked ? new(import.Removed, import.Restored, import.Refused, import.Missing, asked, import.UndoneAt) : null,
         import.CreatedAt, import.StartedAt, import.FinishedAt);

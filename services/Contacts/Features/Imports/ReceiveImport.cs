@@ -89,7 +89,7 @@ internal static class ReceiveImport
             import.Received(columns, compiled.Ignored, rows);
             db.Imports.Add(import);
             // Not what its columns are called: a file without a header has a person's values there.
-            db.Audit("created", Import.RecordType, import.Id, null, AuditChanges.Between(null, new { import.Format, Mapping = import.MappingName, import.MatchOn, import.DryRun, import.Total }));
+            db.Audit("created", Import.RecordType, import.Id, null, AuditChanges.Between(null, new { Format = import.Sent, Mapping = import.MappingName, import.MatchOn, import.DryRun, import.Total }));
             return await db.SaveChangesAsync(ct);
 
             async ValueTask<string?> NextAsync() => format.HasColumns()

@@ -39,6 +39,8 @@ internal static class CreateRelationship
             var to = customers.GetValueOrDefault(toId)
                 ?? throw new ProblemException(ProblemCodes.UnknownCustomer, "There is no such customer.", new FieldError("/to_id", "unknown_customer"));
             var relationship = Relationship.Begin(body, from, to, clock.GetUtcNow());
+            // In the order of a change and of an approval: the customer first.
+            await db.Database.ExecuteSqlAsync($"SELECT FROM customers WHERE id = {fromId} FOR NO KEY UPDATE", ct);
             await RequireNewAsync(relationship, "/to_id", db, ct);
             if (mustAsk)
             {
