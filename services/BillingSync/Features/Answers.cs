@@ -14,13 +14,6 @@ internal static class Answers
         return TypedResults.Created(location, view);
     }
 
-    /// <summary>201 when it was created, 200 else.</summary>
-    public static IResult Upserted<T>(HttpContext http, UpsertResult result, long version, string location, T view)
-    {
-        http.Response.Headers.ETag = ETags.Of(version);
-        return result == UpsertResult.Created ? TypedResults.Created(location, view) : TypedResults.Ok(view);
-    }
-
     /// <summary>The filter <c>status</c> of a list.</summary>
     public static T? StatusFilter<T>(HttpRequest request) where T : struct, Enum => request.Query["status"] is not [{ } text]
         ? null
