@@ -110,7 +110,7 @@ public static class CrmService
         builder.Services.AddSingleton<OutboxSignal>();
         builder.Services.AddDbContextPool<TDb>((provider, db) => db
             .UseNpgsql(provider.GetRequiredService<NpgsqlDataSource>())
-            .AddInterceptors(provider.GetRequiredService<OutboxSignal>())
+            .AddInterceptors(provider.GetRequiredService<OutboxSignal>().Commits)
             .ConfigureWarnings(w => w.Ignore(
                 Microsoft.EntityFrameworkCore.Diagnostics.CoreEventId.SaveChangesFailed,
                 // What belongs to a customer whom the caller does not see is meant to be left out of a join with customers.

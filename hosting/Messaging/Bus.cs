@@ -17,7 +17,8 @@ public sealed class BusConsumers
     /// <summary>
     /// A queue and its consumer. The consumer runs inside a transaction that already holds the inbox row:
     /// a redelivered message never reaches it, and an exception rolls everything back. Messages for which it is an
-    /// <see cref="IBatchConsumer{TMessage}"/> are given to it together when they come together.
+    /// <see cref="IBatchConsumer{TMessage}"/> are given to it together when they come together; no other queue of the program
+    /// may have them.
     /// </summary>
     public void Consume<TConsumer>(string name) where TConsumer : class, IConsumer => Consumers.Add((name, typeof(TConsumer)));
 }
@@ -28,6 +29,7 @@ internal static class Bus
     {
         var consumers = new BusConsumers();
         configure?.Invoke(consumers);
+        RequireOneQueueOfBatches(consumers);
 
         builder.Services.AddSettings<BusOptions>("Bus");
         builder.Services.AddSingleton<DeadLetters>();
@@ -97,6 +99,19 @@ internal static class Bus
                 endpoint.UseConsumeFilter(typeof(InboxFilter<>), context);
                 endpoint.ConfigureConsumer(context, consumer);
             });
+        }
+    }
+
+    /// <summary>What comes together is known by its message alone: a second queue would get the first one's effect instead of its own.</summary>
+    private static void RequireOneQueueOfBatches(BusConsumers consumers)
+    {
+        foreach (var message in consumers.Consumers.SelectMany(c => BatchesOf(c.Consumer)).Select(b => b.GetGenericArguments()[0]).Distinct())
+        {
+            var queues = consumers.Consumers.Where(c => c.Consumer.GetInterfaces().Contains(typeof(IConsumer<>).MakeGenericType(message))).Select(c => c.Name).ToArray();
+            if (queues.Length > 1)
+            {
+                throw new InvalidOperationException($"{message.Name} is consumed in batches, so by one queue only; these have it: {string.Join(", ", queues)}.");
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 using Crm.Contracts;
+using Crm.Hosting.Data;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
@@ -28,6 +29,20 @@ public static class QueryParameters
 
     public static TBuilder WithQuery<TBuilder>(this TBuilder endpoint, params string[] names) where TBuilder : IEndpointConventionBuilder =>
         endpoint.WithMetadata(new Known(names.ToHashSet(StringComparer.Ordinal)));
+
+    /// <summary>The parameter as one of the enum's words; null when it is not given.</summary>
+    /// <exception cref="ProblemException">400 when it is another one.</exception>
+    public static T? ReadWord<T>(this HttpRequest request, string parameter) where T : struct, Enum
+    {
+        if (request.Query[parameter] is not [{ } word])
+        {
+            return null;
+        }
+
+        return EnumWords<T>.TryParse(word, out var value)
+            ? value
+            : throw ProblemException.InvalidParameter(parameter, $"One of {string.Join(", ", Enum.GetValues<T>().Select(v => v.ToWord()))}.");
+    }
 
     /// <summary>Middleware after authorization.</summary>
     public static async Task CheckAsync(HttpContext http, RequestDelegate next)

@@ -4,6 +4,7 @@ using Crm.Contracts.Events;
 using Crm.CustomerCopy;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rpc;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Microsoft.EntityFrameworkCore;
@@ -20,11 +21,7 @@ internal sealed class CampaignsGrpc(CampaignsDb db, CustomerDirectory customers,
     public override async Task<Wire.CustomerOverview> GetCustomerOverview(Wire.GetCustomerOverviewRequest request, ServerCallContext context)
     {
         var ct = context.CancellationToken;
-        if (!Ids.Customer.TryParse(request.CustomerId, out _))
-        {
-            throw new RpcException(new Status(StatusCode.InvalidArgument, "Not a customer id."));
-        }
-
+        _ = GrpcIds.Parse(Ids.Customer, request.CustomerId, "customer");
         var customer = await customers.FindAsync(request.CustomerId, ct);
         var sent = await db.Messages.Where(m => m.CustomerId == customer && m.Kind == MessageKind.Campaign && m.Status == MessageStatus.Sent)
             .GroupBy(_ => 1).Select(g => new { Count = g.Count(), Last = g.Max(m => m.SentAt) }).FirstOrDefaultAsync(ct);

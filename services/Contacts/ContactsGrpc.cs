@@ -6,6 +6,7 @@ using Crm.Contracts.Events;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
 using Crm.Hosting.Rights;
+using Crm.Hosting.Rpc;
 using Crm.Hosting.Web;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -50,7 +51,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     public override async Task StreamCustomers(Wire.StreamCustomersRequest request, IServerStreamWriter<Wire.CustomerRecord> responseStream, ServerCallContext context)
     {
         var ct = context.CancellationToken;
-        var after = request.After.Length == 0 ? Guid.Empty : ParseId(request.After);
+        var after = request.After.Length == 0 ? Guid.Empty : GrpcIds.Parse(Ids.Customer, request.After, "customer");
         while (true)
         {
             var customers = await db.Customers.AsNoTracking().Where(c => c.Id > after).OrderBy(c => c.Id).Take(Batch).ToListAsync(ct);
@@ -109,7 +110,7 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     /// <summary>The customer whom the id stands for; of another one, with the snapshots of all on the way.</summary>
     private async Task<Wire.Customer> FindByIdAsync(string id, bool includeDeleted, CancellationToken ct)
     {
-        var key = ParseId(id);
+        var key = GrpcIds.Parse(Ids.Customer, id, "customer");
         var way = new List<Customer>();
         for (Guid? next = key; next is not null && way.TrueForAll(c => c.Id != next); next = way[^1].SurvivorId)
         {
@@ -128,10 +129,6 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
 
     private static IQueryable<Customer> ByIdentifier(IQueryable<Customer> customers, string kind, string value) =>
         customers.Where(c => c.Identifiers.Any(i => i.Kind == kind && i.Value == value));
-
-    private static Guid ParseId(string id) => Ids.Customer.TryParse(id, out var key)
-        ? key
-        : throw new RpcException(new Status(StatusCode.InvalidArgument, "Not a customer id."));
 
     private static async Task<Customer> FindAsync(IQueryable<Customer> query, CancellationToken ct) =>
         await query.AsNoTracking().OrderBy(c => c.Id).Take(2).ToListAsync(ct) switch

@@ -60,7 +60,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
         var newest = snapshots.GroupBy(s => s.Id, StringComparer.Ordinal).Select(g => g.MaxBy(s => s.Version)!).ToList();
         var rows = JsonSerializer.Serialize(newest.Select(s => new
         {
-            id = Parse(s.Id),
+            id = Ids.Customer.Parse(s.Id),
             s.Version,
             s.Kind,
             display_name = s.DisplayName,
@@ -75,7 +75,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             s.Department,
             s.Attributes,
             s.State,
-            survivor_id = s.SurvivorId is { } survivor ? Parse(survivor) : (Guid?)null,
+            survivor_id = s.SurvivorId is { } survivor ? Ids.Customer.Parse(survivor) : (Guid?)null,
             created_at = s.CreatedAt,
             updated_at = s.UpdatedAt,
             tags = s.Tags ?? [],
@@ -147,7 +147,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     /// </summary>
     internal async Task<ErasedCounts> EraseAsync(IReadOnlyList<CustomerSnapshot> tombstones, CancellationToken ct)
     {
-        var ids = tombstones.Select(t => Parse(t.Id)).ToArray();
+        var ids = tombstones.Select(t => Ids.Customer.Parse(t.Id)).ToArray();
         await StoreAloneAsync(tombstones, ids, ct);
         var owners = await Database.SqlQuery<Guid>($"SELECT DISTINCT customer_root(id) AS \"Value\" FROM unnest({ids}) AS id").ToArrayAsync(ct);
         return await this.EraseAsync(ids, owners, [.. tombstones.Select(t => t.Id)], ct);
@@ -159,7 +159,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     /// </summary>
     internal async Task<IReadOnlyList<Guid>> RemoveAsync(IReadOnlyList<CustomerSnapshot> removed, CancellationToken ct)
     {
-        var ids = removed.Select(t => Parse(t.Id)).ToArray();
+        var ids = removed.Select(t => Ids.Customer.Parse(t.Id)).ToArray();
         await StoreAloneAsync(removed, ids, ct);
         return [.. (await FindOwnersAsync(ids, ct)).SelectMany(t => t).Distinct()];
     }
@@ -250,7 +250,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     {
         var rows = JsonSerializer.Serialize(consents.GroupBy(c => (c.CustomerId, c.Channel, c.Purpose)).Select(g => g.MaxBy(c => c.Version)!).Select(c => new
         {
-            customer_id = Parse(c.CustomerId),
+            customer_id = Ids.Customer.Parse(c.CustomerId),
             c.Channel,
             c.Purpose,
             c.State,
@@ -298,7 +298,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             g.Version,
             g.Owner,
             g.Department,
-            customer_id = g.CustomerId is { } customer ? Parse(customer) : (Guid?)null,
+            customer_id = g.CustomerId is { } customer ? Ids.Customer.Parse(customer) : (Guid?)null,
             field_group = g.FieldGroup,
             g.Access,
             expires_at = g.ExpiresAt,
@@ -351,8 +351,6 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
         rows.HasQueryFilter(r => (AllRows && AllDepartments) || Set<Customer>().Any(c => c.Id == EF.Property<Guid>(r, "CustomerId")));
 
     private static readonly JsonSerializerOptions EventJson = new(JsonSerializerDefaults.Web);
-
-    private static Guid Parse(string id) => Ids.Customer.TryParse(id, out var guid) ? guid : throw new FormatException($"'{id}' is not a customer id.");
 
     private static NpgsqlParameter Json(string rows) => new("rows", NpgsqlDbType.Jsonb) { Value = rows };
 

@@ -36,7 +36,7 @@ public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service, Sig
     {
         var (merged, ct) = (context.Message, context.CancellationToken);
         await db.StoreAsync(merged.Customers, ct);
-        var (survivor, absorbed) = (Key(merged.SurvivorId), Keys(merged.AbsorbedIds));
+        var (survivor, absorbed) = (Ids.Customer.Parse(merged.SurvivorId), Keys(merged.AbsorbedIds));
         var counts = await db.CountMovedAsync(absorbed, survivor, ct);
         var blockers = (await db.FindLateBlockersAsync(survivor, absorbed, ct))
             .Select(b => new BlockerReference(b.Code, b.Source, [.. b.Customers.Select(c => Ids.Customer.Format(c))]));
@@ -56,7 +56,7 @@ public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service, Sig
     {
         var (erased, ct) = (context.Message, context.CancellationToken);
         var counts = await db.EraseAsync(erased.Customers, ct);
-        var customer = Key(erased.CustomerId);
+        var customer = Ids.Customer.Parse(erased.CustomerId);
         db.Audit("erased", "customer", customer, customer, AuditChanges.Between(null, counts));
         var statement = statements.Sign(new ErasureStatement(
             service.Value, erased.ErasureId, erased.CustomerId, [.. erased.Customers.Select(c => c.Id)], counts.Erased, counts.Kept, clock.GetUtcNow(), erased.BackupsGoneBy));
@@ -85,9 +85,7 @@ public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service, Sig
         return db.SaveChangesAsync(ct);
     }
 
-    private static Guid Key(string id) => Ids.Customer.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not a customer id.");
-
-    private static Guid[] Keys(IEnumerable<string> ids) => [.. ids.Select(Key)];
+    private static Guid[] Keys(IEnumerable<string> ids) => [.. ids.Select(Ids.Customer.Parse)];
 
     /// <summary>An answer is about nothing that has further events.</summary>
     private sealed class Answer : Hosting.Data.IAggregate

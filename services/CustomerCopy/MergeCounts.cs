@@ -40,7 +40,7 @@ internal static class MergeCounts
         this CustomerCopyDb db, IReadOnlyList<SurvivorSince> survivors, DateTimeOffset until, CancellationToken ct)
     {
         using var unhurried = db.AllowLongStatements();
-        var ids = survivors.Select(s => Ids.Customer.TryParse(s.CustomerId, out var id) ? id : throw new FormatException($"'{s.CustomerId}' is not a customer id.")).ToArray();
+        var ids = survivors.Select(s => Ids.Customer.Parse(s.CustomerId)).ToArray();
         var since = survivors.Select(s => s.Since.ToUniversalTime()).ToArray();
         var counts = new Dictionary<string, long>(StringComparer.Ordinal);
         var first = new List<RowReference>();

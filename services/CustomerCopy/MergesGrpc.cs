@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations.Schema;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Rpc;
 using Grpc.Core;
 using Microsoft.EntityFrameworkCore;
 using Wire = Crm.Contracts.Merges.V1;
@@ -16,8 +17,8 @@ internal sealed class MergesGrpc(CustomerCopyDb db) : Wire.Merges.MergesBase
     public override async Task<Wire.Impact> GetImpact(Wire.GetImpactRequest request, ServerCallContext context)
     {
         var ct = context.CancellationToken;
-        var survivor = Key(request.SurvivorId);
-        var absorbed = request.AbsorbedIds.Select(Key).ToArray();
+        var survivor = GrpcIds.Parse(Ids.Customer, request.SurvivorId, "customer");
+        var absorbed = request.AbsorbedIds.Select(a => GrpcIds.Parse(Ids.Customer, a, "customer")).ToArray();
         var impact = new Wire.Impact();
         foreach (var owned in db.OwnedRows)
         {
@@ -54,7 +55,7 @@ internal sealed class MergesGrpc(CustomerCopyDb db) : Wire.Merges.MergesBase
         }
 
         var owners = new Wire.Owners();
-        foreach (var table in await db.FindOwnersAsync([.. request.CustomerIds.Select(Key)], context.CancellationToken))
+        foreach (var table in await db.FindOwnersAsync([.. request.CustomerIds.Select(id => GrpcIds.Parse(Ids.Customer, id, "customer"))], context.CancellationToken))
         {
             var wire = new Wire.TableOwners { Table = table.Key };
             wire.CustomerIds.AddRange(table.Select(id => Ids.Customer.Format(id)));
@@ -75,20 +76,16 @@ internal sealed class MergesGrpc(CustomerCopyDb db) : Wire.Merges.MergesBase
         var members = new Dictionary<Guid, Guid>();
         foreach (var member in request.Members)
         {
-            var id = Key(member.CustomerId);
+            var id = GrpcIds.Parse(Ids.Customer, member.CustomerId, "customer");
             members[id] = id;
             foreach (var below in member.AbsorbedIds)
             {
-                members[Key(below)] = id;
+                members[GrpcIds.Parse(Ids.Customer, below, "customer")] = id;
             }
         }
 
         return members;
     }
-
-    private static Guid Key(string id) => Ids.Customer.TryParse(id, out var key)
-        ? key
-        : throw new RpcException(new Status(StatusCode.InvalidArgument, "Not a customer id."));
 
     private sealed record Counted([property: Column("moved")] long Moved, [property: Column("collide")] long Collide);
 }

@@ -1,6 +1,7 @@
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Erasure;
+using Crm.Hosting.Rpc;
 using Grpc.Core;
 using Microsoft.EntityFrameworkCore;
 using Wire = Crm.Contracts.PersonalData.V1;
@@ -14,15 +15,11 @@ internal sealed class PersonalDataGrpc(CustomerCopyDb db) : Wire.PersonalData.Pe
     public override async Task Export(Wire.ExportRequest request, IServerStreamWriter<Wire.PersonalRow> responseStream, ServerCallContext context)
     {
         var ct = context.CancellationToken;
-        var ids = request.CustomerIds.Select(Key).ToArray();
+        var ids = request.CustomerIds.Select(id => GrpcIds.Parse(Ids.Customer, id, "customer")).ToArray();
         var owners = await db.Database.SqlQuery<Guid>($"SELECT DISTINCT customer_root(id) AS \"Value\" FROM unnest({ids}) AS id").ToArrayAsync(ct);
         await foreach (var (table, row) in db.ReadPersonAsync(ids, owners, ct))
         {
             await responseStream.WriteAsync(new Wire.PersonalRow { Table = table, RowJson = row }, ct);
         }
     }
-
-    private static Guid Key(string id) => Ids.Customer.TryParse(id, out var key)
-        ? key
-        : throw new RpcException(new Status(StatusCode.InvalidArgument, "Not a customer id."));
 }

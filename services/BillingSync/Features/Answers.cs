@@ -1,6 +1,4 @@
 using Crm.BillingSync.Domain;
-using Crm.Contracts;
-using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Features;
@@ -13,18 +11,6 @@ internal static class Answers
         http.Response.Headers.ETag = ETags.Of(version);
         return TypedResults.Created(location, view);
     }
-
-    /// <summary>201 when it was created, 200 else.</summary>
-    public static IResult Upserted<T>(HttpContext http, UpsertResult result, long version, string location, T view)
-    {
-        http.Response.Headers.ETag = ETags.Of(version);
-        return result == UpsertResult.Created ? TypedResults.Created(location, view) : TypedResults.Ok(view);
-    }
-
-    /// <summary>The filter <c>status</c> of a list.</summary>
-    public static T? StatusFilter<T>(HttpRequest request) where T : struct, Enum => request.Query["status"] is not [{ } text]
-        ? null
-        : EnumWords<T>.TryParse(text, out var status) ? status : throw ProblemException.InvalidParameter("status", "Not a status of these records.");
 
     public static IQueryable<T> OfCustomer<T>(this IQueryable<T> records, Guid? customer) where T : BillingRecord =>
         customer is { } id ? records.Where(r => r.CustomerId == id) : records;

@@ -9,34 +9,17 @@ using Npgsql;
 
 namespace Crm.BillingSync.Features;
 
-public enum UpsertResult
-{
-    Created,
-    Updated,
-    Unchanged,
-}
-
 /// <summary>What products, orders, invoices and payments share when they are written.</summary>
 internal static class Records
 {
-    private const int LongestExternalId = 200;
     private const int Attempts = 5;
 
     /// <summary>The external id of the path.</summary>
     /// <exception cref="ProblemException">400 when the source is not a word or the id not a line of text.</exception>
     public static ExternalKey ReadKey(string source, string externalId)
     {
-        if (!SlugAttribute.IsSlug(source))
-        {
-            throw ProblemException.Invalid(new FieldError("source", "wrong_format", "Lower-case letters, digits, _ - and . only, 1 to 64 of them."));
-        }
-
-        if (externalId.Length > LongestExternalId || string.IsNullOrWhiteSpace(externalId) || externalId.Any(char.IsControl))
-        {
-            throw ProblemException.Invalid(new FieldError("externalId", "wrong_format", $"One line of 1 to {LongestExternalId} characters."));
-        }
-
-        return new(source, externalId);
+        var own = ExternalId.Read(source, externalId);
+        return new(own.System, own.Id);
     }
 
     /// <summary>

@@ -12,7 +12,7 @@ internal sealed class AskForConfirmations(CampaignsDb db, TimeProvider clock) : 
     {
         var asked = context.Message;
         var now = clock.GetUtcNow();
-        var origin = Key(Ids.Customer, asked.CustomerId);
+        var origin = Ids.Customer.Parse(asked.CustomerId);
         if (await db.HoldCustomerAsync(origin, context.CancellationToken) is not { } owner)
         {
             return;
@@ -20,11 +20,9 @@ internal sealed class AskForConfirmations(CampaignsDb db, TimeProvider clock) : 
 
         await db.Database.ExecuteSqlAsync($"""
             INSERT INTO messages (id, kind, confirms_id, customer_id, origin_customer_id, channel, purpose, to_address, wording, expires_at, status, next_at, created_at)
-            VALUES ({Guid.CreateVersion7(now)}, 'confirmation', {Key(Ids.Consent, asked.ConsentId)}, {owner}, {origin}, {asked.Channel},
+            VALUES ({Guid.CreateVersion7(now)}, 'confirmation', {Ids.Consent.Parse(asked.ConsentId)}, {owner}, {origin}, {asked.Channel},
                     {asked.Purpose}, {asked.Address}, {asked.Wording}, {asked.ExpiresAt.ToUniversalTime()}, 'pending', now(), {now})
             ON CONFLICT (confirms_id) WHERE confirms_id IS NOT NULL DO NOTHING
             """, context.CancellationToken);
     }
-
-    private static Guid Key(IdKind kind, string id) => kind.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not an id of kind {kind.Prefix}.");
 }

@@ -15,7 +15,7 @@ internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorde
     public async Task Consume(ConsumeContext<OrderRecorded> context)
     {
         var order = context.Message;
-        var origin = Key(Ids.Customer, order.OriginCustomerId ?? order.CustomerId);
+        var origin = Ids.Customer.Parse(order.OriginCustomerId ?? order.CustomerId);
         if (await db.HoldCustomerAsync(origin, context.CancellationToken) is not { } owner)
         {
             return;
@@ -23,7 +23,7 @@ internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorde
 
         await db.Database.ExecuteSqlAsync($"""
             INSERT INTO orders (id, version, customer_id, origin_customer_id, placed_at, amount_minor, currency, status)
-            VALUES ({Key(Ids.Order, order.Id)}, {order.Version}, {owner}, {origin}, {order.PlacedAt.ToUniversalTime()},
+            VALUES ({Ids.Order.Parse(order.Id)}, {order.Version}, {owner}, {origin}, {order.PlacedAt.ToUniversalTime()},
                     {order.Total.AmountMinor}, {order.Total.Currency}, {order.Status})
             ON CONFLICT (id) DO UPDATE SET
                 version = excluded.version, customer_id = excluded.customer_id, origin_customer_id = excluded.origin_customer_id, placed_at = excluded.placed_at,
@@ -35,7 +35,7 @@ internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorde
     public async Task Consume(ConsumeContext<CaseChanged> context)
     {
         var changed = context.Message;
-        var origin = Key(Ids.Customer, changed.OriginCustomerId ?? changed.CustomerId);
+        var origin = Ids.Customer.Parse(changed.OriginCustomerId ?? changed.CustomerId);
         if (await db.HoldCustomerAsync(origin, context.CancellationToken) is not { } owner)
         {
             return;
@@ -43,7 +43,7 @@ internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorde
 
         await db.Database.ExecuteSqlAsync($"""
             INSERT INTO cases (id, version, customer_id, origin_customer_id, type, status)
-            VALUES ({Key(Ids.Case, changed.Id)}, {changed.Version}, {owner}, {origin}, {changed.Type}, {changed.Status})
+            VALUES ({Ids.Case.Parse(changed.Id)}, {changed.Version}, {owner}, {origin}, {changed.Type}, {changed.Status})
             ON CONFLICT (id) DO UPDATE SET
                 version = excluded.version, customer_id = excluded.customer_id, origin_customer_id = excluded.origin_customer_id, type = excluded.type, status = excluded.status
             WHERE cases.version < excluded.version
@@ -53,7 +53,7 @@ internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorde
     public async Task Consume(ConsumeContext<InteractionLogged> context)
     {
         var logged = context.Message;
-        var origin = Key(Ids.Customer, logged.OriginCustomerId ?? logged.CustomerId);
+        var origin = Ids.Customer.Parse(logged.OriginCustomerId ?? logged.CustomerId);
         if (await db.HoldCustomerAsync(origin, context.CancellationToken) is not { } owner)
         {
             return;
@@ -61,12 +61,10 @@ internal sealed class KeepCustomerFacts(CampaignsDb db) : IConsumer<OrderRecorde
 
         await db.Database.ExecuteSqlAsync($"""
             INSERT INTO interactions (id, version, customer_id, origin_customer_id, started_at)
-            VALUES ({Key(Ids.Interaction, logged.Id)}, {logged.Version}, {owner}, {origin}, {logged.StartedAt.ToUniversalTime()})
+            VALUES ({Ids.Interaction.Parse(logged.Id)}, {logged.Version}, {owner}, {origin}, {logged.StartedAt.ToUniversalTime()})
             ON CONFLICT (id) DO UPDATE SET
                 version = excluded.version, customer_id = excluded.customer_id, origin_customer_id = excluded.origin_customer_id, started_at = excluded.started_at
             WHERE interactions.version < excluded.version
             """, context.CancellationToken);
     }
-
-    private static Guid Key(IdKind kind, string id) => kind.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not an id of kind {kind.Prefix}.");
 }

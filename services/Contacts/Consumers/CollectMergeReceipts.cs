@@ -21,10 +21,7 @@ internal sealed class CollectMergeReceipts(ContactsDb db, TimeProvider clock) :
 
     private async Task TakeAsync(MergeReceipt receipt, CancellationToken ct)
     {
-        if (!Ids.Merge.TryParse(receipt.MergeId, out var id))
-        {
-            throw new FormatException($"'{receipt.MergeId}' is not a merge id.");
-        }
+        var id = Ids.Merge.Parse(receipt.MergeId);
 
         // The lock makes the last of several at once see the others.
         await db.Database.ExecuteSqlAsync($"SELECT FROM merges WHERE id = {id} FOR UPDATE", ct);

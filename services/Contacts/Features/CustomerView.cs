@@ -2,6 +2,7 @@ using System.Text.Json;
 using Crm.Contacts.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
+using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features;
@@ -97,11 +98,4 @@ internal static class CustomerShow
             .Select(g => new { g.CustomerId, g.OwnerDepartment }).ToListAsync(ct)).Select(g => (g.CustomerId, g.OwnerDepartment)).ToHashSet();
         return [.. customers.Select(c => whole.Contains((c.Id, c.Department ?? "")) ? CustomerView.Of(c, granted: null) : CustomerView.Of(c))];
     }
-}
-
-public enum UpsertResult
-{
-    Created,
-    Updated,
-    Unchanged,
 }

@@ -71,9 +71,8 @@ internal static class ListCustomers
             customers = customers.Where(c => c.ExternalIds.Any(e => e.System == system && e.Value == value));
         }
 
-        if (request.Query["lifecycle"] is [{ } word])
+        if (request.ReadWord<Lifecycle>("lifecycle") is { } lifecycle)
         {
-            var lifecycle = EnumWords<Lifecycle>.TryParse(word, out var known) ? known : throw ProblemException.InvalidParameter("lifecycle", "Not a lifecycle state.");
             customers = customers.Where(c => c.Lifecycle == lifecycle);
         }
 

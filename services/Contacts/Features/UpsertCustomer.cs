@@ -92,9 +92,8 @@ internal static class UpsertCustomer
 
     private static IResult Answer(Customer customer, UpsertResult result, HttpContext http)
     {
-        http.Response.Headers.ETag = ETags.Of(customer.Version);
         var view = CustomerView.Of(customer) with { Result = result };
-        return result == UpsertResult.Created ? TypedResults.Created($"/v1/customers/{view.Id}", view) : TypedResults.Ok(view);
+        return result.Answer(http, customer.Version, $"/v1/customers/{view.Id}", view);
     }
 
     private static CustomerInput WithOwnId(CustomerInput input, ExternalIdInput own) =>

@@ -1,6 +1,7 @@
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Data;
+using Crm.Hosting.Web;
 
 namespace Crm.Interactions.Domain;
 

@@ -71,7 +71,7 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
         TimelineType.Message, message.Id, message.OriginCustomerId ?? message.CustomerId, message.SentAt, WithText($"{message.Channel}, {message.CampaignName}", message.Subject), 1);
 
     private static TimelineEntry Of(TimelineType type, string id, string origin, DateTimeOffset at, string summary, long version) =>
-        new(type, Parse(KindOf(type), id), Parse(Ids.Customer, origin), Parse(Ids.Customer, origin), at, summary, version);
+        new(type, KindOf(type).Parse(id), Ids.Customer.Parse(origin), Ids.Customer.Parse(origin), at, summary, version);
 
     private static IdKind KindOf(TimelineType type) => type switch
     {
@@ -83,8 +83,6 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
         TimelineType.Message => Ids.Message,
         _ => throw new InvalidOperationException($"{type} has no ids."),
     };
-
-    private static Guid Parse(IdKind kind, string id) => kind.TryParse(id, out var key) ? key : throw new FormatException($"'{id}' is not an id with {kind.Prefix}_.");
 
     private string Readable(params ReadOnlySpan<string> groups)
     {

@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
+using Crm.Hosting.Web;
 using Crm.Interactions.Domain;
 
 namespace Crm.Interactions.Features;
@@ -45,11 +46,4 @@ public sealed record InteractionView(
         interaction.Version,
         interaction.CreatedAt,
         interaction.UpdatedAt);
-}
-
-public enum UpsertResult
-{
-    Created,
-    Updated,
-    Unchanged,
 }

@@ -1,6 +1,5 @@
 using Crm.Contracts;
 using Crm.CustomerCopy;
-using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Crm.Interactions.Domain;
 using Microsoft.EntityFrameworkCore;
@@ -21,15 +20,13 @@ internal static class ListInteractions
             interactions = interactions.Where(i => i.CustomerId == customerId);
         }
 
-        if (request.Query["channel"] is [{ } channelWord])
+        if (request.ReadWord<InteractionChannel>("channel") is { } channel)
         {
-            var channel = EnumWords<InteractionChannel>.TryParse(channelWord, out var known) ? known : throw ProblemException.InvalidParameter("channel", "Not a channel.");
             interactions = interactions.Where(i => i.Channel == channel);
         }
 
-        if (request.Query["direction"] is [{ } directionWord])
+        if (request.ReadWord<InteractionDirection>("direction") is { } direction)
         {
-            var direction = EnumWords<InteractionDirection>.TryParse(directionWord, out var known) ? known : throw ProblemException.InvalidParameter("direction", "inbound or outbound.");
             interactions = interactions.Where(i => i.Direction == direction);
         }
 

@@ -38,8 +38,7 @@ internal static class UpsertInteraction
             await db.SaveAsync(existing, ct);
             return (existing, UpsertResult.Updated);
         }, ct);
-        http.Response.Headers.ETag = ETags.Of(interaction.Version);
         var view = InteractionView.Of(interaction) with { Result = result };
-        return result == UpsertResult.Created ? TypedResults.Created($"/v1/interactions/{view.Id}", view) : TypedResults.Ok(view);
+        return result.Answer(http, interaction.Version, $"/v1/interactions/{view.Id}", view);
     }
 }

@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
+using Crm.Hosting.Web;
 using Crm.Support.Domain;
 
 namespace Crm.Support.Features;
@@ -76,11 +77,4 @@ public sealed record MessageView(string Id, string CaseId, MessageDirection Dire
 public sealed record HistoryView(DateTimeOffset At, string Actor, CaseChange Change, CaseStatus Status, [property: FieldGroup(FieldGroups.Notes)] string? Detail, long Version)
 {
     internal static HistoryView Of(CaseHistoryEntry entry) => new(entry.At, entry.Actor, entry.Change, entry.Status, entry.Detail, entry.Version);
-}
-
-public enum UpsertResult
-{
-    Created,
-    Updated,
-    Unchanged,
 }

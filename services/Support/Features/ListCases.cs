@@ -1,6 +1,5 @@
 using Crm.Contracts;
 using Crm.CustomerCopy;
-using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Crm.Support.Domain;
 using Microsoft.EntityFrameworkCore;
@@ -31,33 +30,21 @@ internal static class ListCases
             cases = cases.Where(c => c.Assignee == assignee);
         }
 
-        if (ReadWord<CaseStatus>(request, "status") is { } status)
+        if (request.ReadWord<CaseStatus>("status") is { } status)
         {
             cases = cases.Where(c => c.Status == status);
         }
 
-        if (ReadWord<CaseType>(request, "type") is { } type)
+        if (request.ReadWord<CaseType>("type") is { } type)
         {
             cases = cases.Where(c => c.Type == type);
         }
 
-        if (ReadWord<CasePriority>(request, "priority") is { } priority)
+        if (request.ReadWord<CasePriority>("priority") is { } priority)
         {
             cases = cases.Where(c => c.Priority == priority);
         }
 
         return await cases.ToPageAsync(page, c => c.Id, Ids.Case, CaseView.Of, ct);
-    }
-
-    private static T? ReadWord<T>(HttpRequest request, string parameter) where T : struct, Enum
-    {
-        if (request.Query[parameter] is not [{ } word])
-        {
-            return null;
-        }
-
-        return EnumWords<T>.TryParse(word, out var value)
-            ? value
-            : throw ProblemException.InvalidParameter(parameter, $"One of {string.Join(", ", Enum.GetValues<T>().Select(v => v.ToWord()))}.");
     }
 }

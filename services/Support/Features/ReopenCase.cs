@@ -13,7 +13,7 @@ internal static class ReopenCase
     {
         [Required, Prose(20_000)]
         [FieldGroup(FieldGroups.Notes)]
-    public string? Reason { get; init; }
+        public string? Reason { get; init; }
     }
 
     public static async Task<Ok<CaseView>> Handle(string id, Request body, HttpContext http, SupportDb db, TimeProvider clock, CancellationToken ct) =>

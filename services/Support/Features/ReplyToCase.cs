@@ -18,12 +18,12 @@ internal static class ReplyToCase
 
         [Required, Prose(20_000)]
         [FieldGroup(FieldGroups.Notes)]
-    public string? Body { get; init; }
+        public string? Body { get; init; }
 
         /// <summary>Who wrote it: a name or an e-mail address.</summary>
         [Line(254)]
         [FieldGroup(FieldGroups.ContactDetails)]
-    public string? Author { get; init; }
+        public string? Author { get; init; }
     }
 
     /// <param name="CaseStatus">The case's, now that the message is there.</param>

@@ -14,7 +14,7 @@ internal static class SolveCase
         /// <summary>What was done about it.</summary>
         [Required, Prose(20_000)]
         [FieldGroup(FieldGroups.Notes)]
-    public string? Resolution { get; init; }
+        public string? Resolution { get; init; }
     }
 
     public static async Task<Ok<CaseView>> Handle(string id, Request body, HttpContext http, SupportDb db, TimeProvider clock, CancellationToken ct) =>

@@ -39,8 +39,7 @@ internal static class UpsertCase
             await db.SaveAsync(existing, ct);
             return (existing, UpsertResult.Updated);
         }, ct);
-        http.Response.Headers.ETag = ETags.Of(it.Version);
         var view = CaseView.Of(it) with { Result = result };
-        return result == UpsertResult.Created ? TypedResults.Created($"/v1/cases/{view.Id}", view) : TypedResults.Ok(view);
+        return result.Answer(http, it.Version, $"/v1/cases/{view.Id}", view);
     }
 }

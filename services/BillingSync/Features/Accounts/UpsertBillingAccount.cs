@@ -62,7 +62,7 @@ internal static class UpsertBillingAccount
             return (existing, changed ? UpsertResult.Updated : UpsertResult.Unchanged);
         }, ct);
         var view = BillingAccountView.Of(account) with { Result = result };
-        return Answers.Upserted(http, result, account.Version, $"/v1/customers/{view.CustomerId}/billing-accounts", view);
+        return result.Answer(http, account.Version, $"/v1/customers/{view.CustomerId}/billing-accounts", view);
     }
 
     private static void RequireOnePayer(BillingAccount account, List<BillingAccount> present)

@@ -19,7 +19,7 @@ internal static class ListInvoices
             var now = clock.GetUtcNow();
             invoices = invoices.Where(r => r.Status == InvoiceStatus.Open && r.DueAt < now);
         }
-        else if (Answers.StatusFilter<InvoiceStatus>(request) is { } status)
+        else if (request.ReadWord<InvoiceStatus>("status") is { } status)
         {
             invoices = invoices.Where(r => r.Status == status);
         }

@@ -1,6 +1,7 @@
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.CustomerCopy;
+using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Features.Invoices;
 
@@ -14,6 +15,6 @@ internal static class UpsertInvoice
         var now = clock.GetUtcNow();
         var (invoice, result) = await db.UpsertAsync(
             key, () => customers.RequireAsync(body.CustomerId, "/customer_id", ct), customer => Invoice.Record(key, customer, body, now), (invoice, customer) => invoice.Replace(customer, body, now), ct);
-        return Answers.Upserted(http, result, invoice.Version, $"/v1/invoices/{Ids.Invoice.Format(invoice.Id)}", InvoiceView.Of(invoice) with { Result = result });
+        return result.Answer(http, invoice.Version, $"/v1/invoices/{Ids.Invoice.Format(invoice.Id)}", InvoiceView.Of(invoice) with { Result = result });
     }
 }

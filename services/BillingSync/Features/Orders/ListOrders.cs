@@ -14,7 +14,7 @@ internal static class ListOrders
     public static async Task<Page<OrderView>> Handle(HttpRequest request, BillingSyncDb db, CustomerDirectory customers, CancellationToken ct)
     {
         var orders = db.OutOfBin(db.Orders.AsNoTracking()).OfCustomer(await customers.ReadFilterAsync(request, ct));
-        if (Answers.StatusFilter<OrderStatus>(request) is { } status)
+        if (request.ReadWord<OrderStatus>("status") is { } status)
         {
             orders = orders.Where(r => r.Status == status);
         }

@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.Hosting.Rights;
+using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Features.Orders;
 

@@ -1,6 +1,7 @@
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.CustomerCopy;
+using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Features.Orders;
 
@@ -14,6 +15,6 @@ internal static class UpsertOrder
         var now = clock.GetUtcNow();
         var (order, result) = await db.UpsertAsync(
             key, () => customers.RequireAsync(body.CustomerId, "/customer_id", ct), customer => Order.Record(key, customer, body, now), (order, customer) => order.Replace(customer, body, now), ct);
-        return Answers.Upserted(http, result, order.Version, $"/v1/orders/{Ids.Order.Format(order.Id)}", OrderView.Of(order) with { Result = result });
+        return result.Answer(http, order.Version, $"/v1/orders/{Ids.Order.Format(order.Id)}", OrderView.Of(order) with { Result = result });
     }
 }

@@ -14,7 +14,7 @@ internal static class ListPayments
     public static async Task<Page<PaymentView>> Handle(HttpRequest request, BillingSyncDb db, CustomerDirectory customers, CancellationToken ct)
     {
         var payments = db.OutOfBin(db.Payments.AsNoTracking()).OfCustomer(await customers.ReadFilterAsync(request, ct));
-        if (Answers.StatusFilter<PaymentStatus>(request) is { } status)
+        if (request.ReadWord<PaymentStatus>("status") is { } status)
         {
             payments = payments.Where(r => r.Status == status);
         }

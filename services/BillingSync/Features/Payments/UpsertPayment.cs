@@ -1,6 +1,7 @@
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
 using Crm.CustomerCopy;
+using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Features.Payments;
 
@@ -14,6 +15,6 @@ internal static class UpsertPayment
         var now = clock.GetUtcNow();
         var (payment, result) = await db.UpsertAsync(
             key, () => customers.RequireAsync(body.CustomerId, "/customer_id", ct), customer => Payment.Record(key, customer, body, now), (payment, customer) => payment.Replace(customer, body, now), ct);
-        return Answers.Upserted(http, result, payment.Version, $"/v1/payments/{Ids.Payment.Format(payment.Id)}", PaymentView.Of(payment) with { Result = result });
+        return result.Answer(http, payment.Version, $"/v1/payments/{Ids.Payment.Format(payment.Id)}", PaymentView.Of(payment) with { Result = result });
     }
 }

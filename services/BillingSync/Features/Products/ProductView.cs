@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Features.Products;
 

@@ -1,5 +1,6 @@
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.Hosting.Web;
 
 namespace Crm.BillingSync.Features.Products;
 
@@ -12,6 +13,6 @@ internal static class UpsertProduct
         var key = Records.ReadKey(source, externalId);
         var now = clock.GetUtcNow();
         var (product, result) = await db.UpsertAsync(key, () => Product.Record(key, body, now), product => product.Replace(body, now), ct);
-        return Answers.Upserted(http, result, product.Version, $"/v1/products/{Ids.Product.Format(product.Id)}", ProductView.Of(product) with { Result = result });
+        return result.Answer(http, product.Version, $"/v1/products/{Ids.Product.Format(product.Id)}", ProductView.Of(product) with { Result = result });
     }
 }

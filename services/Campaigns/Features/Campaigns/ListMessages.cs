@@ -1,6 +1,5 @@
 using Crm.Campaigns.Domain.Campaigns;
 using Crm.Contracts;
-using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 
@@ -35,9 +34,8 @@ internal static class ListMessages
         var page = PageRequest.Read(request, Ids.Message);
         var campaign = await db.FindLedgerAsync(id, ct);
         var messages = db.OutOfBin(db.Messages.AsNoTracking()).Where(m => m.CampaignId == campaign.Id);
-        if (request.Query["status"] is [{ } word])
+        if (request.ReadWord<MessageStatus>("status") is { } status)
         {
-            var status = EnumWords<MessageStatus>.TryParse(word, out var known) ? known : throw ProblemException.InvalidParameter("status", "Not a message status.");
             messages = messages.Where(m => m.Status == status);
         }
 

@@ -19,23 +19,8 @@ internal static class SendingServices
     }
 }
 
-/// <summary>Wakes this process's sender after a launch. A hint only: the sender's poll is the truth.</summary>
-internal sealed class SendingSignal : IDisposable
-{
-    private readonly SemaphoreSlim _signal = new(0);
-
-    public void Raise()
-    {
-        if (_signal.CurrentCount == 0)
-        {
-            _signal.Release();
-        }
-    }
-
-    public Task WaitAsync(TimeSpan poll, CancellationToken ct) => _signal.WaitAsync(poll, ct);
-
-    public void Dispose() => _signal.Dispose();
-}
+/// <summary>After a launch.</summary>
+internal sealed class SendingSignal : WakeSignal;
 
 /// <summary>
 /// Sends what the ledger has, over a few connections at once; any number of replicas may run. A lane opens its

@@ -1,6 +1,5 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
-using Crm.Hosting.Data;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -18,11 +17,8 @@ internal static class ReadChangeRequests
         CallerRights.Current.SeeParts();
         var page = PageRequest.Read(request, Ids.ChangeRequest);
         var requests = db.VisibleChangeRequests();
-        if (request.Query["status"] is [{ } word])
+        if (request.ReadWord<ChangeRequestStatus>("status") is { } status)
         {
-            var status = EnumWords<ChangeRequestStatus>.TryParse(word, out var known)
-                ? known
-                : throw ProblemException.InvalidParameter("status", "pending, approved, rejected, withdrawn or outdated.");
             requests = requests.Where(r => r.Status == status);
         }
 

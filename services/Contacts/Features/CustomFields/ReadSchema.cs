@@ -1,7 +1,6 @@
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.CustomFields;
-using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -19,9 +18,7 @@ internal static class ReadSchema
 
     public static async Task<JsonHttpResult<JsonObject>> Handle(HttpRequest request, ContactsDb db, IOptions<CustomFieldOptions> options, CancellationToken ct)
     {
-        CustomerKind? kind = request.Query["kind"] is not [{ } word] ? null
-            : EnumWords<CustomerKind>.TryParse(word, out var known) ? known
-            : throw ProblemException.InvalidParameter("kind", "person or organization.");
+        var kind = request.ReadWord<CustomerKind>("kind");
         var fields = (await db.CustomFields.AsNoTracking().OrderBy(f => f.Name).ToListAsync(ct)).Where(f => kind is null || f.Has(kind.Value)).ToList();
         // Without a kind only what every customer needs.
         var required = fields.Where(f => f.Required && !f.IsArchived && (kind is not null || f.AppliesTo == AppliesTo.Both)).Select(f => (JsonNode)f.Name);

@@ -57,9 +57,7 @@ internal static class ReviewDuplicates
     public static async Task<Page<DuplicateView>> List(HttpRequest request, ContactsDb db, CancellationToken ct)
     {
         var limit = PageRequest.ReadLimit(request);
-        var status = request.Query["status"] is not [{ } word] ? DuplicateStatus.Open
-            : EnumWords<DuplicateStatus>.TryParse(word, out var known) ? known
-            : throw ProblemException.InvalidParameter("status", "open, merged, rejected or ignored.");
+        var status = request.ReadWord<DuplicateStatus>("status") ?? DuplicateStatus.Open;
         var duplicates = db.SeenDuplicates().Where(d => d.Status == status);
         if (status == DuplicateStatus.Open)
         {

@@ -1,6 +1,5 @@
 using Crm.Contacts.Domain.Erasures;
 using Crm.Contracts;
-using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -22,9 +21,8 @@ internal static class ReadErasures
     {
         var page = PageRequest.Read(request, Ids.Erasure);
         IQueryable<Erasure> erasures = db.Erasures.AsNoTracking().Include(e => e.Receipts).AsSplitQuery();
-        if (request.Query["status"] is [{ } word])
+        if (request.ReadWord<ErasureStatus>("status") is { } status)
         {
-            var status = EnumWords<ErasureStatus>.TryParse(word, out var known) ? known : throw ProblemException.InvalidParameter("status", "running or completed.");
             erasures = erasures.Where(e => e.Status == status);
         }
 

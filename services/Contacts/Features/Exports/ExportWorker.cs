@@ -11,23 +11,8 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.Exports;
 
-/// <summary>Wakes this process's worker. A hint only: the worker's poll is the truth.</summary>
-internal sealed class ExportSignal : IDisposable
-{
-    private readonly SemaphoreSlim _signal = new(0);
-
-    public void Raise()
-    {
-        if (_signal.CurrentCount == 0)
-        {
-            _signal.Release();
-        }
-    }
-
-    public Task WaitAsync(TimeSpan poll, CancellationToken ct) => _signal.WaitAsync(poll, ct);
-
-    public void Dispose() => _signal.Dispose();
-}
+/// <summary>After an export is asked for.</summary>
+internal sealed class ExportSignal : WakeSignal;
 
 /// <summary>
 /// Makes archives: a part a transaction with its receipt, so that a crash costs one part; a part that fails, or whose service is

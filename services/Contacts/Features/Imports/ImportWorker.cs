@@ -4,23 +4,8 @@ using Npgsql;
 
 namespace Crm.Contacts.Features.Imports;
 
-/// <summary>Wakes this process's worker. A hint only: the worker's poll is the truth.</summary>
-internal sealed class ImportSignal : IDisposable
-{
-    private readonly SemaphoreSlim _signal = new(0);
-
-    public void Raise()
-    {
-        if (_signal.CurrentCount == 0)
-        {
-            _signal.Release();
-        }
-    }
-
-    public Task WaitAsync(TimeSpan poll, CancellationToken ct) => _signal.WaitAsync(poll, ct);
-
-    public void Dispose() => _signal.Dispose();
-}
+/// <summary>After an import or its undo is asked for.</summary>
+internal sealed class ImportSignal : WakeSignal;
 
 /// <summary>
 /// Works on imports and their undos, a batch a transaction. Any number of replicas may run: the row lock on the import

@@ -38,7 +38,7 @@ internal static class ReadImports
             throw ProblemException.InvalidParameter("cursor", "This is not a cursor of this list.");
         }
 
-        var (outcome, undo) = (Word<ImportOutcome>(request, "outcome"), Word<UndoOutcome>(request, "undo"));
+        var (outcome, undo) = (request.ReadWord<ImportOutcome>("outcome")?.ToWord(), request.ReadWord<UndoOutcome>("undo")?.ToWord());
         var rows = await db.Database.SqlQuery<Row>($"""
             SELECT row_no, outcome, customer_id, code, errors::text AS errors, undo, undo_reason FROM import_results
             WHERE import_id = {import.Id} AND row_no > {after} AND ({outcome}::text IS NULL OR outcome = {outcome}) AND ({undo}::text IS NULL OR undo = {undo})
@@ -54,11 +54,6 @@ internal static class ReadImports
         Ids.Import.TryParse(id, out var key) && await db.Imports.AsNoTracking().FirstOrDefaultAsync(i => i.Id == key, ct) is { } import
             ? import
             : throw ProblemException.NotFound("import");
-
-    private static string? Word<T>(HttpRequest request, string parameter) where T : struct, Enum =>
-        request.Query[parameter] is not [{ } word] ? null
-        : EnumWords<T>.TryParse(word, out _) ? word
-        : throw ProblemException.InvalidParameter(parameter, "Not one of its values.");
 
     private sealed class Row
     {

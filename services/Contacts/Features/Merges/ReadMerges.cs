@@ -1,6 +1,5 @@
 using Crm.Contacts.Domain.Merges;
 using Crm.Contracts;
-using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -20,9 +19,8 @@ internal static class ReadMerges
     {
         var page = PageRequest.Read(request, Ids.Merge);
         IQueryable<Merge> merges = db.SeenMerges().AsNoTracking().Include(m => m.Receipts).AsSplitQuery();
-        if (request.Query["status"] is [{ } word])
+        if (request.ReadWord<MergeStatus>("status") is { } status)
         {
-            var status = EnumWords<MergeStatus>.TryParse(word, out var known) ? known : throw ProblemException.InvalidParameter("status", "running, completed, undoing or undone.");
             merges = merges.Where(m => m.Status == status);
         }
 

@@ -1,6 +1,5 @@
 using Crm.Contacts.Domain;
 using Crm.Contracts;
-using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
@@ -25,9 +24,8 @@ internal static class ListRelationships
             relationships = relationships.Where(r => r.FromId == customer || r.ToId == customer);
         }
 
-        if (request.Query["type"] is [{ } word])
+        if (request.ReadWord<RelationshipType>("type") is { } type)
         {
-            var type = EnumWords<RelationshipType>.TryParse(word, out var known) ? known : throw ProblemException.InvalidParameter("type", "Not a type of relationship.");
             relationships = relationships.Where(r => r.Type == type);
         }
 
