@@ -263,6 +263,9 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         }
 
         merges.Add(await MergeAsync(own, absorbed));
+        using var asker = fixture.CreateClient("contacts", new TokenSubject("key_asker", Scopes.All, [], ["support"]));
+        var asked = await asker.PatchAsync($"v1/customers/{own}", $$$"""{"emails":[{"address":"{{{email}}}","type":"work"}]}""", "*", Ct);
+        Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
         await PatchAsync(own, """{"emails":[]}""");
         foreach (var merge in merges.AsEnumerable().Reverse())
         {
@@ -280,6 +283,15 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         Assert.All(history.Data.Take(3), e => Assert.Null(e["changes"]));
         Assert.NotNull(history.Data[3]["changes"]);
         Assert.DoesNotContain(email, history.Body!.ToJsonString(), StringComparison.Ordinal);
+        var ofEmails = (await caller.CallAsync($"{path}?field=emails", Ct)).Data.Select(e => (string?)e["id"]).ToList();
+        Assert.Empty(ofEmails.Intersect(history.Data.Take(3).Select(e => (string?)e["id"])));
+        foreach (var request in new[] { await caller.CallAsync($"v1/change-requests/{asked["id"]}", Ct), await caller.CallAsync($"v1/change-requests?customer_id={own}", Ct) })
+        {
+            Assert.Equal(HttpStatusCode.OK, request.Status);
+            Assert.Contains((string)asked["id"]!, request.Body!.ToJsonString(), StringComparison.Ordinal);
+            Assert.DoesNotContain(email, request.Body!.ToJsonString(), StringComparison.Ordinal);
+        }
+
         foreach (var entry in history.Data.Take(3))
         {
             var restored = await caller.CallAsync(HttpMethod.Post, $"{path}/{entry["id"]}/restore", "{}", [("If-Match", "*")], Ct);
@@ -293,6 +305,9 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
             var shown = await all.CallAsync(path, Ct);
             Assert.All(shown.Data.Take(3), e => Assert.NotNull(e["changes"]));
             Assert.Contains(email, shown.Body!.ToJsonString(), StringComparison.Ordinal);
+            Assert.Equal(
+                shown.Data.Take(3).Select(e => (string?)e["id"]), (await all.CallAsync($"{path}?field=emails", Ct)).Data.Take(3).Select(e => (string?)e["id"]));
+            Assert.Contains(email, (await all.CallAsync($"v1/change-requests/{asked["id"]}", Ct)).Body!.ToJsonString(), StringComparison.Ordinal);
         }
 
         async Task<string> MergeAsync(string survivor, string gone)

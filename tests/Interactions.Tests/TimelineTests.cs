@@ -188,6 +188,7 @@ public sealed class TimelineTests(InteractionsFixture fixture)
         await InboxHoldsAsync(messages[..5]);
         await fixture.Bus.PublishAsync(
             new MergeUndone(New(Ids.Merge), survivor, [between], [Snapshot(between, 4, "active"), Snapshot(survivor, 3, "active")], [new(survivor, Day)], Day), messages[5], Ct);
+        await InboxHoldsAsync(messages);
 
         Assert.Equal("order", (string?)Assert.Single(await TimelineAsync(between, until: 1))["type"]);
         Assert.Equal(HttpStatusCode.PermanentRedirect, (await StatusAsync($"/v1/customers/{absorbed}/timeline")).Item1);

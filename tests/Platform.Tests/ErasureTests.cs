@@ -260,6 +260,50 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
     }
 
     [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_somebody_had_of_the_erased_over_a_merge_of_another_one_is_forgotten_and_in_no_export(bool innerFirst)
+    {
+        const string OfSales = ""","department":"sales" """;
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var email = $"{tag}@example.com";
+        var (outer, middle) = (await PersonAsync("Outer", OfSales), await PersonAsync("Middle", OfSales));
+        var ada = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"{{{tag}}}","department":"sales","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        var inner = await MergeAsync(middle, ada);
+        var over = await MergeAsync(outer, middle);
+        await ImportAsync($$$"""{"kind":"person","emails":[{"address":"{{{email}}}"}],"attributes":{"second":"x"}}""" + "\n" + """{"kind":"person","given_name":"X","locale":"no locale"}""");
+        using var asker = await OfSupportAsync();
+        var asked = await asker.PatchAsync($"v1/customers/{outer}", $$"""{"emails":[{"address":"{{email}}","type":"work"}]}""", "*", Ct);
+        Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
+        await UndoAsync(innerFirst ? inner : over);
+        if (!innerFirst)
+        {
+            await UndoAsync(inner);
+        }
+
+        Assert.Superset(new HashSet<string>(["contacts audit_value", "contacts change_requests", "contacts import_results", "contacts merges", "contacts merge_previews"]), (await FindAsync([tag])).Select(h => h.Place).ToHashSet());
+        var archive = await ArchiveAsync(outer);
+        Assert.DoesNotContain(tag, archive.ToJsonString(), StringComparison.Ordinal);
+        Assert.Null(Assert.Single(archive["services"]!["contacts"]!["import_rows"]!.AsArray())!["before"]);
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        await NowhereAsync([tag]);
+        // What was merged without the erased can be taken apart still.
+        if (innerFirst)
+        {
+            await UndoAsync(over);
+        }
+
+        foreach (var (customer, name) in new[] { (outer, "Outer"), (middle, "Middle") })
+        {
+            Assert.Equal(name, (string?)(await OkAsync(Api.CallAsync($"v1/customers/{customer}", Ct)))["given_name"]);
+        }
+
+        Assert.Contains((await Api.CallAsync($"v1/customers/{outer}/history", Ct)).Data, e => (string?)e["action"] == "created" && e["changes"] is not null);
+    }
+
+    [Theory]
     [InlineData("reject")]
     [InlineData("ignore")]
     [InlineData("accept")]

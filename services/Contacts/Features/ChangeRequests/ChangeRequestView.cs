@@ -13,10 +13,13 @@ namespace Crm.Contacts.Features.ChangeRequests;
 /// <param name="Operation">What is to be done.</param>
 /// <param name="Request">
 /// The body of the operation, unless that is in <paramref name="Changes"/>; null when it names a customer whom the caller does
-/// not see. Its reason is there for who sees the notes of customers.
+/// not see, or was asked for while the customer was one with such a customer. Its reason is there for who sees the notes of customers.
 /// </param>
 /// <param name="RecordVersion">The customer's version when it was asked for.</param>
-/// <param name="Changes">What the fields that the caller may see were then, and are to be.</param>
+/// <param name="Changes">
+/// What the fields that the caller may see were then, and are to be; none of what was asked for while the customer was one, until
+/// an undo, with somebody whom the caller does not see.
+/// </param>
 /// <param name="Reason">Why it was rejected.</param>
 /// <param name="Approvals">Of a merge over several departments: those that have approved it. It is made when all have.</param>
 /// <param name="HistoryId">The entry of the customer's history that it became; null when nothing was left to change.</param>
@@ -87,6 +90,9 @@ internal static class ChangeRequestShow
 
         var named = requests.SelectMany(r => r.Request.Named).Distinct().ToArray();
         var seen = (await db.Customers.Where(c => named.Contains(c.Id)).Select(c => c.Id).ToListAsync(ct)).ToHashSet();
-        return [.. views.Zip(requests, (view, r) => r.Request.Named.All(seen.Contains) ? view : view with { Request = null })];
+        // As its history, by the record that was read then.
+        var hidden = await HiddenValues.FindAsync(db, [.. requests.Select(r => r.Request.OriginCustomerId).Distinct()], ct);
+        return [.. views.Zip(requests, (view, r) => hidden.Cover(r.Request.OriginCustomerId, r.Request.RequestedAt) ? view with { Changes = [], Request = null }
+            : r.Request.Named.All(seen.Contains) ? view : view with { Request = null })];
     }
 }

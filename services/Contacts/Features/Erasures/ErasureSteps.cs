@@ -10,6 +10,14 @@ namespace Crm.Contacts.Features.Erasures;
 /// </summary>
 internal static class ErasureSteps
 {
+    /// <summary>Merges of those who had the values of one of the erased then: what was compared and why may have them too.</summary>
+    private const string MergesWithTheirs = """
+        SELECT g.id FROM unnest(@ids) AS own (id) CROSS JOIN LATERAL merged_into(own.id) AS w
+        CROSS JOIN LATERAL (
+            SELECT m.id FROM merges m
+            WHERE (m.survivor_id = w.other OR m.absorbed_ids @> ARRAY[w.other]) AND m.merged_at BETWEEN w.since AND coalesce(w.undone_at, 'infinity') OFFSET 0) AS g
+        """;
+
     public static readonly IReadOnlyList<ErasureStep> All =
     [
         new(null, "SELECT set_config('crm.erasing', 'on', true)"),
@@ -69,12 +77,13 @@ internal static class ErasureSteps
                 WHERE (k.import_id, k.draft_id) = (d.import_id, d.draft_id) AND c.customer_id = ANY (@ids))
             """),
         new("import_results", "UPDATE import_results SET before = NULL, errors = NULL WHERE customer_id = ANY (@ids)", Kept: true),
-        // An import that changed a customer who was merged with one of them then has the other's values, as its history has.
+        // An import that changed a customer who was merged with one of them then, directly or over others, has the other's values,
+        // as its history has.
         new("import_results", """
             UPDATE import_results r SET before = NULL
-            FROM merges m CROSS JOIN LATERAL unnest(m.absorbed_ids || m.survivor_id) AS member, imports i
-            WHERE (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids) AND r.customer_id = member AND r.before IS NOT NULL
-                AND i.id = r.import_id AND i.started_at <= coalesce(m.undone_at, now()) AND coalesce(i.finished_at, now()) >= m.merged_at
+            FROM unnest(@ids) AS own (id) CROSS JOIN LATERAL merged_into(own.id) AS w, imports i
+            WHERE r.customer_id = w.other AND r.before IS NOT NULL
+                AND i.id = r.import_id AND i.started_at <= coalesce(w.undone_at, 'infinity') AND coalesce(i.finished_at, 'infinity') >= w.since
             """, Kept: true),
         new("consent_confirmations", "DELETE FROM consent_confirmations WHERE customer_id = ANY (@ids)"),
         // Asked of somebody else, who was merged with one of them then or had the address.
@@ -87,11 +96,17 @@ internal static class ErasureSteps
         new("consent_states", "DELETE FROM consent_states WHERE customer_id = ANY (@ids)"),
         // Their rows in duplicate_keys go with their keys, by a trigger.
         new("duplicates", "DELETE FROM duplicates WHERE low_id = ANY (@ids) OR high_id = ANY (@ids) RETURNING id", Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType),
+<<<<<<< HEAD
         // A merge of several, and its undo, decided the pairs of the others too, with their reasons, which are forgotten below.
         new("duplicates", """
             UPDATE duplicates d SET reason = NULL FROM merges m
             WHERE d.reason IS NOT NULL AND (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
                 AND (m.id = d.merge_id OR d.decided_at IN (m.merged_at, m.undo_asked_at))
+=======
+        // A merge of several decided the pairs of the others too, with its reason, which is forgotten below.
+        new("duplicates", $"""
+            UPDATE duplicates d SET reason = NULL WHERE d.reason IS NOT NULL AND d.merge_id IN ({MergesWithTheirs})
+>>>>>>> 6062b20
             RETURNING d.id
             """, Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType, Kept: true),
         new("blocked_identifiers", """
@@ -119,9 +134,8 @@ internal static class ErasureSteps
         new("change_requests", "DELETE FROM change_requests WHERE origin_customer_id = ANY (@ids) OR concerned && @ids RETURNING id", Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         // Asked for while a customer was merged with one of them, it has the other's values, as the history of that while has.
         new("change_requests", """
-            DELETE FROM change_requests r USING merges m
-            WHERE (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
-                AND r.concerned && (m.absorbed_ids || m.survivor_id) AND r.requested_at BETWEEN m.merged_at AND coalesce(m.undone_at, now())
+            DELETE FROM change_requests r USING unnest(@ids) AS own (id) CROSS JOIN LATERAL merged_into(own.id) AS w
+            WHERE r.concerned @> ARRAY[w.other] AND r.requested_at BETWEEN w.since AND coalesce(w.undone_at, 'infinity')
             RETURNING r.id
             """, Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         new("grants", "DELETE FROM grants WHERE customer_id = ANY (@ids) RETURNING id", Ids.Grant, Domain.Grant.RecordType),
@@ -140,16 +154,28 @@ internal static class ErasureSteps
             DELETE FROM merge_previews WHERE survivor_id = ANY (@ids) OR EXISTS (
                 SELECT 1 FROM jsonb_array_elements(members) AS m WHERE (m->>'id')::uuid = ANY (@ids))
             """),
-        // A customer who was merged with one of them for a while has the other's values in the history of that while.
+        // One that was not used does not say when it was made.
+        new("merge_previews", $"""
+            WITH theirs AS MATERIALIZED (SELECT w.other, w.since FROM unnest(@ids) AS own (id) CROSS JOIN LATERAL merged_into(own.id) AS w)
+            DELETE FROM merge_previews p WHERE p.merge_id IN ({MergesWithTheirs}) OR (p.merge_id IS NULL AND EXISTS (
+                SELECT 1 FROM jsonb_array_elements(p.members) AS m JOIN theirs t ON t.other = (m->>'id')::uuid WHERE p.expires_at >= t.since))
+            """),
+        // A customer who was merged with one of them for a while, directly or over others, has the other's values in the history of
+        // that while.
         new("audit_value", """
             DELETE FROM audit_value WHERE entry_id IN (
-                SELECT e.id FROM merges m CROSS JOIN LATERAL unnest(m.absorbed_ids || m.survivor_id) AS member
-                JOIN audit_entry e ON e.record_type = 'customer' AND e.record_id = member AND e.at BETWEEN m.merged_at AND coalesce(m.undone_at, now())
-                WHERE m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
+                SELECT e.id FROM unnest(@ids) AS own (id) CROSS JOIN LATERAL merged_into(own.id) AS w
+                JOIN audit_entry e ON e.record_type = 'customer' AND e.record_id = w.other AND e.at BETWEEN w.since AND coalesce(w.undone_at, 'infinity'))
             """),
         new("merges", """
             UPDATE merges SET manifest = '{"fields": {}}', reason = '', undo_reason = CASE WHEN undo_reason IS NOT NULL THEN '' END, erased_at = now()
             WHERE survivor_id = ANY (@ids) OR absorbed_ids && @ids
+            RETURNING id
+            """, Ids.Merge, Kept: true),
+        // These can be undone still.
+        new("merges", $$$"""
+            UPDATE merges SET manifest = '{"fields": {}}', reason = '', undo_reason = CASE WHEN undo_reason IS NOT NULL THEN '' END
+            WHERE erased_at IS NULL AND id IN ({{{MergesWithTheirs}}})
             RETURNING id
             """, Ids.Merge, Kept: true),
     ];

@@ -9,13 +9,17 @@ namespace Crm.Contacts.Features.Exports;
 /// </summary>
 internal static class ContactsTables
 {
-    /// <summary>Who was so, and when.</summary>
+    /// <summary>Who was so, and when: directly or over others.</summary>
     private const string Shared = """
         WITH shared AS MATERIALIZED (
-            SELECT member AS customer_id, m.merged_at, coalesce(m.undone_at, now()) AS undone_at
-            FROM merges m CROSS JOIN LATERAL unnest(m.absorbed_ids || m.survivor_id) AS member
-            WHERE (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
-                AND EXISTS (SELECT FROM unnest(m.absorbed_ids || m.survivor_id) AS other WHERE other <> ALL (@ids)))
+            SELECT DISTINCT one.id AS customer_id, w.since AS merged_at, coalesce(w.undone_at, 'infinity') AS undone_at
+            FROM unnest(@ids) AS own (id)
+            CROSS JOIN LATERAL (
+                SELECT m.other, m.since, m.undone_at FROM merged_with(own.id) AS m
+                UNION ALL
+                SELECT m.other, m.since, m.undone_at FROM merged_into(own.id) AS m) AS w
+            CROSS JOIN LATERAL unnest(ARRAY[own.id, w.other]) AS one (id)
+            WHERE w.other <> ALL (@ids))
         """;
 
     /// <summary>As of other services; and of a relationship that is no more, by whom its entries are filed under.</summary>

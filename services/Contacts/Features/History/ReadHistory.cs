@@ -1,4 +1,3 @@
-using System.ComponentModel.DataAnnotations.Schema;
 using System.Text.Json.Nodes;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Domain.Merges;
@@ -34,59 +33,22 @@ internal static class ReadHistory
 
         var page = PageRequest.Read(http.Request, Ids.History);
         var entries = db.AuditEntries.AsNoTracking().Include(e => e.Value).Where(e => e.RecordType == Customer.RecordType && e.RecordId == customer);
+        var hidden = await HiddenValues.FindAsync(db, [customer], ct);
         if (http.Request.Query["field"] is [{ Length: > 0 } field])
         {
-            entries = await db.WithChangeOfAsync(field, customer, entries, ct);
+            // Nor is it told of an entry whose values are hidden which fields it has.
+            entries = hidden.Without(customer, await db.WithChangeOfAsync(field, customer, entries, ct));
         }
 
         var read = await entries.ToPageAsync(page, e => e.Id, Ids.History, e => e, ct);
         var ids = read.Data.Select(e => e.Id).ToList();
         var approved = await db.ChangeRequests.AsNoTracking().Where(r => r.HistoryIds.Any(h => ids.Contains(h))).Select(r => new { r.HistoryIds, r.Id, r.RequestedBy }).ToListAsync(ct);
         var requests = approved.SelectMany(r => r.HistoryIds.Select(h => (Entry: h, Request: r))).ToDictionary(r => r.Entry, r => r.Request);
-        var hides = await db.HiddenInHistoryAsync(customer, ct);
         return TypedResults.Ok(new Page<HistoryEntry>(
-            [.. read.Data.Select(e => requests.TryGetValue(e.Id, out var r) ? HistoryEntry.Of(e, hides(e)) with { ChangeRequestId = Ids.ChangeRequest.Format(r.Id), RequestedBy = r.RequestedBy } : HistoryEntry.Of(e, hides(e)))],
+            [.. read.Data.Select(e => requests.TryGetValue(e.Id, out var r) ? Shown(e) with { ChangeRequestId = Ids.ChangeRequest.Format(r.Id), RequestedBy = r.RequestedBy } : Shown(e))],
             read.HasMore, read.NextCursor));
-    }
 
-    /// <summary>
-    /// The entries of which the caller sees no values: of a merge of somebody whom it does not see, directly or over others, those of
-    /// the merge and of its undo, and what was changed between them, which has values of that record.
-    /// </summary>
-    public static async Task<Func<AuditEntry, bool>> HiddenInHistoryAsync(this ContactsDb db, Guid customer, CancellationToken ct)
-    {
-        if (CallerRights.Current.AllCustomers)
-        {
-            return _ => false;
-        }
-
-        var all = await db.Database.SqlQuery<Merged>($"""
-            WITH RECURSIVE held AS (
-                SELECT survivor_id, absorbed_ids, merged_at AS since, undo_asked_at AS undone FROM merges WHERE survivor_id = {customer} OR absorbed_ids @> ARRAY[{customer}]
-                UNION ALL
-                SELECT m.survivor_id, m.absorbed_ids, greatest(h.since, m.merged_at), least(h.undone, m.undo_asked_at)
-                FROM held h CROSS JOIN LATERAL unnest(h.absorbed_ids) AS a (id) JOIN merges m ON m.survivor_id = a.id
-                WHERE greatest(h.since, m.merged_at) < coalesce(least(h.undone, m.undo_asked_at), 'infinity'))
-            SELECT DISTINCT m.id, h.since, h.undone FROM held h CROSS JOIN LATERAL unnest(h.absorbed_ids || h.survivor_id) AS m (id)
-            """).ToListAsync(ct);
-        var seen = await db.FindSeenAsync([.. all.Select(m => m.Id).Distinct()], ct);
-        var unseen = all.Where(m => !seen.Contains(m.Id)).ToList();
-        if (unseen.Count == 0)
-        {
-            return _ => false;
-        }
-
-        var steps = await db.AuditEntries.Where(e => e.RecordType == Customer.RecordType && e.RecordId == customer && (e.Action == "merged" || e.Action == "unmerged"))
-            .Select(e => new { e.Action, e.At }).ToListAsync(ct);
-        var hidden = unseen.ConvertAll(m => (m.Since, Until: EndOf(m)));
-        return e => hidden.Exists(h => e.At >= h.Since && e.At <= h.Until);
-
-        // Its entry is the last with values of both; one that was not undone made them one customer, whom the caller sees.
-        DateTimeOffset EndOf(Merged merged)
-        {
-            var (action, from) = merged.Undone is { } undone ? ("unmerged", undone) : ("merged", merged.Since);
-            return steps.Where(s => s.Action == action && s.At >= from).Select(s => s.At).DefaultIfEmpty(from).Min();
-        }
+        HistoryEntry Shown(AuditEntry entry) => HistoryEntry.Of(entry, hidden.Cover(customer, entry.At));
     }
 
     private static async Task<IQueryable<AuditEntry>> WithChangeOfAsync(this ContactsDb db, string field, Guid customer, IQueryable<AuditEntry> entries, CancellationToken ct)
@@ -121,11 +83,6 @@ internal static class ReadHistory
             """);
         return entries.Where(e => touched.Contains(e.Id));
     }
-
-    /// <summary>A customer who was one with another one.</summary>
-    /// <param name="Undone">Null while they are.</param>
-    private sealed record Merged(
-        [property: Column("id")] Guid Id, [property: Column("since")] DateTimeOffset Since, [property: Column("undone")] DateTimeOffset? Undone);
 }
 
 /// <summary>One change: what the fields that the caller may see were before and after it.</summary>

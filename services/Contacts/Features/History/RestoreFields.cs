@@ -39,7 +39,7 @@ internal static class RestoreFields
             throw new ProblemException(ProblemCodes.Conflict, "The values of this change were erased.");
         }
 
-        if ((await db.HiddenInHistoryAsync(key, ct))(change))
+        if ((await HiddenValues.FindAsync(db, [key], ct)).Cover(key, change.At))
         {
             throw new ProblemException(ProblemCodes.Conflict, "The values of this change are not shown to the caller.");
         }
