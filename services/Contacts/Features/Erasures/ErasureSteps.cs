@@ -96,17 +96,10 @@ internal static class ErasureSteps
         new("consent_states", "DELETE FROM consent_states WHERE customer_id = ANY (@ids)"),
         // Their rows in duplicate_keys go with their keys, by a trigger.
         new("duplicates", "DELETE FROM duplicates WHERE low_id = ANY (@ids) OR high_id = ANY (@ids) RETURNING id", Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType),
-<<<<<<< HEAD
-        // A merge of several, and its undo, decided the pairs of the others too, with their reasons, which are forgotten below.
-        new("duplicates", """
-            UPDATE duplicates d SET reason = NULL FROM merges m
-            WHERE d.reason IS NOT NULL AND (m.survivor_id = ANY (@ids) OR m.absorbed_ids && @ids)
-                AND (m.id = d.merge_id OR d.decided_at IN (m.merged_at, m.undo_asked_at))
-=======
-        // A merge of several decided the pairs of the others too, with its reason, which is forgotten below.
+        // Merges, and their undo, decided the pairs of others too, with their reasons, which are forgotten below.
         new("duplicates", $"""
-            UPDATE duplicates d SET reason = NULL WHERE d.reason IS NOT NULL AND d.merge_id IN ({MergesWithTheirs})
->>>>>>> 6062b20
+            UPDATE duplicates d SET reason = NULL FROM merges m
+            WHERE d.reason IS NOT NULL AND m.id IN ({MergesWithTheirs}) AND (m.id = d.merge_id OR d.decided_at IN (m.merged_at, m.undo_asked_at))
             RETURNING d.id
             """, Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType, Kept: true),
         new("blocked_identifiers", """
