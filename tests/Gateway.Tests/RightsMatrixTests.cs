@@ -13,7 +13,7 @@ namespace Gateway.Tests;
 /// an answer that is new must be entered here before anybody relies on it.
 /// </summary>
 [Collection(WholePlatform.Name)]
-public sealed class RightsMatrixTests(PatientPlatform fixture)
+public sealed class RightsMatrixTests(PlatformFixture fixture)
 {
     private static readonly string[] Roles = ["manager", "sales", "support", "marketing", "accounting", "analyst", "auditor", "partner"];
 

@@ -7,20 +7,14 @@ namespace Gateway.Tests;
 
 /// <summary>One platform for the classes that need all of it, one after the other.</summary>
 [CollectionDefinition(Name)]
-public sealed class WholePlatform : ICollectionFixture<PatientPlatform>
+public sealed class WholePlatform : ICollectionFixture<PlatformFixture>
 {
     public const string Name = "whole platform";
 }
 
-/// <summary>Its overview waits longer for each part than a busy machine makes any answer wait.</summary>
-public sealed class PatientPlatform : PlatformFixture
-{
-    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string> { ["gateway:Gateway__OverviewDeadline"] = "00:00:05" };
-}
-
 /// <summary>The gateway in front of the real services.</summary>
 [Collection(WholePlatform.Name)]
-public sealed class WholePlatformTests(PatientPlatform fixture)
+public sealed class WholePlatformTests(PlatformFixture fixture)
 {
     private static readonly string[] Parts = ["customer", "interactions", "campaigns", "billing", "support"];
 

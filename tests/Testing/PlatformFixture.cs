@@ -9,6 +9,9 @@ namespace Crm.Testing;
 /// </summary>
 public class PlatformFixture : IAsyncLifetime
 {
+    /// <summary>An overview waits longer for each part than a busy machine makes any answer wait.</summary>
+    private static readonly (string Name, string Value) Patience = ("gateway:Gateway__OverviewDeadline", "00:00:05");
+
     private Platform? _platform;
 
     public Platform Platform => _platform ?? throw new InvalidOperationException("The platform is not started.");
@@ -20,7 +23,7 @@ public class PlatformFixture : IAsyncLifetime
     protected virtual IReadOnlyCollection<string>? Only => null;
 
     public virtual async ValueTask InitializeAsync() => _platform = await Platform.StartAsync(
-        "platform", Environment, Only, (name, text) => TestContext.Current.SendDiagnosticMessage("{0}: {1}", name, text), servers: await TestServers.GetAsync(), ct: TestContext.Current.CancellationToken);
+        "platform", new Dictionary<string, string>(Environment) { [Patience.Name] = Patience.Value }, Only, (name, text) => TestContext.Current.SendDiagnosticMessage("{0}: {1}", name, text), servers: await TestServers.GetAsync(), ct: TestContext.Current.CancellationToken);
 
     public virtual async ValueTask DisposeAsync()
     {
