@@ -305,8 +305,9 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
             var shown = await all.CallAsync(path, Ct);
             Assert.All(shown.Data.Take(3), e => Assert.NotNull(e["changes"]));
             Assert.Contains(email, shown.Body!.ToJsonString(), StringComparison.Ordinal);
+            // The undo left the addresses, which were taken away, as they were.
             Assert.Equal(
-                shown.Data.Take(3).Select(e => (string?)e["id"]), (await all.CallAsync($"{path}?field=emails", Ct)).Data.Take(3).Select(e => (string?)e["id"]));
+                shown.Data.Skip(1).Take(2).Select(e => (string?)e["id"]), (await all.CallAsync($"{path}?field=emails", Ct)).Data.Take(2).Select(e => (string?)e["id"]));
             Assert.Contains(email, (await all.CallAsync($"v1/change-requests/{asked["id"]}", Ct)).Body!.ToJsonString(), StringComparison.Ordinal);
         }
 
