@@ -558,6 +558,7 @@ public sealed class CustomFieldTests(ContactsFixture fixture) : ContactsTest(fix
     {
         var rows = new List<string>();
         await using var command = database.CreateCommand(sql);
+        command.CommandTimeout = 300;
         await using var reader = await command.ExecuteReaderAsync(Ct);
         while (await reader.ReadAsync(Ct))
         {
