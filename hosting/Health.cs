@@ -65,22 +65,26 @@ public static class Health
         /// <summary>Answered with 200: another process would find the same, and this one is not ready before it knows more.</summary>
         private static readonly HealthCheckResult Unknown = HealthCheckResult.Degraded("The database does not answer.");
 
-        private bool _current;
+        // One question at a time, that of the probe before if it is not answered: to take it back could last longer than the probe.
+        private Task<bool> _asked = Task.FromResult(false);
 
         public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
         {
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            limit.CancelAfter(Limit);
+            if (_asked is { IsCompletedSuccessfully: true, Result: true })
+            {
+                return HealthCheckResult.Healthy();
+            }
+
+            if (_asked.IsCompleted)
+            {
+                _asked = migrator.IsCurrentAsync(CancellationToken.None);
+            }
+
             try
             {
-                _current = _current || await migrator.IsCurrentAsync(limit.Token);
-                return _current ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy("Migrations are missing: run --migrate.");
+                return await _asked.WaitAsync(Limit, cancellationToken) ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy("Migrations are missing: run --migrate.");
             }
-            catch (NpgsqlException)
-            {
-                return Unknown;
-            }
-            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            catch (Exception exception) when (exception is NpgsqlException or TimeoutException)
             {
                 return Unknown;
             }
