@@ -29,7 +29,9 @@ public static class BulkCopy
         var mapping = db.MappingOf<T>();
         var set = string.Join(", ", mapping.Columns.Where(c => !c.IsKey).Select(c => $"\"{c.Name}\" = new.\"{c.Name}\""));
         var same = string.Join(" AND ", mapping.Columns.Where(c => c.IsKey).Select(c => $"old.\"{c.Name}\" = new.\"{c.Name}\""));
-        await ExecuteAsync($"CREATE TEMPORARY TABLE changed_rows (LIKE {mapping.Table}) ON COMMIT DROP");
+        // By names and without rules: the table may have columns of a later release that must have a value.
+        var all = string.Join(", ", mapping.Columns.Select(c => $"\"{c.Name}\""));
+        await ExecuteAsync($"CREATE TEMPORARY TABLE changed_rows ON COMMIT DROP AS SELECT {all} FROM {mapping.Table} WITH NO DATA");
         await db.CopyAsync("changed_rows", mapping, rows, ct);
         if (await ExecuteAsync($"UPDATE {mapping.Table} AS old SET {set} FROM changed_rows AS new WHERE {same}") != rows.Count)
         {

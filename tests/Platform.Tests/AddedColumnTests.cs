@@ -1,6 +1,5 @@
 using Crm.Runner;
 using Crm.Runner.Histories;
-using Npgsql;
 
 namespace Platform.Tests;
 
@@ -22,7 +21,7 @@ public sealed class AddedColumnTests(TracedPlatform fixture) : PlatformTest(fixt
             await Task.Delay(TimeSpan.FromSeconds(20), Ct);
             foreach (var service in platform.Services.Keys)
             {
-                await AddColumnsAsync(await platform.ConnectionStringAsync(service));
+                await platform.AddColumnsAsync(service, "added_under_load", Ct);
             }
 
             await Task.Delay(TimeSpan.FromSeconds(8), Ct);
@@ -36,21 +35,5 @@ public sealed class AddedColumnTests(TracedPlatform fixture) : PlatformTest(fixt
         Assert.True(lived.Acknowledged > 100, $"{lived.Acknowledged} calls");
         Assert.Empty(lived.Differences.Except(before));
         Assert.All(platform.Services.Keys, service => Assert.DoesNotContain("cached plan", File.ReadAllText(platform.LogFile(service)), StringComparison.Ordinal));
-    }
-
-    private static async Task AddColumnsAsync(string database)
-    {
-        await using var source = NpgsqlDataSource.Create(database);
-        await using var command = source.CreateCommand("""
-            DO $$
-            DECLARE t text;
-            BEGIN
-                FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
-                    EXECUTE format('ALTER TABLE public.%I ADD COLUMN added_later text NOT NULL DEFAULT ''''', t);
-                    COMMIT;
-                END LOOP;
-            END $$
-            """);
-        await command.ExecuteNonQueryAsync(Ct);
     }
 }

@@ -8,8 +8,9 @@ using Platform.Tests.Otlp;
 namespace Platform.Tests;
 
 /// <summary>
-/// The whole platform as processes, sending its traces over OTLP to the test; for the tests of its collection. It ends with
-/// them: an idle platform takes from the others what little there is of two cores.
+/// The whole platform as processes, sending its traces over OTLP to the test; for the tests of its collection. Its databases
+/// are those of an upgrade that has begun: every table has a column already that this release does not know. It ends with its
+/// tests: an idle platform takes from the others what little there is of two cores.
 /// </summary>
 [CollectionDefinition(Collection)]
 public sealed class TracedPlatform() : ObservedPlatform("traces"), ICollectionFixture<TracedPlatform>
@@ -29,6 +30,15 @@ public sealed class TracedPlatform() : ObservedPlatform("traces"), ICollectionFi
     }
 
     public IReadOnlyList<ReceivedSpan> SpansOf(string traceId) => [.. _spans.Where(s => s.TraceId == traceId)];
+
+    public override async ValueTask InitializeAsync()
+    {
+        await base.InitializeAsync();
+        foreach (var service in Platform.Services.Keys)
+        {
+            await Platform.AddColumnsAsync(service, "added_by_the_next_release", CancellationToken.None);
+        }
+    }
 
     protected override void Receive(byte[] body)
     {
