@@ -20,6 +20,6 @@ internal sealed partial class AddressRedaction : BaseProcessor<Activity>
         }
     }
 
-    [GeneratedRegex("(?<place>/u/([pc]/)?|/by-external-id/)[^?#]+", RegexOptions.ExplicitCapture | RegexOptions.IgnoreCase | RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex("(?<place>/u/([pc]/)?|/by-external-id/)[^?#]+", RegexOptions.ExplicitCapture | RegexOptions.IgnoreCase | RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Personal();
 }

@@ -54,7 +54,7 @@ public sealed record SmtpMail(int Number, string From, IReadOnlyList<string> Rec
     public string? Header(string name)
     {
         var end = Data.IndexOf("\r\n\r\n", StringComparison.Ordinal);
-        var headers = Regex.Replace(end < 0 ? Data : Data[..end], "\r\n[ \t]+", " ", RegexOptions.None, TimeSpan.FromSeconds(1)).Split("\r\n");
+        var headers = Regex.Replace(end < 0 ? Data : Data[..end], "\r\n[ \t]+", " ", RegexOptions.None, TimeSpan.FromSeconds(10)).Split("\r\n");
         return headers.FirstOrDefault(h => h.StartsWith(name + ":", StringComparison.OrdinalIgnoreCase))?[(name.Length + 1)..].Trim();
     }
 }
@@ -136,7 +136,7 @@ public sealed partial class SmtpSink : IAsyncDisposable
     }
 
     private static Regex? Pattern(string? text) =>
-        text is null ? null : new Regex(text, RegexOptions.IgnoreCase | RegexOptions.CultureInvariant, TimeSpan.FromSeconds(1));
+        text is null ? null : new Regex(text, RegexOptions.IgnoreCase | RegexOptions.CultureInvariant, TimeSpan.FromSeconds(10));
 
     private async Task AcceptAsync()
     {
@@ -364,13 +364,13 @@ public sealed partial class SmtpSink : IAsyncDisposable
             }
         }
 
-        [GeneratedRegex(@"^MAIL FROM:\s*<(?<address>[^<>\s]*)>(?<parameters>.*)$", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+        [GeneratedRegex(@"^MAIL FROM:\s*<(?<address>[^<>\s]*)>(?<parameters>.*)$", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
         private static partial Regex MailCommand();
 
-        [GeneratedRegex(@"^RCPT TO:\s*<(?<address>[^<>\s]+)>.*$", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+        [GeneratedRegex(@"^RCPT TO:\s*<(?<address>[^<>\s]+)>.*$", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
         private static partial Regex RecipientCommand();
 
-        [GeneratedRegex(@"\bSIZE=(?<bytes>\d+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+        [GeneratedRegex(@"\bSIZE=(?<bytes>\d+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
         private static partial Regex SizeParameter();
     }
 }

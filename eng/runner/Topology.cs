@@ -93,7 +93,7 @@ public sealed partial class Topology
         _ => throw new RunnerException($"tye.yaml: '{entry}' is not an env entry.", "Write NAME=value, or name: and value:."),
     };
 
-    [GeneratedRegex(@"(?<host>127\.0\.0\.1:)(?<port>\d+)|^(?<host>)(?<port>\d+)$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"(?<host>127\.0\.0\.1:)(?<port>\d+)|^(?<host>)(?<port>\d+)$", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex LoopbackPort();
 
     private sealed class TyeFile

@@ -34,6 +34,6 @@ internal sealed partial class KeySecret
 
     public byte[] Hash() => SHA256.HashData(Encoding.ASCII.GetBytes(Text));
 
-    [GeneratedRegex("^sk_live_[A-Za-z0-9_-]{43}$(?!\n)", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex("^sk_live_[A-Za-z0-9_-]{43}$(?!\n)", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Form();
 }

@@ -206,27 +206,27 @@ internal sealed partial class MigrationCheck(NpgsqlDataSource dataSource, Migrat
             $"{Name} ({(Rows < 0 ? "" : string.Create(CultureInfo.InvariantCulture, $"about {Rows:N0} rows, "))}{Size}{(Bytes >= Large ? ", long" : "")})";
     }
 
-    [GeneratedRegex(@"\bCREATE EXTENSION (IF NOT EXISTS )?""?(?<name>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\bCREATE EXTENSION (IF NOT EXISTS )?""?(?<name>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex CreateExtension();
 
-    [GeneratedRegex(@"^CREATE (TABLE|(UNIQUE )?INDEX|VIEW|SEQUENCE) (?!IF NOT EXISTS)(?<name>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^CREATE (TABLE|(UNIQUE )?INDEX|VIEW|SEQUENCE) (?!IF NOT EXISTS)(?<name>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Create();
 
-    [GeneratedRegex(@"\bDROP (TABLE|INDEX|VIEW|SEQUENCE|CONSTRAINT) (IF EXISTS )?(?<name>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\bDROP (TABLE|INDEX|VIEW|SEQUENCE|CONSTRAINT) (IF EXISTS )?(?<name>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Drop();
 
-    [GeneratedRegex(@"^(DO|CALL)\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^(DO|CALL)\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Code();
 
-    [GeneratedRegex(@"^(UPDATE|DELETE FROM|INSERT INTO|ALTER TABLE|CREATE (UNIQUE )?INDEX (IF NOT EXISTS )?\w+ ON) (IF EXISTS )?(ONLY )?(?<table>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^(UPDATE|DELETE FROM|INSERT INTO|ALTER TABLE|CREATE (UNIQUE )?INDEX (IF NOT EXISTS )?\w+ ON) (IF EXISTS )?(ONLY )?(?<table>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Uses();
 
-    [GeneratedRegex(@"\bSELECT\b.*\bFROM\b", RegexOptions.IgnoreCase, 1000)]
+    [GeneratedRegex(@"\bSELECT\b.*\bFROM\b", RegexOptions.IgnoreCase, 10_000)]
     private static partial Regex Select();
 
-    [GeneratedRegex(@"\bALTER (COLUMN )?\w+ (SET DATA )?TYPE\b|\bGENERATED ALWAYS AS (?!IDENTITY)|\bSET (UN)?LOGGED\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\bALTER (COLUMN )?\w+ (SET DATA )?TYPE\b|\bGENERATED ALWAYS AS (?!IDENTITY)|\bSET (UN)?LOGGED\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Rewrite();
 
-    [GeneratedRegex(@"\bSET NOT NULL\b|\bADD (CONSTRAINT|CHECK|UNIQUE|PRIMARY|FOREIGN|EXCLUDE)\b(?!.*\bNOT VALID\b)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\bSET NOT NULL\b|\bADD (CONSTRAINT|CHECK|UNIQUE|PRIMARY|FOREIGN|EXCLUDE)\b(?!.*\bNOT VALID\b)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Scan();
 }

@@ -9,12 +9,12 @@ public static partial class SqlStatements
     public static IEnumerable<string> Of(string sql) =>
         Body().Replace(Comment().Replace(sql, ""), "''").Split(';').Select(s => Blanks().Replace(s, " ").Trim()).Where(s => s.Length > 0);
 
-    [GeneratedRegex(@"--[^\n]*", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"--[^\n]*", RegexOptions.None, 10_000)]
     private static partial Regex Comment();
 
-    [GeneratedRegex(@"\$(?<tag>\w*)\$.*?\$\k<tag>\$", RegexOptions.Singleline | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\$(?<tag>\w*)\$.*?\$\k<tag>\$", RegexOptions.Singleline | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Body();
 
-    [GeneratedRegex(@"\s+", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"\s+", RegexOptions.None, 10_000)]
     private static partial Regex Blanks();
 }

@@ -159,6 +159,6 @@ internal static partial class JsonPaths
         return pointer.ToString();
     }
 
-    [GeneratedRegex(@"\['(?<name>.*?)'\](?=$|[.\[])|\[(?<name>[^\]]*)\]|[^.\[]+", RegexOptions.CultureInvariant | RegexOptions.Singleline | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex(@"\['(?<name>.*?)'\](?=$|[.\[])|\[(?<name>[^\]]*)\]|[^.\[]+", RegexOptions.CultureInvariant | RegexOptions.Singleline | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Parts();
 }

@@ -48,7 +48,7 @@ public sealed partial class SlugAttribute : ValidationAttribute
 
     public static bool IsSlug(string text) => Pattern().IsMatch(text);
 
-    [GeneratedRegex("^[a-z0-9][a-z0-9_.-]{0,63}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex("^[a-z0-9][a-z0-9_.-]{0,63}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Pattern();
 }
 
@@ -61,7 +61,7 @@ public sealed partial class CurrencyAttribute : ValidationAttribute
             ? LineAttribute.Error(validationContext, "wrong_format|Three upper-case letters of ISO 4217.")
             : ValidationResult.Success;
 
-    [GeneratedRegex("^[A-Z]{3}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex("^[A-Z]{3}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Pattern();
 }
 

@@ -178,18 +178,18 @@ public sealed partial class HardeningTests
     private static bool IsCredential(string name, string? value) =>
         CredentialName().IsMatch(name) || (value is not null && CredentialValue().IsMatch(value));
 
-    [GeneratedRegex("(password|privatekey|adminkey|secretkey|connectionstring|__uri$)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("(password|privatekey|adminkey|secretkey|connectionstring|__uri$)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex CredentialName();
 
-    [GeneratedRegex(@"(sk_live_\w|-----BEGIN [A-Z ]*PRIVATE KEY|(?i:password\s*[=:]\s*[^\s'$%]{6})|://[^\s/:@]+:[^\s/@$%]+@)", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"(sk_live_\w|-----BEGIN [A-Z ]*PRIVATE KEY|(?i:password\s*[=:]\s*[^\s'$%]{6})|://[^\s/:@]+:[^\s/@$%]+@)", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex CredentialValue();
 
     /// <summary>A small cluster has no admission policy.</summary>
     private static bool IsForTrial(string overlay) => overlay.StartsWith("overlays/trial", StringComparison.Ordinal);
 
-    [GeneratedRegex(@"^[^@]+/[^/:@]+:[A-Za-z0-9][\w.-]*@sha256:[0-9a-f]{64}$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^[^@]+/[^/:@]+:[A-Za-z0-9][\w.-]*@sha256:[0-9a-f]{64}$", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Pinned();
 
-    [GeneratedRegex("/crm-[a-z-]+[:@]", RegexOptions.None, 1000)]
+    [GeneratedRegex("/crm-[a-z-]+[:@]", RegexOptions.None, 10_000)]
     private static partial Regex OwnImage();
 }

@@ -78,6 +78,6 @@ public sealed partial class ImageTests
             await Task.WhenAll(Directory.EnumerateFiles(copy, "*.yaml", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Select(f => File.ReadAllTextAsync(f, Ct)));
     }
 
-    [GeneratedRegex("^(?<host>[^/]+)/(?<image>[^@]+)@(?<digest>.+)$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("^(?<host>[^/]+)/(?<image>[^@]+)@(?<digest>.+)$", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Reference();
 }

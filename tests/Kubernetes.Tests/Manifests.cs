@@ -153,10 +153,10 @@ internal sealed partial class Manifests
         _ => text,
     };
 
-    [GeneratedRegex("^-?(0|[1-9][0-9]*)$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("^-?(0|[1-9][0-9]*)$", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Integer();
 
-    [GeneratedRegex(@"^-?[0-9]+\.[0-9]+$", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"^-?[0-9]+\.[0-9]+$", RegexOptions.None, 10_000)]
     private static partial Regex Number();
 }
 

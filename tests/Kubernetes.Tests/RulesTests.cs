@@ -146,18 +146,18 @@ internal static partial class PromQl
         return Names().Matches(bare).Where(m => !m.Groups["call"].Success && !Words.Contains(m.Groups["name"].Value, StringComparer.OrdinalIgnoreCase)).Select(m => m.Groups["name"].Value).Distinct();
     }
 
-    [GeneratedRegex("\"[^\"]*\"", RegexOptions.None, 1000)]
+    [GeneratedRegex("\"[^\"]*\"", RegexOptions.None, 10_000)]
     private static partial Regex Strings();
 
-    [GeneratedRegex(@"\[[^\]]*\]|offset\s+\d+\w", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"\[[^\]]*\]|offset\s+\d+\w", RegexOptions.None, 10_000)]
     private static partial Regex Ranges();
 
-    [GeneratedRegex(@"\{[^}]*\}", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"\{[^}]*\}", RegexOptions.None, 10_000)]
     private static partial Regex Braces();
 
-    [GeneratedRegex(@"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Grouping();
 
-    [GeneratedRegex(@"\b(?<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?<call>\s*\()?", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\b(?<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?<call>\s*\()?", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Names();
 }

@@ -207,6 +207,6 @@ public sealed partial class SettingsTests
     private static bool Names(string setting, string variable) =>
         Regex.IsMatch(variable, $"^{Regex.Escape(setting).Replace("__0", "__[0-9]+", StringComparison.Ordinal).Replace("__NAME", "__[A-Za-z-]+", StringComparison.Ordinal)}$", RegexOptions.None, TimeSpan.FromSeconds(1));
 
-    [GeneratedRegex("`(?<name>[A-Za-z_0-9]+)`", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("`(?<name>[A-Za-z_0-9]+)`", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Code();
 }

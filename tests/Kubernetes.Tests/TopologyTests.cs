@@ -402,9 +402,9 @@ public sealed partial class TopologyTests
         }
     }
 
-    [GeneratedRegex("^https?://(?<host>[a-z-]+)(\\.crm)?:(?<port>[0-9]+)", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("^https?://(?<host>[a-z-]+)(\\.crm)?:(?<port>[0-9]+)", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Address();
 
-    [GeneratedRegex("max_connections=(?<number>[0-9]+)", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("max_connections=(?<number>[0-9]+)", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Connections();
 }

@@ -494,6 +494,6 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
 
     private static string Body(SmtpMail mail) => mail.Data.Replace("=\r\n", "", StringComparison.Ordinal).Replace("=3D", "=", StringComparison.Ordinal);
 
-    [GeneratedRegex(@"https?://[^\s>]+/u/[^\s>]+", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"https?://[^\s>]+/u/[^\s>]+", RegexOptions.None, 10_000)]
     private static partial Regex Link();
 }

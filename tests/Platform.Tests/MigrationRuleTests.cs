@@ -113,28 +113,28 @@ public sealed partial class MigrationRuleTests
         }
     }
 
-    [GeneratedRegex(@"^CREATE TABLE (IF NOT EXISTS )?(?<table>\S+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^CREATE TABLE (IF NOT EXISTS )?(?<table>\S+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex CreateTable();
 
-    [GeneratedRegex(@"^(?<head>ALTER TABLE (IF EXISTS )?(ONLY )?(?<table>\S+)) (?<clauses>.+)$", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^(?<head>ALTER TABLE (IF EXISTS )?(ONLY )?(?<table>\S+)) (?<clauses>.+)$", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex AlterTable();
 
-    [GeneratedRegex(@"\bADD COLUMN (IF NOT EXISTS )?(?<column>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\bADD COLUMN (IF NOT EXISTS )?(?<column>\w+)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex AddColumn();
 
-    [GeneratedRegex(@"\w+", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"\w+", RegexOptions.None, 10_000)]
     private static partial Regex Word();
 
     /// <summary>Taken away: names, types. Asked: values where there were none, rules. Given: null where the old release knows none.</summary>
-    [GeneratedRegex(@"^(DROP|RENAME|SET SCHEMA)\b|\b(SET|DROP) NOT NULL\b|^ALTER (COLUMN )?\S+ (SET DATA )?TYPE\b|^ADD (CONSTRAINT|CHECK|UNIQUE|PRIMARY|FOREIGN|EXCLUDE)\b|^ADD .*\b(NOT NULL|UNIQUE|PRIMARY KEY|CHECK)\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^(DROP|RENAME|SET SCHEMA)\b|\b(SET|DROP) NOT NULL\b|^ALTER (COLUMN )?\S+ (SET DATA )?TYPE\b|^ADD (CONSTRAINT|CHECK|UNIQUE|PRIMARY|FOREIGN|EXCLUDE)\b|^ADD .*\b(NOT NULL|UNIQUE|PRIMARY KEY|CHECK)\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Clause();
 
-    [GeneratedRegex(@"^ADD (?!CONSTRAINT).*\b(DEFAULT|GENERATED)\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^ADD (?!CONSTRAINT).*\b(DEFAULT|GENERATED)\b", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Harmless();
 
-    [GeneratedRegex(@"^(DROP|TRUNCATE|ALTER (?!TABLE)\w+ .*\b(RENAME|DROP)\b)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^(DROP|TRUNCATE|ALTER (?!TABLE)\w+ .*\b(RENAME|DROP)\b)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Statement();
 
-    [GeneratedRegex(@"^CREATE UNIQUE INDEX (CONCURRENTLY )?(IF NOT EXISTS )?\S+ ON (?<table>\w+) ?\((?<columns>[^)]*)\)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^CREATE UNIQUE INDEX (CONCURRENTLY )?(IF NOT EXISTS )?\S+ ON (?<table>\w+) ?\((?<columns>[^)]*)\)", RegexOptions.IgnoreCase | RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex UniqueIndex();
 }

@@ -53,9 +53,9 @@ internal static partial class AuditCommand
         }
     }
 
-    [GeneratedRegex(@"^(?<name>[\w-]+):$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^(?<name>[\w-]+):$", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Service();
 
-    [GeneratedRegex(@"\bhead (?<seq>\d+):(?<hash>[0-9a-f]{64})$|^ *\{""seq"":(?<seq>\d+),.*""hash"":""(?<hash>[0-9a-f]{64})""\}$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\bhead (?<seq>\d+):(?<hash>[0-9a-f]{64})$|^ *\{""seq"":(?<seq>\d+),.*""hash"":""(?<hash>[0-9a-f]{64})""\}$", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Head();
 }

@@ -263,6 +263,6 @@ internal static partial class BenchCommand
         }
     }
 
-    [GeneratedRegex(@"^tps = (?<tps>[0-9.]+)", RegexOptions.Multiline, 1000)]
+    [GeneratedRegex(@"^tps = (?<tps>[0-9.]+)", RegexOptions.Multiline, 10_000)]
     private static partial Regex TransactionsPerSecond();
 }

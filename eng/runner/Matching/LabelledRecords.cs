@@ -194,6 +194,6 @@ internal sealed partial class LabelledRecords
         return rows;
     }
 
-    [GeneratedRegex("^rec-(?<id>[0-9]+)-", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex("^rec-(?<id>[0-9]+)-", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex FebrlId();
 }

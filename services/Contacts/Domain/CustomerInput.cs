@@ -227,7 +227,7 @@ public sealed partial record Email : IValidatableObject
         return at < 0 ? trimmed : trimmed[..at] + trimmed[at..].ToLowerInvariant();
     }
 
-    [GeneratedRegex(@"^[^\s@<>""(),:;\[\]\\\p{C}]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{N}-]{0,61}[\p{L}\p{N}])?\.)+[\p{L}\p{N}-]{2,63}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex(@"^[^\s@<>""(),:;\[\]\\\p{C}]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{N}-]{0,61}[\p{L}\p{N}])?\.)+[\p{L}\p{N}-]{2,63}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Pattern();
 }
 
@@ -256,7 +256,7 @@ public sealed partial record Phone : IValidatableObject
         return compact.StartsWith("00", StringComparison.Ordinal) ? string.Concat("+", compact.AsSpan(2)) : compact;
     }
 
-    [GeneratedRegex(@"^\+[1-9][0-9]{6,14}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex(@"^\+[1-9][0-9]{6,14}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex E164();
 }
 

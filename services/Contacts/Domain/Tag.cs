@@ -57,7 +57,7 @@ internal sealed partial class Tag
 
     public TagInput ToInput() => new() { Name = Name, Colour = Colour, Description = Description };
 
-    [GeneratedRegex($@"\A{Word}\z", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex($@"\A{Word}\z", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex NamePattern();
 }
 

@@ -55,7 +55,7 @@ internal static partial class SegmentDefinition
         return reader.Errors.Count == 0 && condition is not null ? condition : throw ProblemException.Invalid(reader.Errors);
     }
 
-    [GeneratedRegex("^[A-Z]{3}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex("^[A-Z]{3}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Currency();
 
     private sealed class Reader(IReadOnlyCollection<string>? tiers)

@@ -125,7 +125,7 @@ public sealed partial record ImportMapping : IValidatableObject
         static ValidationResult Unknown(string? target, string at) => new($"unknown_value|There is no field {(target is { Length: <= 80 } ? target : "of this name")}.", [at]);
     }
 
-    [GeneratedRegex(CallingCodeForm, RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex(CallingCodeForm, RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex CallingCodePattern();
 }
 

@@ -61,6 +61,6 @@ internal static partial class CellNumbers
     public static bool IsDate(string code) => code.Length <= LongestCode && Literals().Replace(code, "").AsSpan().ContainsAny(DateLetters);
 
     /// <summary>What is quoted, in brackets, or one character after another that says to take it as it is.</summary>
-    [GeneratedRegex(@"""[^""]*""|\[[^\]]*\]|[\\_*].", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 100)]
+    [GeneratedRegex(@"""[^""]*""|\[[^\]]*\]|[\\_*].", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Literals();
 }
