@@ -103,6 +103,20 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     protected override void OnModelCreating(ModelBuilder modelBuilder)
     {
         base.OnModelCreating(modelBuilder);
+        MapCustomers(modelBuilder);
+        MapFieldsTiersAndTags(modelBuilder);
+        MapRelationships(modelBuilder);
+        MapChangeRequestsAndGrants(modelBuilder);
+        MapDuplicates(modelBuilder);
+        MapConsents(modelBuilder);
+        MapImports(modelBuilder);
+        MapMerges(modelBuilder);
+        MapErasures(modelBuilder);
+        MapExports(modelBuilder);
+    }
+
+    private void MapCustomers(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<Customer>(customer =>
         {
             customer.ToTable("customers");
@@ -122,17 +136,44 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             customer.HasMany(c => c.ExternalIds).WithOne().HasForeignKey(e => e.CustomerId);
             customer.HasMany(c => c.LifecycleChanges).WithOne().HasForeignKey(l => l.CustomerId);
         });
+        modelBuilder.Entity<CustomerIdentifier>(identifier =>
+        {
+            identifier.ToTable("customer_identifiers");
+            identifier.HasKey(i => new { i.Kind, i.Value, i.CustomerId });
+        });
+        modelBuilder.Entity<ExternalId>(externalId =>
+        {
+            externalId.ToTable("external_ids");
+            externalId.HasKey(e => new { e.System, e.Value });
+            externalId.Property(e => e.Value).HasColumnName("external_id");
+        });
+        modelBuilder.Entity<LifecycleChange>(change =>
+        {
+            change.ToTable("lifecycle_changes");
+            change.Property(l => l.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<PlacedOrder>(order =>
+        {
+            order.ToTable("placed_orders");
+            order.Property(o => o.Id).ValueGeneratedNever();
+        });
+        modelBuilder.Entity<BinnedCustomer>(binned =>
+        {
+            binned.ToTable("recycle_bin");
+            binned.HasKey(b => b.CustomerId);
+            binned.Ignore(b => b.Cause);
+            binned.HasOne(b => b.Customer).WithOne().HasForeignKey<BinnedCustomer>(b => b.CustomerId);
+        });
+    }
+
+    private static void MapFieldsTiersAndTags(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<CustomField>(field =>
         {
             field.ToTable("custom_fields");
             field.Property(f => f.Id).ValueGeneratedNever();
             field.Property(f => f.Version).IsConcurrencyToken();
             field.Property(f => f.Options).AsJson();
-        });
-        modelBuilder.Entity<LifecycleChange>(change =>
-        {
-            change.ToTable("lifecycle_changes");
-            change.Property(l => l.Id).ValueGeneratedNever();
         });
         modelBuilder.Entity<Tier>(tier =>
         {
@@ -152,13 +193,10 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             change.ToTable("tag_changes");
             change.Property(c => c.Id).ValueGeneratedNever();
         });
-        modelBuilder.Entity<BinnedCustomer>(binned =>
-        {
-            binned.ToTable("recycle_bin");
-            binned.HasKey(b => b.CustomerId);
-            binned.Ignore(b => b.Cause);
-            binned.HasOne(b => b.Customer).WithOne().HasForeignKey<BinnedCustomer>(b => b.CustomerId);
-        });
+    }
+
+    private static void MapRelationships(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<Relationship>(relationship =>
         {
             relationship.ToTable("relationships");
@@ -174,6 +212,10 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             manager.Property(a => a.Id).ValueGeneratedNever();
             manager.HasOne(a => a.Customer).WithMany().HasForeignKey(a => a.CustomerId);
         });
+    }
+
+    private static void MapChangeRequestsAndGrants(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<ChangeRequest>(request =>
         {
             request.ToTable("change_requests");
@@ -193,22 +235,10 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             grant.Property(g => g.Version).IsConcurrencyToken();
             grant.Ignore(g => g.Scope);
         });
-        modelBuilder.Entity<PlacedOrder>(order =>
-        {
-            order.ToTable("placed_orders");
-            order.Property(o => o.Id).ValueGeneratedNever();
-        });
-        modelBuilder.Entity<CustomerIdentifier>(identifier =>
-        {
-            identifier.ToTable("customer_identifiers");
-            identifier.HasKey(i => new { i.Kind, i.Value, i.CustomerId });
-        });
-        modelBuilder.Entity<ExternalId>(externalId =>
-        {
-            externalId.ToTable("external_ids");
-            externalId.HasKey(e => new { e.System, e.Value });
-            externalId.Property(e => e.Value).HasColumnName("external_id");
-        });
+    }
+
+    private static void MapDuplicates(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<DuplicateOverride>(o =>
         {
             o.ToTable("duplicate_overrides");
@@ -230,6 +260,10 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             blocked.ToTable("blocked_identifiers");
             blocked.Property(b => b.Id).ValueGeneratedNever();
         });
+    }
+
+    private static void MapConsents(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<Consent>(consent =>
         {
             consent.ToTable("consents");
@@ -244,6 +278,16 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             // Tells only the order of inserts.
             confirmation.HasOne<Consent>().WithOne().HasForeignKey<ConsentConfirmation>(c => c.ConsentId);
         });
+        modelBuilder.Entity<CurrentConsent>(current =>
+        {
+            current.ToTable("consent_states");
+            current.Property(c => c.Id).ValueGeneratedNever();
+            current.Property(c => c.Version).IsConcurrencyToken();
+        });
+    }
+
+    private static void MapImports(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<Import>(import =>
         {
             import.ToTable("imports");
@@ -258,12 +302,10 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             mapping.Property(m => m.Definition).AsJson();
             mapping.Property(m => m.Version).IsConcurrencyToken();
         });
-        modelBuilder.Entity<CurrentConsent>(current =>
-        {
-            current.ToTable("consent_states");
-            current.Property(c => c.Id).ValueGeneratedNever();
-            current.Property(c => c.Version).IsConcurrencyToken();
-        });
+    }
+
+    private static void MapMerges(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<Merge>(merge =>
         {
             merge.ToTable("merges");
@@ -283,6 +325,17 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             receipt.Property(r => r.Stayed).AsJson();
             receipt.Property(r => r.Blockers!).AsJson();
         });
+        modelBuilder.Entity<MergePreview>(preview =>
+        {
+            preview.ToTable("merge_previews");
+            preview.HasKey(p => p.TokenHash);
+            preview.Property(p => p.Members).AsJson();
+            preview.Property(p => p.Choices).AsJson();
+        });
+    }
+
+    private static void MapErasures(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<Erasure>(erasure =>
         {
             erasure.ToTable("erasures");
@@ -296,6 +349,15 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             receipt.Property(r => r.Erased).AsJson();
             receipt.Property(r => r.Kept).AsJson();
         });
+        modelBuilder.Entity<LegalHold>(hold =>
+        {
+            hold.ToTable("legal_holds");
+            hold.Property(h => h.Id).ValueGeneratedNever();
+        });
+    }
+
+    private static void MapExports(ModelBuilder modelBuilder)
+    {
         modelBuilder.Entity<Export>(export =>
         {
             export.ToTable("exports");
@@ -307,18 +369,6 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             part.ToTable("export_parts");
             part.HasKey(p => new { p.ExportId, p.Service });
             part.Property(p => p.Counts).AsJson();
-        });
-        modelBuilder.Entity<LegalHold>(hold =>
-        {
-            hold.ToTable("legal_holds");
-            hold.Property(h => h.Id).ValueGeneratedNever();
-        });
-        modelBuilder.Entity<MergePreview>(preview =>
-        {
-            preview.ToTable("merge_previews");
-            preview.HasKey(p => p.TokenHash);
-            preview.Property(p => p.Members).AsJson();
-            preview.Property(p => p.Choices).AsJson();
         });
     }
 }
