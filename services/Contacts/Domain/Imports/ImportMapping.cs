@@ -336,7 +336,7 @@ internal sealed class CompiledMapping
 
             if (target.Kind == TargetKind.Tags)
             {
-                AddTags(value);
+                AddTags(customer, value);
                 continue;
             }
 
@@ -348,7 +348,7 @@ internal sealed class CompiledMapping
 
             try
             {
-                Fill(target, value);
+                Fill(customer, target, value);
             }
             catch (ProblemException problem) when (problem.Code == ProblemCodes.ValidationFailed)
             {
@@ -362,104 +362,103 @@ internal sealed class CompiledMapping
         }
 
         return customer;
+    }
 
-        void Fill(ImportTarget target, string value)
+    private void Fill(JsonObject customer, ImportTarget target, string value)
+    {
+        switch (target.Kind)
         {
-            switch (target.Kind)
-            {
-                case TargetKind.Deleted when No.Contains(value):
-                    break;
-                case TargetKind.Deleted:
-                    throw new ProblemException(ProblemCodes.Gone, "The product that wrote the file has deleted the record; the row makes and changes nobody.");
-                case TargetKind.Scalar:
-                    customer[target.Name] ??= target.Name == "birth_date" ? Date(value) : value;
-                    break;
-                case TargetKind.FullName:
-                    var blank = value.LastIndexOf(' ');
-                    customer["given_name"] ??= blank < 0 ? null : value[..blank].Trim();
-                    customer["family_name"] ??= value[(blank + 1)..];
-                    break;
-                case TargetKind.Source:
-                    Object("source")[target.Name] ??= value;
-                    break;
-                case TargetKind.Attribute:
-                    Object("attributes")[target.Name] ??= JsonSerializer.SerializeToNode(_catalog.Parse(target.Name, value, _mapping.DateFormat));
-                    break;
-                case TargetKind.ExternalId:
-                    Array("external_ids").Add(new JsonObject { ["system"] = target.Name, ["id"] = value });
-                    break;
-                case TargetKind.Email:
-                    AddPoint("emails", "address", value, target.Type);
-                    break;
-                case TargetKind.Phone:
-                    AddPoint("phones", "number", Phone(value, Array("phones").Count), target.Type);
-                    break;
-                default:
-                    SetAddress(target, value);
-                    break;
-            }
-        }
-
-        void AddTags(string cell)
-        {
-            var tags = Array("tags");
-            foreach (var tag in cell.Split([';', ','], StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
-                .Select(t => string.Join('-', Renamed(ImportTarget.Parse("tags")!, t).ToLowerInvariant().Split(' ', StringSplitOptions.RemoveEmptyEntries))).Where(t => t.Length > 0))
-            {
-                tags.Add(tag);
-            }
-        }
-
-        JsonObject Object(string name) => (JsonObject)(customer[name] ??= new JsonObject());
-
-        JsonArray Array(string name) => (JsonArray)(customer[name] ??= new JsonArray());
-
-        void AddPoint(string list, string member, string value, string? type)
-        {
-            var points = Array(list);
-            if (points.Any(p => string.Equals((string?)p![member], value, StringComparison.OrdinalIgnoreCase)))
-            {
-                return;
-            }
-
-            var point = new JsonObject { [member] = value };
-            if (type is not null)
-            {
-                point["type"] = type;
-            }
-
-            points.Add(point);
-        }
-
-        void SetAddress(ImportTarget target, string value)
-        {
-            var addresses = Array("addresses");
-            var address = (JsonObject?)addresses.FirstOrDefault(a => (string?)a!["type"] == target.Type);
-            if (address is null)
-            {
-                address = [];
-                if (target.Type is not null)
-                {
-                    address["type"] = target.Type;
-                }
-
-                addresses.Add(address);
-            }
-
-            if (target.Name == "lines")
-            {
-                var lines = (JsonArray)(address["lines"] ??= new JsonArray());
-                foreach (var line in value.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
-                {
-                    lines.Add(line);
-                }
-            }
-            else
-            {
-                address[target.Name] ??= target.Name == "country" ? CountryCodes.GetValueOrDefault(value, value) : value;
-            }
+            case TargetKind.Deleted when No.Contains(value):
+                break;
+            case TargetKind.Deleted:
+                throw new ProblemException(ProblemCodes.Gone, "The product that wrote the file has deleted the record; the row makes and changes nobody.");
+            case TargetKind.Scalar:
+                customer[target.Name] ??= target.Name == "birth_date" ? Date(value) : value;
+                break;
+            case TargetKind.FullName:
+                var blank = value.LastIndexOf(' ');
+                customer["given_name"] ??= blank < 0 ? null : value[..blank].Trim();
+                customer["family_name"] ??= value[(blank + 1)..];
+                break;
+            case TargetKind.Source:
+                ObjectOf(customer, "source")[target.Name] ??= value;
+                break;
+            case TargetKind.Attribute:
+                ObjectOf(customer, "attributes")[target.Name] ??= JsonSerializer.SerializeToNode(_catalog.Parse(target.Name, value, _mapping.DateFormat));
+                break;
+            case TargetKind.ExternalId:
+                ListOf(customer, "external_ids").Add(new JsonObject { ["system"] = target.Name, ["id"] = value });
+                break;
+            case TargetKind.Email:
+                AddPoint(ListOf(customer, "emails"), "address", value, target.Type);
+                break;
+            case TargetKind.Phone:
+                var phones = ListOf(customer, "phones");
+                AddPoint(phones, "number", Phone(value, phones.Count), target.Type);
+                break;
+            default:
+                SetAddress(ListOf(customer, "addresses"), target, value);
+                break;
         }
     }
+
+    private void AddTags(JsonObject customer, string cell)
+    {
+        var tags = ListOf(customer, "tags");
+        foreach (var tag in cell.Split([';', ','], StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
+            .Select(t => string.Join('-', Renamed(ImportTarget.Parse("tags")!, t).ToLowerInvariant().Split(' ', StringSplitOptions.RemoveEmptyEntries))).Where(t => t.Length > 0))
+        {
+            tags.Add(tag);
+        }
+    }
+
+    private static void AddPoint(JsonArray points, string member, string value, string? type)
+    {
+        if (points.Any(p => string.Equals((string?)p![member], value, StringComparison.OrdinalIgnoreCase)))
+        {
+            return;
+        }
+
+        var point = new JsonObject { [member] = value };
+        if (type is not null)
+        {
+            point["type"] = type;
+        }
+
+        points.Add(point);
+    }
+
+    private static void SetAddress(JsonArray addresses, ImportTarget target, string value)
+    {
+        var address = (JsonObject?)addresses.FirstOrDefault(a => (string?)a!["type"] == target.Type);
+        if (address is null)
+        {
+            address = [];
+            if (target.Type is not null)
+            {
+                address["type"] = target.Type;
+            }
+
+            addresses.Add(address);
+        }
+
+        if (target.Name == "lines")
+        {
+            var lines = ListOf(address, "lines");
+            foreach (var line in value.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
+            {
+                lines.Add(line);
+            }
+        }
+        else
+        {
+            address[target.Name] ??= target.Name == "country" ? CountryCodes.GetValueOrDefault(value, value) : value;
+        }
+    }
+
+    private static JsonObject ObjectOf(JsonObject owner, string name) => (JsonObject)(owner[name] ??= new JsonObject());
+
+    private static JsonArray ListOf(JsonObject owner, string name) => (JsonArray)(owner[name] ??= new JsonArray());
 
     /// <summary>What the mapping makes of a value.</summary>
     private string Renamed(ImportTarget target, string value) =>
