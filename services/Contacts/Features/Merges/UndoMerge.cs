@@ -100,76 +100,107 @@ internal static class UndoMerge
 
     private static async Task UndoAsync(Merge merge, List<Customer> way, string reason, string actor, ContactsDb db, DateTimeOffset lapsedBefore, DateTimeOffset now, CancellationToken ct)
     {
-        var wayIds = way.ConvertAll(c => c.Id);
-        var present = way[^1];
         var restored = await db.Whole().Where(c => merge.AbsorbedIds.Contains(c.Id)).OrderBy(c => c.Id).ToListAsync(ct);
-        var memberIds = way.SelectMany(c => c.Layers!.Members).ToList();
-        // Whoever else was absorbed by them stays, seen by the caller or not.
-        var members = await db.Customers.IgnoreQueryFilters().Where(c => memberIds.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
-
-        // The merge by which each one on the way, from the survivor up, has to do with this one.
-        var mergeOf = way.Select((c, i) => i == 0
-            ? c.Layers!.Changes.Select(l => l.Merge).First(m => m?.MergeId == merge.Id)!
-            : c.Layers!.Changes.Select(l => l.Merge).First(m => m?.Order.Contains(way[i - 1].Id) is true)!).ToList();
-        var kept = way.Zip(mergeOf, (c, m) => c.Layers!.EditsSince(m.MergeId).Select(e => new KeptEdit(Ids.Customer.Format(c.Id), [.. e.Fields], e.At)))
-            .SelectMany(e => e).ToList();
-        var survivors = way.Zip(mergeOf, (c, m) => new SurvivorSince(Ids.Customer.Format(c.Id), m.At)).ToList();
-
-        var before = restored.Concat(way).ToDictionary(c => c.Id, c => c.ToInput());
-        var taken = await FindTakenAsync(restored, present, db, ct);
-        var missing = restored
-            .Where(c => c.ToInput().ExternalIds!.Exists(e => taken.Contains((e.System!, e.Id!)) && !present.ExternalIds.Exists(r => r.System == e.System && r.Value == e.Id)))
-            .Select(c => new NotGivenBack(Ids.Customer.Format(c.Id), "external_ids")).ToList();
-        foreach (var customer in restored)
-        {
-            customer.Restore(present, e => !taken.Contains((e.System!, e.Id!)), now);
-        }
-
-        var lost = restored.SelectMany(c => c.ToInput().ExternalIds!).ToList();
-        foreach (var (customer, index) in way.Select((c, i) => (c, i)))
-        {
-            customer.Refold(index == 0 ? merge.Id : null, members, lost, now);
-        }
+        var undo = new Undo(merge, way, LayersOnWay(merge, way), restored, actor, now);
+        // Before the fields are folded anew, which forgets the merge's layer.
+        var kept = KeptEditsOf(undo);
+        var before = undo.All.ToDictionary(c => c.Id, c => c.ToInput());
+        var (missing, externalIds) = await SeparateAsync(undo, db, ct);
 
         merge.BeginUndo(reason, actor, kept, now);
         await db.TakePairsApartAsync(merge, reason, actor, now, ct);
-        var givenUp = await db.GiveUpTakenAsync([present, .. restored], ct);
+        var givenUp = await db.GiveUpTakenAsync([undo.Present, .. restored], ct);
         merge.KeepBack(missing.Concat(givenUp.Select(g => new NotGivenBack(Ids.Customer.Format(g.Customer), $"{FieldJson.Attributes}.{g.Field}"))));
-        // What goes back of unique fields is free before anybody has it again; rows are saved in an order of their own.
-        await db.Database.ExecuteSqlAsync($"UPDATE customers SET state = 'merged' WHERE id = {present.Id}", ct);
-        await db.SaveChangesAsync(ct);
-        await db.Database.ExecuteSqlAsync($"UPDATE customers SET state = 'active' WHERE id = {present.Id}", ct);
+        await SaveSeparatedAsync(undo, db, ct);
 
-        var restoredIds = restored.ConvertAll(c => c.Id).ToArray();
-        var counts = await MergedRows.GiveBackAsync(db, restoredIds, present.Id, ct);
-        counts["external_ids"] = lost.Count;
-        await SettleLifecyclesAsync(merge, [.. restored, .. way], db, lapsedBefore, now, ct);
-        foreach (var customer in restored.Concat(way))
+        var counts = await MergedRows.GiveBackAsync(db, undo.RestoredIds, undo.Present.Id, ct);
+        counts["external_ids"] = externalIds;
+        await SettleLifecyclesAsync(merge, [.. undo.All], db, lapsedBefore, now, ct);
+        foreach (var customer in undo.All)
         {
             db.Audit("unmerged", Customer.RecordType, customer.Id, customer.Id, AuditChanges.Between(before[customer.Id], customer.ToInput()));
         }
 
-        var since = mergeOf.ConvertAll(m => m.At);
-        merge.Carry(
-            await db.CarryRefusalsAsync(restoredIds, present.Id, [.. wayIds], [.. since], actor, now, ct),
-            await db.CarryHoldsAsync(restoredIds, [.. wayIds], [.. since], actor, now, ct));
-        // Published before the undo: whom other services restore has refused there already.
-        await db.ReplayConsentsAsync([.. restoredIds, .. wayIds], now, ct);
-        var (stayedCounts, stayed) = await MergedRows.ListStayedAsync(db, present.Id, wayIds, since, Listed, ct);
+        await CarryAsync(undo, db, ct);
+        await GiveReceiptAsync(undo, counts, db, ct);
+        PublishUndone(undo, db);
+        await db.SaveChangesAsync(ct);
+    }
 
-        merge.Take(new()
+    /// <summary>The merge by which each one on the way, from the survivor up, has to do with this one.</summary>
+    private static List<MergeLayer> LayersOnWay(Merge merge, List<Customer> way) => way.Select((c, i) => i == 0
+        ? c.Layers!.Changes.Select(l => l.Merge).First(m => m?.MergeId == merge.Id)!
+        : c.Layers!.Changes.Select(l => l.Merge).First(m => m?.Order.Contains(way[i - 1].Id) is true)!).ToList();
+
+    private static List<KeptEdit> KeptEditsOf(Undo undo) => undo.Way
+        .Zip(undo.Layers, (c, m) => c.Layers!.EditsSince(m.MergeId).Select(e => new KeptEdit(Ids.Customer.Format(c.Id), [.. e.Fields], e.At)))
+        .SelectMany(e => e).ToList();
+
+    /// <summary>The restored have their fields again, and those on the way have no more what came from them.</summary>
+    /// <returns>Whose external ids others have by now, and how many were given back.</returns>
+    private static async Task<(List<NotGivenBack> Missing, int ExternalIds)> SeparateAsync(Undo undo, ContactsDb db, CancellationToken ct)
+    {
+        var memberIds = undo.Way.SelectMany(c => c.Layers!.Members).ToList();
+        // Whoever else was absorbed by them stays, seen by the caller or not.
+        var members = await db.Customers.IgnoreQueryFilters().Where(c => memberIds.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
+        var taken = await FindTakenAsync(undo.Restored, undo.Present, db, ct);
+        var missing = undo.Restored
+            .Where(c => c.ToInput().ExternalIds!.Exists(e => taken.Contains((e.System!, e.Id!)) && !undo.Present.ExternalIds.Exists(r => r.System == e.System && r.Value == e.Id)))
+            .Select(c => new NotGivenBack(Ids.Customer.Format(c.Id), "external_ids")).ToList();
+        foreach (var customer in undo.Restored)
+        {
+            customer.Restore(undo.Present, e => !taken.Contains((e.System!, e.Id!)), undo.Now);
+        }
+
+        var lost = undo.Restored.SelectMany(c => c.ToInput().ExternalIds!).ToList();
+        foreach (var (customer, index) in undo.Way.Select((c, i) => (c, i)))
+        {
+            customer.Refold(index == 0 ? undo.Merge.Id : null, members, lost, undo.Now);
+        }
+
+        return (missing, lost.Count);
+    }
+
+    /// <summary>What goes back of unique fields is free before anybody has it again; rows are saved in an order of their own.</summary>
+    private static async Task SaveSeparatedAsync(Undo undo, ContactsDb db, CancellationToken ct)
+    {
+        var present = undo.Present.Id;
+        await db.Database.ExecuteSqlAsync($"UPDATE customers SET state = 'merged' WHERE id = {present}", ct);
+        await db.SaveChangesAsync(ct);
+        await db.Database.ExecuteSqlAsync($"UPDATE customers SET state = 'active' WHERE id = {present}", ct);
+    }
+
+    /// <summary>Refusals and holds of the time when they were one customer hold for the restored as well.</summary>
+    private static async Task CarryAsync(Undo undo, ContactsDb db, CancellationToken ct)
+    {
+        undo.Merge.Carry(
+            await db.CarryRefusalsAsync(undo.RestoredIds, undo.Present.Id, undo.WayIds, undo.Since, undo.Actor, undo.Now, ct),
+            await db.CarryHoldsAsync(undo.RestoredIds, undo.WayIds, undo.Since, undo.Actor, undo.Now, ct));
+        // Published before the undo: whom other services restore has refused there already.
+        await db.ReplayConsentsAsync([.. undo.RestoredIds, .. undo.WayIds], undo.Now, ct);
+    }
+
+    /// <param name="counts">Of rows that were given back, by table.</param>
+    private static async Task GiveReceiptAsync(Undo undo, Dictionary<string, long> counts, ContactsDb db, CancellationToken ct)
+    {
+        var (stayedCounts, stayed) = await MergedRows.ListStayedAsync(db, undo.Present.Id, undo.WayIds, undo.Since, Listed, ct);
+        undo.Merge.Take(new()
         {
             Phase = MergePhase.Undo,
             Service = "contacts",
             Counts = counts,
             StayedCounts = stayedCounts,
             Stayed = stayed,
-            At = now,
-        }, now);
-        db.Publish(merge, new MergeUndone(
-            Ids.Merge.Format(merge.Id), Ids.Customer.Format(merge.SurvivorId), [.. restored.Select(c => Ids.Customer.Format(c.Id))],
-            [.. restored.Concat(way).Select(c => c.Snapshot())], survivors, now));
-        await db.SaveChangesAsync(ct);
+            At = undo.Now,
+        }, undo.Now);
+    }
+
+    private static void PublishUndone(Undo undo, ContactsDb db)
+    {
+        var survivors = undo.Way.Zip(undo.Since, (c, since) => new SurvivorSince(Ids.Customer.Format(c.Id), since)).ToList();
+        db.Publish(undo.Merge, new MergeUndone(
+            Ids.Merge.Format(undo.Merge.Id), Ids.Customer.Format(undo.Merge.SurvivorId), [.. undo.Restored.Select(c => Ids.Customer.Format(c.Id))],
+            [.. undo.All.Select(c => c.Snapshot())], survivors, undo.Now));
     }
 
     /// <summary>
@@ -219,5 +250,22 @@ internal static class UndoMerge
         var gone = restored.SelectMany(c => c.ToInput().ExternalIds!).Where(e => !present.ExternalIds.Exists(r => r.System == e.System && r.Value == e.Id)).ToList();
         var values = gone.ConvertAll(e => e.Id!);
         return gone.Count == 0 ? [] : [.. (await db.ExternalIds.AsNoTracking().Where(e => values.Contains(e.Value)).Select(e => new { e.System, e.Value }).ToListAsync(ct)).Select(e => (e.System, e.Value))];
+    }
+
+    /// <summary>Whom an undo concerns.</summary>
+    /// <param name="Way">The survivor and those who absorbed it, up to the one who stands for all now.</param>
+    /// <param name="Layers">Of each one on the way, the merge by which it has to do with this one.</param>
+    private sealed record Undo(Merge Merge, List<Customer> Way, List<MergeLayer> Layers, List<Customer> Restored, string Actor, DateTimeOffset Now)
+    {
+        public Customer Present => Way[^1];
+
+        public IEnumerable<Customer> All => Restored.Concat(Way);
+
+        public Guid[] RestoredIds { get; } = [.. Restored.Select(c => c.Id)];
+
+        public Guid[] WayIds { get; } = [.. Way.Select(c => c.Id)];
+
+        /// <summary>Of each one on the way, since when its rows may have been meant for one of the restored.</summary>
+        public DateTimeOffset[] Since { get; } = [.. Layers.Select(l => l.At)];
     }
 }
