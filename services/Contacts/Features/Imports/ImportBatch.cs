@@ -174,52 +174,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             await db.LockAsync(keys.Where(k => k.Kind is MatchKey.Email or MatchKey.Phone && MatchesOn(k.Kind)).Select(k => $"{k.Kind.ToWord()} {k.Value}"), ct);
         }
 
-        var owners = new Dictionary<ImportKey, HashSet<Guid>>();
-        var externals = keys.Where(k => k.Kind == MatchKey.ExternalId).ToList();
-        var (systems, values) = (externals.Select(k => k.System).ToArray(), externals.Select(k => k.Value).ToArray());
-        foreach (var hit in await db.ExternalIds.SelectFrom($"unnest({systems}, {values}) AS k (system, external_id) JOIN external_ids e USING (system, external_id)").AsNoTracking().ToListAsync(ct))
-        {
-            Owners(new(MatchKey.ExternalId, hit.System, hit.Value)).Add(hit.CustomerId);
-        }
-
-        foreach (var kind in (MatchKey[])[MatchKey.Email, MatchKey.Phone])
-        {
-            var word = kind.ToWord();
-            var wanted = keys.Where(k => k.Kind == kind && MatchesOn(kind)).Select(k => k.Value).ToArray();
-            if (wanted.Length > 0)
-            {
-                var blocked = kind == MatchKey.Email ? IdentifierKind.Email : IdentifierKind.Phone;
-                foreach (var hit in await db.Identifiers.Where(i => i.Kind == word && wanted.Contains(i.Value) && !db.BlockedIdentifiers.Any(b => b.Kind == blocked && b.Value == i.Value))
-                    .Join(db.Customers.Where(c => c.State == CustomerState.Active), i => i.CustomerId, c => c.Id, (i, _) => new { i.Value, i.CustomerId }).ToListAsync(ct))
-                {
-                    Owners(new(kind, "", hit.Value)).Add(hit.CustomerId);
-                }
-            }
-        }
-
-        _survivors = [];
-        foreach (var field in _fields.Unique)
-        {
-            var wanted = keys.Where(k => k.Kind == MatchKey.Attribute && k.System == field.Name).Select(k => k.Value).ToList();
-            var have = await db.OwnersAsync(field, wanted, ct);
-            foreach (var (value, owner) in have)
-            {
-                Owners(new(MatchKey.Attribute, field.Name, value)).Add(owner);
-            }
-
-            foreach (var (value, survivor) in await db.SurvivorsAsync(field, wanted.Where(v => !have.ContainsKey(v)), ct))
-            {
-                var key = new ImportKey(MatchKey.Attribute, field.Name, value);
-                _survivors[key] = survivor;
-                Owners(key).Add(survivor);
-            }
-        }
-
-        foreach (var (key, id) in await (_drafts?.FindAsync(keys, ct) ?? Task.FromResult<IReadOnlyList<(ImportKey, Guid)>>([])))
-        {
-            Owners(key).Add(id);
-        }
-
+        var owners = await FindOwnersAsync(keys, ct);
         var ids = owners.Values.SelectMany(o => o).ToHashSet();
         var customers = new Dictionary<Guid, Customer>(await _customers.ReadAsync(ids, ct));
         await ResolveMergedAsync(customers, ct);
@@ -232,8 +187,72 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         {
             row.Known = row.Keys.Where(owners.ContainsKey).ToDictionary(k => k, k => owners[k].Select(id => customers[id]).Distinct().ToList());
         }
+    }
 
-        HashSet<Guid> Owners(ImportKey key) => owners.TryGetValue(key, out var set) ? set : owners[key] = [];
+    /// <summary>Who has the keys: customers, and drafts of a dry run.</summary>
+    private async Task<Dictionary<ImportKey, HashSet<Guid>>> FindOwnersAsync(HashSet<ImportKey> keys, CancellationToken ct)
+    {
+        List<(ImportKey Key, Guid Owner)> found =
+        [
+            .. await FindByExternalIdAsync(keys, ct),
+            .. await FindByContactPointAsync(keys, MatchKey.Email, IdentifierKind.Email, ct),
+            .. await FindByContactPointAsync(keys, MatchKey.Phone, IdentifierKind.Phone, ct),
+            .. await FindByUniqueValueAsync(keys, ct),
+        ];
+        if (_drafts is not null)
+        {
+            found.AddRange(await _drafts.FindAsync(keys, ct));
+        }
+
+        return found.GroupBy(f => f.Key, f => f.Owner).ToDictionary(g => g.Key, g => g.ToHashSet());
+    }
+
+    private async Task<List<(ImportKey Key, Guid Owner)>> FindByExternalIdAsync(HashSet<ImportKey> keys, CancellationToken ct)
+    {
+        var externals = keys.Where(k => k.Kind == MatchKey.ExternalId).ToList();
+        var (systems, values) = (externals.Select(k => k.System).ToArray(), externals.Select(k => k.Value).ToArray());
+        var hits = await db.ExternalIds.SelectFrom($"unnest({systems}, {values}) AS k (system, external_id) JOIN external_ids e USING (system, external_id)").AsNoTracking().ToListAsync(ct);
+        return hits.ConvertAll(h => (new ImportKey(MatchKey.ExternalId, h.System, h.Value), h.CustomerId));
+    }
+
+    /// <param name="blocked">The same kind in the list of values that many share, which find nobody.</param>
+    private async Task<List<(ImportKey Key, Guid Owner)>> FindByContactPointAsync(HashSet<ImportKey> keys, MatchKey kind, IdentifierKind blocked, CancellationToken ct)
+    {
+        var word = kind.ToWord();
+        var wanted = keys.Where(k => k.Kind == kind && MatchesOn(kind)).Select(k => k.Value).ToArray();
+        if (wanted.Length == 0)
+        {
+            return [];
+        }
+
+        var hits = await db.Identifiers.Where(i => i.Kind == word && wanted.Contains(i.Value) && !db.BlockedIdentifiers.Any(b => b.Kind == blocked && b.Value == i.Value))
+            .Join(db.Customers.Where(c => c.State == CustomerState.Active), i => i.CustomerId, c => c.Id, (i, _) => new { i.Value, i.CustomerId }).ToListAsync(ct);
+        return hits.ConvertAll(h => (new ImportKey(kind, "", h.Value), h.CustomerId));
+    }
+
+    /// <summary>Those who have values of unique fields, and those who stand for absorbed ones who had them (<see cref="_survivors"/>).</summary>
+    private async Task<List<(ImportKey Key, Guid Owner)>> FindByUniqueValueAsync(HashSet<ImportKey> keys, CancellationToken ct)
+    {
+        var found = new List<(ImportKey Key, Guid Owner)>();
+        _survivors = [];
+        foreach (var field in _fields.Unique)
+        {
+            var wanted = keys.Where(k => k.Kind == MatchKey.Attribute && k.System == field.Name).Select(k => k.Value).ToList();
+            var have = await db.OwnersAsync(field, wanted, ct);
+            foreach (var (value, owner) in have)
+            {
+                found.Add((new(MatchKey.Attribute, field.Name, value), owner));
+            }
+
+            foreach (var (value, survivor) in await db.SurvivorsAsync(field, wanted.Where(v => !have.ContainsKey(v)), ct))
+            {
+                var key = new ImportKey(MatchKey.Attribute, field.Name, value);
+                _survivors[key] = survivor;
+                found.Add((key, survivor));
+            }
+        }
+
+        return found;
     }
 
     /// <summary>An absorbed customer's row is about the survivor.</summary>
