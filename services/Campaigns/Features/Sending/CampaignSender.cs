@@ -175,45 +175,18 @@ internal sealed partial class CampaignSender(
     {
         if (MailRecipient.Normalize(claimed.Address!) is not { } recipient)
         {
-            await RecordAsync(ct => ledger.RecordEndAsync(claimed, MessageStatus.Suppressed, MessageReason.NoAddress, null, ct));
-            return MessageStatus.Suppressed;
+            return await EndAsync(claimed, MessageStatus.Suppressed, MessageReason.NoAddress);
         }
 
-        CampaignMail? campaign = null;
-        RenderedMail mail;
-        byte[] data;
+        WrittenMail mail;
         try
         {
-            string? unsubscribe = null;
-            if (claimed.Confirmation is { } confirmation)
-            {
-                mail = ConfirmationMail.Write(confirmation, links.Value.Confirm(claimed.Token));
-            }
-            else
-            {
-                campaign = await CampaignAsync(claimed.CampaignId!.Value);
-                if (campaign.LaunchTrace is { } trace && ActivityContext.TryParse(trace, null, out var launched))
-                {
-                    activity?.AddLink(new ActivityLink(launched));
-                }
-
-                unsubscribe = links.Value.Unsubscribe(claimed.Token);
-                mail = campaign.Template.Render(new Dictionary<string, string?>(claimed.Values, StringComparer.Ordinal)
-                {
-                    [CompiledTemplate.UnsubscribeUrl] = unsubscribe,
-                    [CompiledTemplate.PreferencesUrl] = links.Value.Preferences(claimed.Token),
-                });
-            }
-
-            data = MailWriter.Write(
-                _smtp.Sender, recipient, claimed.Values["display_name"] ?? "", mail,
-                Message.InternetMessageIdOf(claimed.Id, _smtp.Sender.Host), claimed.Id.ToString("N"), clock.GetUtcNow(), unsubscribe);
+            mail = await WriteAsync(claimed, recipient, activity);
         }
         catch (HandlebarsDotNet.HandlebarsException exception)
         {
             LogNotRendered(exception, Contracts.Ids.Message.Format(claimed.Id));
-            await RecordAsync(ct => ledger.RecordEndAsync(claimed, MessageStatus.Failed, MessageReason.NotRendered, null, ct));
-            return MessageStatus.Failed;
+            return await EndAsync(claimed, MessageStatus.Failed, MessageReason.NotRendered);
         }
         catch (Exception exception)
         {
@@ -223,19 +196,53 @@ internal sealed partial class CampaignSender(
             return MessageStatus.Pending;
         }
 
-        var result = await connection.SendAsync(_smtp.Sender.Address, recipient, data);
+        return await RecordOutcomeAsync(claimed, mail, await connection.SendAsync(_smtp.Sender.Address, recipient, mail.Data));
+    }
+
+    private async Task<WrittenMail> WriteAsync(ClaimedMessage claimed, string recipient, Activity? activity)
+    {
+        if (claimed.Confirmation is { } confirmation)
+        {
+            return Encode(claimed, recipient, ConfirmationMail.Write(confirmation, links.Value.Confirm(claimed.Token)), campaignName: null, unsubscribe: null);
+        }
+
+        var campaign = await CampaignAsync(claimed.CampaignId!.Value);
+        if (campaign.LaunchTrace is { } trace && ActivityContext.TryParse(trace, null, out var launched))
+        {
+            activity?.AddLink(new ActivityLink(launched));
+        }
+
+        var unsubscribe = links.Value.Unsubscribe(claimed.Token);
+        var mail = campaign.Template.Render(new Dictionary<string, string?>(claimed.Values, StringComparer.Ordinal)
+        {
+            [CompiledTemplate.UnsubscribeUrl] = unsubscribe,
+            [CompiledTemplate.PreferencesUrl] = links.Value.Preferences(claimed.Token),
+        });
+        return Encode(claimed, recipient, mail, campaign.Name, unsubscribe);
+    }
+
+    /// <param name="unsubscribe">Null in a confirmation, as is <paramref name="campaignName"/>.</param>
+    private WrittenMail Encode(ClaimedMessage claimed, string recipient, RenderedMail mail, string? campaignName, string? unsubscribe)
+    {
+        var data = MailWriter.Write(
+            _smtp.Sender, recipient, claimed.Values["display_name"] ?? "", mail,
+            Message.InternetMessageIdOf(claimed.Id, _smtp.Sender.Host), claimed.Id.ToString("N"), clock.GetUtcNow(), unsubscribe);
+        return new(campaignName, mail.Subject, data);
+    }
+
+    /// <summary>Writes down what the mail server made of the mail.</summary>
+    private async Task<MessageStatus> RecordOutcomeAsync(ClaimedMessage claimed, WrittenMail mail, SmtpResult result)
+    {
         switch (result.Outcome)
         {
             case SmtpOutcome.Accepted:
                 _pause = TimeSpan.Zero;
-                await RecordAsync(ct => ledger.RecordSentAsync(claimed, campaign?.Name, mail.Subject, ct));
+                await RecordAsync(ct => ledger.RecordSentAsync(claimed, mail.CampaignName, mail.Subject, ct));
                 return MessageStatus.Sent;
             case SmtpOutcome.Refused:
-                await RecordAsync(ct => ledger.RecordEndAsync(claimed, MessageStatus.Failed, MessageReason.Refused, result.Code, ct));
-                return MessageStatus.Failed;
+                return await EndAsync(claimed, MessageStatus.Failed, MessageReason.Refused, result.Code);
             case SmtpOutcome.Uncertain:
-                await RecordAsync(ct => ledger.RecordEndAsync(claimed, MessageStatus.Uncertain, MessageReason.NoAnswer, result.Code, ct));
-                return MessageStatus.Uncertain;
+                return await EndAsync(claimed, MessageStatus.Uncertain, MessageReason.NoAnswer, result.Code);
             case SmtpOutcome.Deferred:
                 await RecordAsync(ct => ledger.RecordDeferralAsync(claimed, result.Code, ct));
                 return MessageStatus.Pending;
@@ -250,6 +257,13 @@ internal sealed partial class CampaignSender(
 
                 return MessageStatus.Pending;
         }
+    }
+
+    /// <summary>The message has this status for good.</summary>
+    private async Task<MessageStatus> EndAsync(ClaimedMessage claimed, MessageStatus status, MessageReason reason, int? smtpCode = null)
+    {
+        await RecordAsync(ct => ledger.RecordEndAsync(claimed, status, reason, smtpCode, ct));
+        return status;
     }
 
     /// <summary>
@@ -350,6 +364,9 @@ internal sealed partial class CampaignSender(
     private bool IsPaused() => _pause > TimeSpan.Zero && Stopwatch.GetElapsedTime(_pausedAt) < _pause;
 
     private sealed record CampaignMail(string Name, CompiledTemplate Template, string? LaunchTrace);
+
+    /// <param name="CampaignName">Null of a confirmation.</param>
+    private sealed record WrittenMail(string? CampaignName, string Subject, byte[] Data);
 
     [LoggerMessage(LogLevel.Warning, "The mail server cannot be used ({Reason}); messages wait {Seconds} s")]
     private partial void LogUnavailable(string reason, double seconds);
