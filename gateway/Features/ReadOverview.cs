@@ -1,3 +1,4 @@
+using System.Security.Claims;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Crm.Contracts;
@@ -45,80 +46,69 @@ internal sealed partial class ReadOverview(
         CallOptions Call() => new(
             new Metadata { { "authorization", $"Bearer {token}" } }, (clock.GetUtcNow() + options.Value.OverviewDeadline).UtcDateTime, enough.Token);
 
-        var customer = AskAsync<CustomerPart>("contacts", Scopes.CustomersRead,
+        var customer = AskAsync<CustomerPart>(http.User, "contacts", Scopes.CustomersRead,
             async () => CustomerOk.Of(await contacts.GetCustomerAsync(new() { Id = id }, Call()), clock.GetUtcNow()),
             r => new CustomerUnavailable(r), r => new CustomerForbidden(r));
         var others = (
-            Interactions: AskAsync<InteractionsPart>("interactions", Scopes.InteractionsRead,
+            Interactions: AskAsync<InteractionsPart>(http.User, "interactions", Scopes.InteractionsRead,
                 async () => InteractionsOk.Of(await interactions.GetCustomerOverviewAsync(new() { CustomerId = id }, Call())),
                 r => new InteractionsUnavailable(r), r => new InteractionsForbidden(r)),
-            Campaigns: AskAsync<CampaignsPart>("campaigns", Scopes.CampaignsRead,
+            Campaigns: AskAsync<CampaignsPart>(http.User, "campaigns", Scopes.CampaignsRead,
                 async () => CampaignsOk.Of(await campaigns.GetCustomerOverviewAsync(new() { CustomerId = id }, Call())),
                 r => new CampaignsUnavailable(r), r => new CampaignsForbidden(r)),
-            Billing: AskAsync<BillingPart>("billing-sync", Scopes.BillingRead,
+            Billing: AskAsync<BillingPart>(http.User, "billing-sync", Scopes.BillingRead,
                 async () => BillingOk.Of(await billing.GetCustomerOverviewAsync(new() { CustomerId = id }, Call())),
                 r => new BillingUnavailable(r), r => new BillingForbidden(r)),
-            Support: AskAsync<SupportPart>("support", Scopes.CasesRead,
+            Support: AskAsync<SupportPart>(http.User, "support", Scopes.CasesRead,
                 async () => SupportOk.Of(await support.GetCustomerOverviewAsync(new() { CustomerId = id }, Call())),
                 r => new SupportUnavailable(r), r => new SupportForbidden(r)));
 
-        if (await customer is CustomerUnavailable { Reason: Reasons.Erased })
+        if (WhyNot(await customer, id, http.Request) is { } problem)
         {
             await enough.CancelAsync();
-            throw new ProblemException(ProblemCodes.Erased, "The customer was erased.");
-        }
-
-        if (await customer is CustomerUnavailable { Reason: Reasons.Removed })
-        {
-            await enough.CancelAsync();
-            throw new ProblemException(ProblemCodes.Gone, "The import that made this customer was undone.");
-        }
-
-        if (await customer is CustomerUnavailable { Reason: Reasons.Deleted })
-        {
-            await enough.CancelAsync();
-            throw new ProblemException(ProblemCodes.CustomerDeleted, "The customer is in the recycle bin; it can be restored from there.");
-        }
-
-        if (await customer is CustomerUnavailable { Reason: Reasons.NotFound })
-        {
-            await enough.CancelAsync();
-            throw ProblemException.NotFound("customer");
-        }
-
-        if (await customer is CustomerOk { Id: { } present } && present != id)
-        {
-            await enough.CancelAsync();
-            throw ProblemException.Moved(ProblemCodes.CustomerMerged, "The customer was merged into another.", http.Request, id, present);
+            throw problem;
         }
 
         return TypedResults.Ok(new Overview(await customer, await others.Interactions, await others.Campaigns, await others.Billing, await others.Support));
+    }
 
-        async Task<TPart> AskAsync<TPart>(string service, string scope, Func<Task<TPart>> ask, Func<string, TPart> unavailable, Func<string, TPart> forbidden)
+    /// <summary>Why there is no overview at this address; null when there is one, though it may lack parts.</summary>
+    private static ProblemException? WhyNot(CustomerPart customer, string id, HttpRequest request) => customer switch
+    {
+        CustomerUnavailable { Reason: Reasons.Erased } => new(ProblemCodes.Erased, "The customer was erased."),
+        CustomerUnavailable { Reason: Reasons.Removed } => new(ProblemCodes.Gone, "The import that made this customer was undone."),
+        CustomerUnavailable { Reason: Reasons.Deleted } => new(ProblemCodes.CustomerDeleted, "The customer is in the recycle bin; it can be restored from there."),
+        CustomerUnavailable { Reason: Reasons.NotFound } => ProblemException.NotFound("customer"),
+        CustomerOk { Id: { } present } when present != id =>
+            ProblemException.Moved(ProblemCodes.CustomerMerged, "The customer was merged into another.", request, id, present),
+        _ => null,
+    };
+
+    /// <summary>One part, whatever becomes of its service.</summary>
+    private async Task<TPart> AskAsync<TPart>(ClaimsPrincipal user, string service, string scope, Func<Task<TPart>> ask, Func<string, TPart> unavailable, Func<string, TPart> forbidden)
+    {
+        if (!user.HasScope(scope))
         {
-            if (!http.User.HasScope(scope))
+            return forbidden(scope);
+        }
+
+        try
+        {
+            return await ask();
+        }
+        catch (RpcException exception) when (exception.StatusCode == StatusCode.PermissionDenied)
+        {
+            return forbidden(scope);
+        }
+        catch (RpcException exception)
+        {
+            var reason = Reasons.Of(exception);
+            if (reason is not (Reasons.NotFound or Reasons.Erased or Reasons.Removed or Reasons.Deleted) && exception.StatusCode != StatusCode.Cancelled)
             {
-                return forbidden(scope);
+                LogUnavailable(service, exception.StatusCode, exception.Status.Detail);
             }
 
-            try
-            {
-                return await ask();
-            }
-            catch (RpcException exception) when (exception.StatusCode == StatusCode.PermissionDenied)
-            {
-                return forbidden(scope);
-            }
-            catch (RpcException exception)
-            {
-                var reason = Reasons.Of(exception);
-                if (reason is not (Reasons.NotFound or Reasons.Erased or Reasons.Removed or Reasons.Deleted) && exception.StatusCode != StatusCode.Cancelled)
-                {
-                    LogUnavailable(service, exception.StatusCode, exception.Status.Detail);
-                }
-
-                return unavailable(reason);
-            }
+            return unavailable(reason);
         }
     }
 
