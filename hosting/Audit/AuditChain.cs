@@ -157,72 +157,16 @@ internal sealed partial class AuditChain(NpgsqlDataSource dataSource, TimeProvid
             return await BrokenAsync("the row of audit_head is missing");
         }
 
-        var heads = kept.Append(stored).ToLookup(h => h.Seq, h => h.Hash);
-        if (IsAnother(0, Start))
+        var walk = new Walk(kept.Append(stored).ToLookup(h => h.Seq, h => h.Hash));
+        if (await walk.FindBreakAsync(connection, ct) is { } found)
         {
-            return await BrokenAsync("a head of the empty log is not that of this one");
-        }
-
-        var recorded = await ErasedAsync(connection, ct);
-        var (previous, last, erased) = (Start, 0L, 0L);
-        var unexplained = new List<(long Seq, Guid Id, Guid? Customer)>();
-        await using (var select = new NpgsqlCommand($"""
-            SELECT {Columns}, seq, hash, v.salt, v.changes FROM audit_entry e LEFT JOIN audit_value v ON v.entry_id = e.id
-            WHERE seq IS NOT NULL ORDER BY seq
-            """, connection) { CommandTimeout = 0 })
-        await using (var reader = await select.ExecuteReaderAsync(ct))
-        {
-            while (await reader.ReadAsync(ct))
-            {
-                var (seq, id) = (reader.GetInt64(9), reader.GetGuid(0));
-                if (seq != last + 1)
-                {
-                    return await BrokenAsync($"entry {last + 1} is missing");
-                }
-
-                var hash = Hash(previous, seq, reader);
-                if (!hash.AsSpan().SequenceEqual(reader.GetFieldValue<byte[]>(10)))
-                {
-                    return await BrokenAsync($"entry {seq} ({id}) is not what was chained");
-                }
-
-                if (reader.IsDBNull(11))
-                {
-                    erased++;
-                    if (!recorded.Contains(id))
-                    {
-                        unexplained.Add((seq, id, reader.IsDBNull(7) ? (Guid?)null : reader.GetGuid(7)));
-                    }
-                }
-                else if (!AuditValue.Digest(reader.GetFieldValue<byte[]>(11), reader.GetString(12)).AsSpan().SequenceEqual(reader.GetFieldValue<byte[]>(8)))
-                {
-                    return await BrokenAsync($"the values of entry {seq} ({id}) are not what was recorded");
-                }
-
-                (previous, last) = (hash, seq);
-                if (IsAnother(last, previous))
-                {
-                    return await BrokenAsync($"entry {seq} ({id}) is not the head that was kept of it");
-                }
-            }
-        }
-
-        if (heads.Max(h => h.Key) is var end && end > last)
-        {
-            return await BrokenAsync($"it ends with entry {last}, and had {end}");
-        }
-
-        if (await FirstMissingAsync(connection, unexplained, ct) is { } missing)
-        {
-            return await BrokenAsync($"the values of entry {missing.Seq} ({missing.Id}) are missing, and no entry says that they were erased");
+            return await BrokenAsync(found);
         }
 
         var waiting = await WaitingAsync(connection, ct);
         await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture,
-            $"whole: {last} entries, {erased} with erased values, {(waiting > 0 ? $"{waiting} more not linked yet, " : "")}head {last}:{Convert.ToHexStringLower(previous)}"));
+            $"whole: {walk.Last} entries, {walk.Erased} with erased values, {(waiting > 0 ? $"{waiting} more not linked yet, " : "")}head {walk.Last}:{Convert.ToHexStringLower(walk.LastHash)}"));
         return 0;
-
-        bool IsAnother(long seq, byte[] hash) => heads[seq].Any(h => !h.AsSpan().SequenceEqual(hash));
 
         async Task<int> BrokenAsync(string where)
         {
@@ -364,5 +308,87 @@ internal sealed partial class AuditChain(NpgsqlDataSource dataSource, TimeProvid
     {
         public static Head? Parse(string text) => text.Split(':') is [var seq, { Length: 64 } hash] && hash.All(char.IsAsciiHexDigit)
             && long.TryParse(seq, NumberStyles.None, CultureInfo.InvariantCulture, out var place) ? new(place, Convert.FromHexString(hash)) : null;
+    }
+
+    /// <summary>A verification, from the first entry to the last.</summary>
+    /// <param name="heads">By their place the hashes that the chain must have there.</param>
+    private sealed class Walk(ILookup<long, byte[]> heads)
+    {
+        private readonly List<(long Seq, Guid Id, Guid? Customer)> _unexplained = [];
+
+        public long Last { get; private set; }
+
+        public byte[] LastHash { get; private set; } = Start;
+
+        /// <summary>How many entries have no values any more.</summary>
+        public long Erased { get; private set; }
+
+        /// <returns>Where the chain is broken; null when it is whole.</returns>
+        public async Task<string?> FindBreakAsync(NpgsqlConnection connection, CancellationToken ct)
+        {
+            if (IsAnother(0, Start))
+            {
+                return "a head of the empty log is not that of this one";
+            }
+
+            var recorded = await ErasedAsync(connection, ct);
+            await using (var select = new NpgsqlCommand($"""
+                SELECT {Columns}, seq, hash, v.salt, v.changes FROM audit_entry e LEFT JOIN audit_value v ON v.entry_id = e.id
+                WHERE seq IS NOT NULL ORDER BY seq
+                """, connection) { CommandTimeout = 0 })
+            await using (var reader = await select.ExecuteReaderAsync(ct))
+            {
+                while (await reader.ReadAsync(ct))
+                {
+                    if (FindBreak(reader, recorded) is { } found)
+                    {
+                        return found;
+                    }
+                }
+            }
+
+            if (heads.Max(h => h.Key) is var end && end > Last)
+            {
+                return $"it ends with entry {Last}, and had {end}";
+            }
+
+            return await FirstMissingAsync(connection, _unexplained, ct) is { } missing
+                ? $"the values of entry {missing.Seq} ({missing.Id}) are missing, and no entry says that they were erased"
+                : null;
+        }
+
+        /// <summary>Goes on to the next entry.</summary>
+        private string? FindBreak(NpgsqlDataReader reader, HashSet<Guid> recorded)
+        {
+            var (seq, id) = (reader.GetInt64(9), reader.GetGuid(0));
+            if (seq != Last + 1)
+            {
+                return $"entry {Last + 1} is missing";
+            }
+
+            var hash = Hash(LastHash, seq, reader);
+            if (!hash.AsSpan().SequenceEqual(reader.GetFieldValue<byte[]>(10)))
+            {
+                return $"entry {seq} ({id}) is not what was chained";
+            }
+
+            if (reader.IsDBNull(11))
+            {
+                Erased++;
+                if (!recorded.Contains(id))
+                {
+                    _unexplained.Add((seq, id, reader.IsDBNull(7) ? (Guid?)null : reader.GetGuid(7)));
+                }
+            }
+            else if (!AuditValue.Digest(reader.GetFieldValue<byte[]>(11), reader.GetString(12)).AsSpan().SequenceEqual(reader.GetFieldValue<byte[]>(8)))
+            {
+                return $"the values of entry {seq} ({id}) are not what was recorded";
+            }
+
+            (LastHash, Last) = (hash, seq);
+            return IsAnother(Last, LastHash) ? $"entry {seq} ({id}) is not the head that was kept of it" : null;
+        }
+
+        private bool IsAnother(long seq, byte[] hash) => heads[seq].Any(h => !h.AsSpan().SequenceEqual(hash));
     }
 }
