@@ -127,9 +127,9 @@ internal static class Bus
     }
 }
 
-internal static class Transient
+public static class Transient
 {
-    /// <summary>A fault of the surroundings, not of the message.</summary>
+    /// <summary>A fault of the surroundings, such as a database that is away, not of the message or the work.</summary>
     public static bool Is(Exception exception) => exception switch
     {
         PostgresException { SqlState: PostgresErrorCodes.UniqueViolation } => false,

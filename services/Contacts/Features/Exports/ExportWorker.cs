@@ -18,17 +18,19 @@ internal sealed class ExportSignal : WakeSignal;
 /// Makes archives: a part a transaction with its receipt, so that a crash costs one part; a part that fails, or whose service is
 /// away, is tried again after the other exports. Replicas divide parts by row locks. What has expired is deleted.
 /// </summary>
-internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSignal signal, GrpcClientFactory clients, TimeProvider clock, ILogger<ExportWorker> logger) : BackgroundService
+internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSignal signal, GrpcClientFactory clients, TimeProvider clock, ILogger<ExportWorker> logger)
+    : RepeatedWork(TimeSpan.FromSeconds(2), clock, logger, signal)
 {
     private const int Batch = 1000;
     private const string Own = "contacts";
 
-    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(5);
     private static readonly (string, string)[] Columns = [("export_id", "uuid"), ("service", "text"), ("list", "text"), ("n", "bigint"), ("body", "jsonb")];
 
     private static readonly (string Service, string Peer)[] Peers =
         [("interactions", "Interactions"), ("campaigns", "Campaigns"), ("billing-sync", "BillingSync"), ("support", "Support")];
+
+    protected override TimeSpan PauseAfterFailure => Pause;
 
     public static void Add(IHostApplicationBuilder builder)
     {
@@ -42,27 +44,10 @@ internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSi
         builder.Services.AddHostedService<ExportWorker>();
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken ct)
     {
-        while (!stoppingToken.IsCancellationRequested)
+        while (await StepAsync(ct))
         {
-            try
-            {
-                using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                if (!await StepAsync(stoppingToken))
-                {
-                    await signal.WaitAsync(Poll, stoppingToken);
-                }
-            }
-            catch (Exception) when (stoppingToken.IsCancellationRequested)
-            {
-                // The part is rolled back and made by whoever is next.
-            }
-            catch (Exception exception)
-            {
-                LogSkipped(exception);
-                await Task.Delay(Pause, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            }
         }
     }
 
@@ -100,7 +85,7 @@ internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSi
         var db = scope.ServiceProvider.GetRequiredService<ContactsDb>();
         return await db.InTransactionAsync(async () =>
         {
-            var now = clock.GetUtcNow();
+            var now = Clock.GetUtcNow();
             await db.Database.ExecuteSqlAsync($"DELETE FROM export_rows WHERE export_id IN (SELECT id FROM exports WHERE expires_at <= {now})", ct);
             var found = await db.Exports
                 .ForUpdate($"status = 'running' AND next_at <= {now} ORDER BY next_at LIMIT 1", skipLocked: true).Include(e => e.Parts).ToListAsync(ct);
@@ -124,7 +109,7 @@ internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSi
         var found = await db.Exports.ForUpdate($"id = {id}", skipLocked: true).Include(e => e.Parts).ToListAsync(ct);
         if (found is [var export] && export.Missing.Contains(service, StringComparer.Ordinal))
         {
-            export.Take(service, await WriteAsync(db, export, service, ct), clock.GetUtcNow());
+            export.Take(service, await WriteAsync(db, export, service, ct), Clock.GetUtcNow());
             await db.SaveChangesAsync(ct);
         }
 
@@ -183,7 +168,4 @@ internal sealed partial class ExportWorker(IServiceScopeFactory scopes, ExportSi
 
     [LoggerMessage(LogLevel.Error, "Part {Service} of export {Id} failed")]
     private partial void LogFailed(Exception exception, string id, string service);
-
-    [LoggerMessage(LogLevel.Warning, "Exports wait")]
-    private partial void LogSkipped(Exception exception);
 }

@@ -11,42 +11,20 @@ internal sealed class ImportSignal : WakeSignal;
 /// Works on imports and their undos, a batch a transaction. Any number of replicas may run: the row lock on the import
 /// says whose batch it is, and ends with the process.
 /// </summary>
-internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSignal signal, NpgsqlDataSource dataSource, ILogger<ImportWorker> logger) : BackgroundService
+internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSignal signal, NpgsqlDataSource dataSource, TimeProvider clock, ILogger<ImportWorker> logger)
+    : RepeatedWork(TimeSpan.FromSeconds(1), clock, logger, signal)
 {
-    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
-
     private static readonly System.Diagnostics.Metrics.Counter<long> Rows =
         Telemetry.Meter.CreateCounter<long>("crm.contacts.import_rows", description: "Rows of imports by what became of them");
 
     /// <summary>Whose batch was done just now.</summary>
     private Guid? _last;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken ct)
     {
-        while (!stoppingToken.IsCancellationRequested)
+        while (await StepAsync(ct))
         {
-            try
-            {
-                if (await StepAsync(stoppingToken))
-                {
-                    using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
-                    await ImportEvents.WaitForRelayAsync(dataSource, stoppingToken);
-                }
-                else
-                {
-                    await signal.WaitAsync(Poll, stoppingToken);
-                }
-            }
-            catch (Exception) when (stoppingToken.IsCancellationRequested)
-            {
-                // The batch is rolled back and done by whoever is next.
-            }
-            catch (Exception exception)
-            {
-                LogSkipped(exception.Message);
-                await Task.Delay(Pause, stoppingToken);
-            }
+            await ImportEvents.WaitForRelayAsync(dataSource, ct);
         }
     }
 
@@ -60,7 +38,6 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
         {
             await using var scope = scopes.CreateAsyncScope();
             var batch = scope.ServiceProvider.GetRequiredService<ImportBatch>();
-            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
             if (!await batch.BeginAsync(last, ct))
             {
                 return false;
@@ -89,8 +66,13 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
         catch (Exception exception) when (id is not null && !ct.IsCancellationRequested)
         {
             // The next try has a smaller batch, in the end of one row: a row that cannot be written must not stop the others.
-            LogFailed(exception, Contracts.Ids.Import.Format(id.Value));
-            await Task.Delay(Pause, ct);
+            // Said aloud: what is logged while a round is quiet is not exported.
+            using (OpenTelemetry.SuppressInstrumentationScope.Begin(false))
+            {
+                LogFailed(exception, Contracts.Ids.Import.Format(id.Value));
+            }
+
+            await Task.Delay(PauseAfterFailure, Clock, ct);
             return true;
         }
     }
@@ -103,7 +85,4 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
 
     [LoggerMessage(LogLevel.Warning, "The undo of import {Id} waits for {Services}")]
     private partial void LogWaiting(string id, string services);
-
-    [LoggerMessage(LogLevel.Warning, "Imports wait: {Reason}")]
-    private partial void LogSkipped(string reason);
 }
