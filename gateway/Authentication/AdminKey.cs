@@ -1,4 +1,5 @@
 using Crm.Gateway.Domain;
+using Crm.Hosting.Messaging;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Options;
@@ -27,7 +28,7 @@ internal sealed partial class AdminKey(IServiceScopeFactory scopes, IOptions<Gat
             }
             catch (Exception exception) when (exception is not OptionsValidationException && !stoppingToken.IsCancellationRequested)
             {
-                LogWaiting(exception.GetBaseException().Message);
+                LogWaiting(Transient.Is(exception) ? null : exception, exception.GetBaseException().Message);
                 await Task.Delay(TimeSpan.FromMilliseconds(500), stoppingToken);
             }
         }
@@ -74,7 +75,7 @@ internal sealed partial class AdminKey(IServiceScopeFactory scopes, IOptions<Gat
     }
 
     [LoggerMessage(LogLevel.Warning, "The configured key waits for the database ({Reason})")]
-    private partial void LogWaiting(string reason);
+    private partial void LogWaiting(Exception? exception, string reason);
 
     [LoggerMessage(LogLevel.Information, "The key {KeyId} is revoked: another one is configured now")]
     private partial void LogRevoked(string keyId);

@@ -1,6 +1,7 @@
 using Crm.Contracts;
 using Crm.Contracts.Contacts.V1;
 using Crm.Contracts.Events;
+using Crm.Hosting.Messaging;
 using Grpc.Core;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
@@ -33,7 +34,7 @@ internal sealed partial class FillCustomerCopy(IServiceScopeFactory scopes, Cont
             }
             catch (Exception exception)
             {
-                LogWaiting(exception.GetType().Name);
+                LogWaiting(exception is RpcException || Transient.Is(exception) ? null : exception, exception.GetType().Name);
                 await Task.Delay(Pause, stoppingToken);
             }
         }
@@ -101,5 +102,5 @@ internal sealed partial class FillCustomerCopy(IServiceScopeFactory scopes, Cont
     private partial void LogFilled(int count);
 
     [LoggerMessage(LogLevel.Information, "The copy of customers waits for Contacts ({Reason})")]
-    private partial void LogWaiting(string reason);
+    private partial void LogWaiting(Exception? exception, string reason);
 }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using Crm.Campaigns.Domain.Campaigns;
 using Crm.Hosting;
+using Crm.Hosting.Messaging;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 
@@ -90,7 +91,7 @@ internal sealed partial class CampaignSender(
         }
         catch (Exception exception) when (!ct.IsCancellationRequested)
         {
-            LogSkipped(exception.Message);
+            LogSkipped(Transient.Is(exception) ? null : exception, exception.Message);
             return false;
         }
     }
@@ -281,7 +282,7 @@ internal sealed partial class CampaignSender(
             }
             catch (Exception exception) when (!limit.IsCancellationRequested)
             {
-                LogNotRecorded(exception.Message);
+                LogNotRecorded(Transient.Is(exception) ? null : exception, exception.Message);
                 await Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None);
             }
         }
@@ -381,10 +382,10 @@ internal sealed partial class CampaignSender(
     private partial void LogNotRendered(Exception exception, string id);
 
     [LoggerMessage(LogLevel.Warning, "The outcome of a message is not recorded yet: {Reason}")]
-    private partial void LogNotRecorded(string reason);
+    private partial void LogNotRecorded(Exception? exception, string reason);
 
     [LoggerMessage(LogLevel.Warning, "The sender skipped a round: {Reason}")]
-    private partial void LogSkipped(string reason);
+    private partial void LogSkipped(Exception? exception, string reason);
 
     [LoggerMessage(LogLevel.Error, "A sender's lane failed")]
     private partial void LogFailed(Exception exception);

@@ -4,6 +4,8 @@ using Crm.Hosting;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
+using Crm.Hosting.Messaging;
+using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 
@@ -65,7 +67,7 @@ internal sealed partial class EmptyRecycleBin(IServiceScopeFactory scopes, IOpti
         }
         catch (Exception exception) when (due is not null && !ct.IsCancellationRequested)
         {
-            LogKept(Ids.Customer.Format(due.Value), exception.GetType().Name);
+            LogKept(exception is ProblemException || Transient.Is(exception) ? null : exception, Ids.Customer.Format(due.Value), exception.GetType().Name);
         }
 
         return due;
@@ -75,5 +77,5 @@ internal sealed partial class EmptyRecycleBin(IServiceScopeFactory scopes, IOpti
     private partial void LogErased(string customerId);
 
     [LoggerMessage(LogLevel.Warning, "{CustomerId} stays in the recycle bin until the next look: {Reason}")]
-    private partial void LogKept(string customerId, string reason);
+    private partial void LogKept(Exception? exception, string customerId, string reason);
 }
