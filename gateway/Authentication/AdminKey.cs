@@ -29,7 +29,7 @@ internal sealed partial class AdminKey(IServiceScopeFactory scopes, IOptions<Gat
             catch (Exception exception) when (exception is not OptionsValidationException && !stoppingToken.IsCancellationRequested)
             {
                 LogWaiting(Transient.Is(exception) ? null : exception, exception.GetBaseException().Message);
-                await Task.Delay(TimeSpan.FromMilliseconds(500), stoppingToken);
+                await Task.Delay(TimeSpan.FromMilliseconds(500), clock, stoppingToken);
             }
         }
     }

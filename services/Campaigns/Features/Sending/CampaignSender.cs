@@ -272,7 +272,7 @@ internal sealed partial class CampaignSender(
     /// </summary>
     private async Task RecordAsync(Func<CancellationToken, Task> record)
     {
-        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(_smtp.LeaseSeconds));
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(_smtp.LeaseSeconds), clock);
         while (true)
         {
             try
@@ -283,7 +283,7 @@ internal sealed partial class CampaignSender(
             catch (Exception exception) when (!limit.IsCancellationRequested)
             {
                 LogNotRecorded(Transient.Is(exception) ? null : exception, exception.Message);
-                await Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None);
+                await Task.Delay(TimeSpan.FromSeconds(1), clock, CancellationToken.None);
             }
         }
     }

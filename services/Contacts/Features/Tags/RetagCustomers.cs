@@ -32,7 +32,7 @@ internal sealed partial class RetagCustomers(IServiceScopeFactory scopes, TimePr
         {
             if (step == Step.Wait)
             {
-                await Task.Delay(Look, ct);
+                await Task.Delay(Look, Clock, ct);
             }
         }
     }
