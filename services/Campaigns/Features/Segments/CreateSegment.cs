@@ -10,12 +10,12 @@ internal static class CreateSegment
 {
     public static async Task<Created<SegmentView>> Handle(SegmentInput body, HttpContext http, CampaignsDb db, TimeProvider clock, CancellationToken ct)
     {
-        await db.RequireReadableAsync(body.Definition!.Value, ct);
+        var condition = await db.ReadNewForCallerAsync(body.Definition!.Value, ct);
         var segment = Segment.Define(body.Name!, body.AsOf, body.Definition.Value, clock.GetUtcNow());
         db.Segments.Add(segment);
         db.AuditRow("segment", segment.Id, customerId: null, segment);
         await db.SaveChangesAsync(ct);
-        var count = await db.CountMembersAsync(segment.Definition, segment.AsOf, clock, ct);
+        var count = await db.CountMembersAsync(condition, segment.AsOf, clock, ct);
         http.Response.Headers.ETag = ETags.Of(segment.Version);
         var view = SegmentView.Of(segment) with { Count = count };
         return TypedResults.Created($"/v1/segments/{view.Id}", view);

@@ -10,6 +10,6 @@ internal static class ListMembers
     {
         var page = PageRequest.Read(request, Ids.Customer);
         var segment = await db.FindSegmentAsync(id, ct);
-        return await db.ListMembersAsync(segment.Definition, segment.AsOf, page, clock, ct);
+        return await db.ListMembersAsync(await db.ReadForCallerAsync(segment.Definition, ct), segment.AsOf, page, clock, ct);
     }
 }

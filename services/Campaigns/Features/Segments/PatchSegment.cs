@@ -22,7 +22,7 @@ internal static class PatchSegment
         };
         var input = MergePatch.Apply(current, patch);
         await validation.EnsureValidAsync(input, ct);
-        await db.RequireReadableAsync(input.Definition!.Value, ct);
+        var condition = await db.ReadNewForCallerAsync(input.Definition!.Value, ct);
         segment.Change(input.Name!, input.AsOf, input.Definition.Value, clock.GetUtcNow());
         db.AuditRow("segment", segment.Id, customerId: null, segment);
         try
@@ -34,7 +34,7 @@ internal static class PatchSegment
             throw new ProblemException(Contracts.ProblemCodes.StaleVersion, "The record was changed meanwhile; read it again.");
         }
 
-        var count = await db.CountMembersAsync(segment.Definition, segment.AsOf, clock, ct);
+        var count = await db.CountMembersAsync(condition, segment.AsOf, clock, ct);
         http.Response.Headers.ETag = ETags.Of(segment.Version);
         return TypedResults.Ok(SegmentView.Of(segment) with { Count = count });
     }

@@ -25,10 +25,9 @@ internal static class PreviewSegment
 
     public static async Task<Ok<Response>> Handle(Request body, CampaignsDb db, TimeProvider clock, CancellationToken ct)
     {
-        var definition = body.Definition!.Value;
-        await db.RequireReadableAsync(definition, ct);
-        var count = await db.CountMembersAsync(definition, body.AsOf, clock, ct);
-        var sample = await db.ListMembersAsync(definition, body.AsOf, new PageRequest(SampleSize, null, null), clock, ct);
+        var condition = await db.ReadNewForCallerAsync(body.Definition!.Value, ct);
+        var count = await db.CountMembersAsync(condition, body.AsOf, clock, ct);
+        var sample = await db.ListMembersAsync(condition, body.AsOf, new PageRequest(SampleSize, null, null), clock, ct);
         return TypedResults.Ok(new Response(count, sample.Data));
     }
 }

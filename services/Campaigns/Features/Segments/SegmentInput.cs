@@ -75,19 +75,15 @@ internal static class SegmentQueries
     /// <exception cref="ProblemException">
     /// 400 when it is wrong; 403 <c>field_forbidden</c> when it asks for what the caller may not see: the count of members would tell.
     /// </exception>
-    public static async Task<Condition> ReadForCallerAsync(this CampaignsDb db, JsonElement definition, CancellationToken ct)
-    {
-        var condition = SegmentDefinition.Parse(definition);
-        return await db.HiddenGroupAsync(condition, ct) is { } group ? throw FieldRules.Forbidden("/definition", group) : condition;
-    }
+    public static async Task<Condition> ReadForCallerAsync(this CampaignsDb db, JsonElement definition, CancellationToken ct) =>
+        await db.RequireVisibleAsync(SegmentDefinition.Parse(definition), ct);
 
     /// <summary>As <see cref="ReadForCallerAsync"/>, of a definition that comes in: its tiers are those that there are.</summary>
-    public static async Task RequireReadableAsync(this CampaignsDb db, JsonElement definition, CancellationToken ct)
+    public static async Task<Condition> ReadNewForCallerAsync(this CampaignsDb db, JsonElement definition, CancellationToken ct)
     {
         var tiers = await db.Tiers.Select(t => t.Name).ToListAsync(ct);
         // None: the copy is not filled yet.
-        _ = SegmentDefinition.Parse(definition, tiers.Count > 0 ? tiers : null);
-        _ = await db.ReadForCallerAsync(definition, ct);
+        return await db.RequireVisibleAsync(SegmentDefinition.Parse(definition, tiers.Count > 0 ? tiers : null), ct);
     }
 
     /// <summary>A field group that the definition asks about and the caller may not see.</summary>
@@ -110,6 +106,9 @@ internal static class SegmentQueries
         return groups.FirstOrDefault(g => CallerRights.Current.Read(g) != FieldAccess.Allow);
     }
 
+    private static async Task<Condition> RequireVisibleAsync(this CampaignsDb db, Condition condition, CancellationToken ct) =>
+        await db.HiddenGroupAsync(condition, ct) is { } group ? throw FieldRules.Forbidden("/definition", group) : condition;
+
     private static IEnumerable<Fact> FactsOf(Condition condition) => condition switch
     {
         All all => all.Conditions.SelectMany(FactsOf),
@@ -131,15 +130,17 @@ internal static class SegmentQueries
         }
     }
 
-    public static async Task<long> CountMembersAsync(this CampaignsDb db, JsonElement definition, string? asOf, TimeProvider clock, CancellationToken ct)
+    /// <param name="condition">That the caller may ask about.</param>
+    public static async Task<long> CountMembersAsync(this CampaignsDb db, Condition condition, string? asOf, TimeProvider clock, CancellationToken ct)
     {
-        var members = SegmentSql.Compile(await db.ReadForCallerAsync(definition, ct), AsOf.Day(asOf, clock.GetUtcNow()));
+        var members = SegmentSql.Compile(condition, AsOf.Day(asOf, clock.GetUtcNow()));
         return await db.Database.SqlQueryRaw<long>(members.CountSql, [.. members.Parameters]).SingleAsync(ct);
     }
 
-    public static async Task<Page<MemberView>> ListMembersAsync(this CampaignsDb db, JsonElement definition, string? asOf, PageRequest page, TimeProvider clock, CancellationToken ct)
+    /// <param name="condition">That the caller may ask about.</param>
+    public static async Task<Page<MemberView>> ListMembersAsync(this CampaignsDb db, Condition condition, string? asOf, PageRequest page, TimeProvider clock, CancellationToken ct)
     {
-        var members = SegmentSql.Compile(await db.ReadForCallerAsync(definition, ct), AsOf.Day(asOf, clock.GetUtcNow()), page: true);
+        var members = SegmentSql.Compile(condition, AsOf.Day(asOf, clock.GetUtcNow()), page: true);
         return await db.Database.SqlQueryRaw<MemberRow>(members.Sql, [.. members.Parameters]).ToPageAsync(page, m => m.Id, Ids.Customer, MemberView.Of, ct);
     }
 
