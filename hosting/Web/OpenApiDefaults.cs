@@ -149,7 +149,14 @@ public static class OpenApiDefaults
             }
             else if (!operation.Parameters.Any(p => p.Name == name && p.In == ParameterLocation.Query))
             {
-                operation.Parameters.Add(new OpenApiParameter { Name = name, In = ParameterLocation.Query, Schema = SchemaOf(name), Description = DescriptionOf(name) });
+                var isFlag = metadata.OfType<QueryParameters.Flag>().Any(f => f.Name == name);
+                operation.Parameters.Add(new OpenApiParameter
+                {
+                    Name = name,
+                    In = ParameterLocation.Query,
+                    Schema = isFlag ? new OpenApiSchema { Type = JsonSchemaType.Boolean } : SchemaOf(name),
+                    Description = DescriptionOf(name),
+                });
             }
         }
 
@@ -189,7 +196,6 @@ public static class OpenApiDefaults
     private static OpenApiSchema SchemaOf(string parameter) => parameter switch
     {
         "limit" => new() { Type = JsonSchemaType.Integer, Minimum = "1", Maximum = "100", Default = JsonValue.Create(25) },
-        "allow_duplicate" => new() { Type = JsonSchemaType.Boolean },
         _ when parameter.Contains("_at[", StringComparison.Ordinal) => new() { Type = JsonSchemaType.String, Format = "date-time" },
         _ => new() { Type = JsonSchemaType.String },
     };

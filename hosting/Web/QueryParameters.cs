@@ -27,8 +27,15 @@ public static class QueryParameters
         public bool Has(string name) => Names.Contains(name) || MayRepeat(name) || _beginnings.Any(b => name.Length > b.Length && name.StartsWith(b, StringComparison.Ordinal));
     }
 
+    /// <summary>One of the parameters is <c>true</c> or <c>false</c>.</summary>
+    internal sealed record Flag(string Name);
+
     public static TBuilder WithQuery<TBuilder>(this TBuilder endpoint, params string[] names) where TBuilder : IEndpointConventionBuilder =>
         endpoint.WithMetadata(new Known(names.ToHashSet(StringComparer.Ordinal)));
+
+    /// <summary>Says so in the OpenAPI document; the endpoint knows it by <c>WithQuery</c>, and reads it.</summary>
+    public static TBuilder WithFlag<TBuilder>(this TBuilder endpoint, string name) where TBuilder : IEndpointConventionBuilder =>
+        endpoint.WithMetadata(new Flag(name));
 
     /// <summary>The parameter as one of the enum's words; null when it is not given.</summary>
     /// <exception cref="ProblemException">400 when it is another one.</exception>

@@ -28,7 +28,7 @@ internal static class Endpoints
     public static void MapContacts(this IEndpointRouteBuilder app)
     {
         var customers = app.MapGroup("/v1/customers").WithTags("customers");
-        customers.MapPost("/", CreateCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("createCustomer").Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("allow_duplicate", "reason");
+        customers.MapPost("/", CreateCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("createCustomer").Produces<CustomerView>(StatusCodes.Status201Created).WithQuery("allow_duplicate", "reason").WithFlag("allow_duplicate");
         customers.MapGet("/", ListCustomers.Handle).RequireScope(Scopes.CustomersRead).WithName("listCustomers").WithQuery(ListCustomers.Parameters);
         customers.MapGet("/{id}", ReadCustomer.Handle).RequireScope(Scopes.CustomersRead).WithName("readCustomer").Produces<CustomerView>();
         customers.MapPatch("/{id}", PatchCustomer.Handle).RequireScope(Scopes.CustomersWrite).WithName("patchCustomer").RequireIfMatch()
