@@ -61,11 +61,15 @@ public sealed class AuditValue
     /// <summary>JSON: <c>{"field": {"old": …, "new": …}}</c>.</summary>
     public required string Changes { get; init; }
 
-    internal static AuditValue Of(Guid entryId, JsonObject changes) => new()
+    /// <summary>Whose they are, when not of whom the entry is filed under: an erasure takes them with this customer, an export tells this one.</summary>
+    public Guid? OriginCustomerId { get; init; }
+
+    internal static AuditValue Of(Guid entryId, JsonObject changes, Guid? origin) => new()
     {
         EntryId = entryId,
         Salt = RandomNumberGenerator.GetBytes(SaltSize),
         Changes = changes.ToJsonString(JsonDefaults.Options),
+        OriginCustomerId = origin,
     };
 
     internal byte[] Digest() => Digest(Salt, Changes);
@@ -109,6 +113,11 @@ public static class AuditChanges
 
         return changes;
     }
+
+    /// <summary>Of these changes what there was before, or is after: the members that have a value then.</summary>
+    /// <param name="side"><c>old</c> or <c>new</c>.</param>
+    internal static JsonObject OneSide(JsonObject changes, string side) => new(changes.Where(c => c.Value![side] is not null).Select(c => KeyValuePair.Create<string, JsonNode?>(
+        c.Key, new JsonObject { ["old"] = null, ["new"] = null, [side] = c.Value![side]!.DeepClone() })));
 
     private static JsonNode? Json(object? value) => JsonSerializer.SerializeToNode(value is IPAddress address ? address.ToString() : value, JsonDefaults.Options);
 }

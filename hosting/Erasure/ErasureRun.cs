@@ -48,9 +48,13 @@ public static class ErasureRun
             }
         }
 
+        // What is filed under one of them is theirs, unless it is of a row that was recorded under somebody else, merged with them
+        // then. Of a row that goes nothing stays, whosever it was before: it may have been given to whom it is about.
         Add(erased, "audit_value", await db.ExecuteAsync("""
             DELETE FROM audit_value WHERE entry_id IN (
-                SELECT id FROM audit_entry WHERE customer_id = ANY (@ids)
+                SELECT entry_id FROM audit_value WHERE origin_customer_id = ANY (@ids)
+                UNION ALL
+                SELECT e.id FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE e.customer_id = ANY (@ids) AND v.origin_customer_id IS NULL
                 UNION ALL
                 SELECT e.id FROM unnest(@types, @records) AS r (type, id) JOIN audit_entry e ON e.record_type = r.type AND e.record_id = r.id)
             """, ct,

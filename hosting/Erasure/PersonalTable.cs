@@ -12,7 +12,7 @@ namespace Crm.Hosting.Erasure;
 /// <param name="Name">Of the list in the archive.</param>
 /// <param name="Sql">Yields one jsonb a row; parameters as those of <see cref="ErasureStep"/>.</param>
 /// <param name="Ids">How the rows' <c>id</c> is named outside, when it is.</param>
-/// <param name="RecordType">The rows' type in the audit log, when they follow their customers through merges: then their history is told by their <c>id</c>.</param>
+/// <param name="RecordType">The rows' type in the audit log, when they follow their customers through merges: then their history is told by whose they were, or by their <c>id</c>.</param>
 public sealed record PersonalTable(string Name, string Sql, IdKind? Ids = null, string? RecordType = null);
 
 public static class PersonalTables
@@ -39,17 +39,21 @@ public static class PersonalTables
     };
 
     /// <summary>
-    /// The history of every record of theirs that this service keeps one of: part of each export. An entry is filed under whom
-    /// the record belonged to at the time, who may be somebody else since the undo of a merge: of what follows its customer
-    /// (<c>@following</c>) it is the history of the rows that are exported (<c>@records</c>, with <c>@types</c>).
+    /// The history of every record of theirs that this service keeps one of: part of each export. Of what follows its customer
+    /// through merges (<c>@following</c>) an entry says whose the row was by its origin, also when it was given to somebody else
+    /// since. One that does not is filed under whom it belonged to at the time, who may be another one since the undo of a merge:
+    /// there it is the history of the rows that are exported (<c>@records</c>, with <c>@types</c>).
     /// </summary>
     public static readonly PersonalTable History = new("history", """
         SELECT to_jsonb(e) - 'digest' - 'hash' - 'seq' || jsonb_build_object('changes', v.changes::jsonb)
         FROM (
+            SELECT entry_id AS id FROM audit_value WHERE origin_customer_id = ANY (@ids)
+            UNION
             SELECT id FROM audit_entry WHERE customer_id = ANY (@ids) AND record_type <> ALL (@following)
             UNION
             SELECT e.id FROM unnest(@types, @records) AS r (type, id) JOIN audit_entry e ON e.record_type = r.type AND e.record_id = r.id) AS own
-        JOIN audit_entry e ON e.id = own.id JOIN audit_value v ON v.entry_id = e.id ORDER BY e.id
+        JOIN audit_entry e ON e.id = own.id JOIN audit_value v ON v.entry_id = e.id
+        WHERE v.origin_customer_id IS NULL OR v.origin_customer_id = ANY (@ids) ORDER BY e.id
         """, Crm.Contracts.Ids.History);
 
     /// <summary>All rows of these customers, table by table, each as a line of JSON with public ids.</summary>

@@ -176,6 +176,77 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
     }
 
     [Fact]
+    public async Task What_a_row_was_while_two_were_merged_outlives_the_other_one_and_goes_with_whose_it_is()
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var (living, ada) = (await PersonAsync("Living"), await PersonAsync("Ada"));
+        var logged = await LogAsync(ada, "First");
+        var merge = await MergeAsync(living, ada);
+        foreach (var subject in new[] { $"Again {tag}", "And again" })
+        {
+            await OkAsync(Api.PatchAsync($"v1/interactions/{logged}", $$"""{"subject":"{{subject}}"}""", "*", Ct));
+        }
+
+        await UndoAsync(merge);
+        await ErasedAsync(living);
+        Assert.Contains(await FindAsync([tag]), h => h.Place == "interactions audit_value");
+        var hers = (await ArchiveAsync(ada))["services"]!["interactions"]!["history"]!.AsArray();
+        Assert.Equal(["created", "updated", "updated"], hers.Select(h => (string?)h!["action"]));
+        Assert.Equal($"Again {tag}", (string?)hers[1]!["changes"]!["subject"]!["new"]);
+
+        await ErasedAsync(ada);
+        await NowhereAsync([tag]);
+        var audit = await Fixture.Platform["interactions"].RunModeAsync(["--audit", "verify"], Ct);
+        Assert.True(audit.ExitCode == 0 && audit.Output.StartsWith("whole:", StringComparison.Ordinal), audit.Output);
+    }
+
+    [Fact]
+    public async Task What_a_row_was_before_it_was_given_to_somebody_else_is_told_and_forgotten_with_whose_it_was()
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var (first, second, living) = (await PersonAsync("First"), await PersonAsync("Second"), await PersonAsync("Living"));
+        var logged = await LogAsync(first, tag);
+        // Given away while merged into somebody, under whom that is filed.
+        var merge = await MergeAsync(living, first);
+        await OkAsync(Api.PatchAsync($"v1/interactions/{logged}", $$"""{"customer_id":"{{second}}","subject":"Hers"}""", "*", Ct));
+        await UndoAsync(merge);
+
+        var was = (await HistoryAsync(first))!;
+        Assert.Equal(["created", "updated"], was.Select(h => (string?)h!["action"]));
+        Assert.Equal((tag, (string?)null), ((string?)was[1]!["changes"]!["subject"]!["old"], (string?)was[1]!["changes"]!["subject"]!["new"]));
+        var becomes = Assert.Single((await HistoryAsync(second))!)!;
+        Assert.Equal(((string?)null, "Hers"), ((string?)becomes["changes"]!["subject"]!["old"], (string?)becomes["changes"]!["subject"]!["new"]));
+        Assert.DoesNotContain(Ids.Customer.Parse(first).ToString(), becomes.ToJsonString(), StringComparison.Ordinal);
+        Assert.Null(await HistoryAsync(living));
+
+        await ErasedAsync(living);
+        Assert.Contains(await FindAsync([tag]), h => h.Place == "interactions audit_value");
+        await ErasedAsync(first);
+        await NowhereAsync([tag]);
+        Assert.Equal("Hers", (string?)(await OkAsync(Api.CallAsync($"v1/interactions/{logged}", Ct)))["subject"]);
+        Assert.Single((await HistoryAsync(second))!);
+
+        async Task<JsonArray?> HistoryAsync(string customer) => (await ArchiveAsync(customer))["services"]!["interactions"]!["history"]?.AsArray();
+    }
+
+    [Fact]
+    public async Task What_a_relationship_was_that_was_taken_back_while_two_were_merged_is_forgotten_with_whose_it_was()
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var (living, ada, other) = (await PersonAsync("Living"), await PersonAsync("Ada"), await PersonAsync("Other"));
+        var relationship = await OkAsync(Api.PostAsync(
+            $"v1/customers/{ada}/relationships", $$"""{"type":"buying_group","to_id":"{{other}}","role":"payer","purchase":"{{tag}}"}""", Ct));
+        var merge = await MergeAsync(living, ada);
+        var deleted = await Api.CallAsync(HttpMethod.Delete, $"v1/relationships/{relationship["id"]}", headers: [("If-Match", "*")], ct: Ct);
+        Assert.True(deleted.Status == HttpStatusCode.NoContent, deleted.ToString());
+        await UndoAsync(merge);
+
+        await ErasedAsync(ada);
+        await NowhereAsync([tag]);
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{living}", Ct)).Status);
+    }
+
+    [Fact]
     public async Task A_legal_hold_forbids_the_erasure_until_it_is_lifted_also_one_of_an_absorbed_record()
     {
         var (ada, other) = (await PersonAsync("Ada"), await PersonAsync("Augusta"));
@@ -645,6 +716,18 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
 
     private Task<JsonAnswer> EraseAsync(string customer, string? ifMatch) => Api.CallAsync(
         HttpMethod.Post, $"v1/customers/{customer}/erasures", """{"reason":"Asked for by the person"}""", ifMatch is null ? [] : [("If-Match", ifMatch)], Ct);
+
+    /// <summary>By every service.</summary>
+    private async Task ErasedAsync(string customer)
+    {
+        var asked = await EraseAsync(customer, "*");
+        Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/erasures/{asked["id"]}", Ct), e => (string?)e["status"] == "completed", TimeSpan.FromSeconds(60), Ct);
+    }
+
+    /// <summary>An interaction's id.</summary>
+    private async Task<string> LogAsync(string customer, string subject) => (string)(await OkAsync(Api.PostAsync(
+        "v1/interactions", $$"""{"customer_id":"{{customer}}","channel":"call","direction":"inbound","started_at":"2026-01-01T00:00:00Z","subject":"{{subject}}"}""", Ct)))["id"]!;
 
     private Task<JsonAnswer> PostOnceAsync(string path, string json) => Api.CallAsync(HttpMethod.Post, path, json, [("Idempotency-Key", Guid.NewGuid().ToString("n"))], Ct);
 

@@ -1,4 +1,5 @@
 using Crm.Contracts;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Rights;
 using System.ComponentModel.DataAnnotations;
 using Crm.Hosting.Web;
@@ -13,7 +14,7 @@ public enum Subscription
 }
 
 /// <summary>A customer's account with a billing provider. Two customers who both pay in one source are not merged.</summary>
-internal sealed class BillingAccount
+internal sealed class BillingAccount : IOwnedRow
 {
     /// <summary>In the audit log.</summary>
     public const string RecordType = "billing_account";

@@ -1,3 +1,4 @@
+using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 
 namespace Crm.BillingSync.Domain;
@@ -34,7 +35,7 @@ internal abstract class SourceRecord
 }
 
 /// <summary>A customer's order, invoice or payment; each version is told to the other services.</summary>
-internal abstract class BillingRecord : SourceRecord, IAggregate
+internal abstract class BillingRecord : SourceRecord, IAggregate, IOwnedRow
 {
     /// <summary>Whose it is now; a merge moves it.</summary>
     public Guid CustomerId { get; private set; }

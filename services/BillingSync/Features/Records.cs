@@ -83,9 +83,14 @@ internal static class Records
 
     private static async Task SaveAsync<T>(this BillingSyncDb db, T record, CancellationToken ct) where T : SourceRecord
     {
-        db.AuditRow(JsonNamingPolicy.SnakeCaseLower.ConvertName(record.GetType().Name), record.Id, (record as BillingRecord)?.CustomerId, record);
-        if (record is BillingRecord billing)
+        var type = JsonNamingPolicy.SnakeCaseLower.ConvertName(record.GetType().Name);
+        if (record is not BillingRecord billing)
         {
+            db.AuditRow(type, record.Id, customerId: null, record);
+        }
+        else
+        {
+            db.AuditRow(type, billing);
             db.Publish(billing, billing.Recorded());
         }
 

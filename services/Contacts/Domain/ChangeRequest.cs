@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 
@@ -66,7 +67,7 @@ internal sealed record WantedChange(ChangeOperation Operation, JsonObject Wanted
 public sealed record DepartmentApproval(string Department, string ApprovedBy, DateTimeOffset At);
 
 /// <summary>What somebody wants done to a record of another department, and what that department made of it.</summary>
-internal sealed class ChangeRequest : IAggregate
+internal sealed class ChangeRequest : IAggregate, IOwnedRow
 {
     /// <summary>In the audit log.</summary>
     public const string RecordType = "change_request";

@@ -2,6 +2,7 @@ using System.Net;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 
 namespace Crm.Contacts.Domain;
@@ -36,7 +37,7 @@ public enum LegalBasis
 }
 
 /// <summary>One statement about consent; never changed, never removed.</summary>
-internal sealed class Consent
+internal sealed class Consent : IOwnedRow
 {
     /// <summary>The source of what was said while the customer was merged with another one.</summary>
     public const string MergeUndoSource = "merge_undo";

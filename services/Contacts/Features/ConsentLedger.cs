@@ -13,7 +13,7 @@ internal static class ConsentLedger
     {
         await db.LockConsentAsync(said.CustomerId, said.Channel, said.Purpose, ct);
         db.Consents.Add(said);
-        db.AuditRow("consent", said.Id, said.CustomerId, said);
+        db.AuditRow("consent", said);
         if (await db.Customers.AnyAsync(c => c.Id == said.CustomerId && c.Layers != null, ct))
         {
             // What holds is more than the latest statement. Of the rest others write at this moment.

@@ -1,5 +1,6 @@
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 
@@ -25,7 +26,7 @@ public enum InteractionDirection
 }
 
 /// <summary>One contact between a customer and an employee.</summary>
-internal sealed class Interaction : IAggregate
+internal sealed class Interaction : IAggregate, IOwnedRow
 {
     private Interaction()
     {

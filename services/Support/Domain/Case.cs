@@ -1,5 +1,6 @@
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
 
@@ -45,7 +46,7 @@ public enum CaseChange
 /// Something that a customer wants from us, until it is solved. Every rule about what may happen to a case
 /// is here, and whatever happens leaves an entry in its history.
 /// </summary>
-internal sealed class Case : IAggregate
+internal sealed class Case : IAggregate, IOwnedRow
 {
     public const string DefaultQueue = "general";
 

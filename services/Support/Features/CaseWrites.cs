@@ -40,7 +40,7 @@ internal static class CaseWrites
 
     public static async Task SaveAsync(this SupportDb db, Case it, CancellationToken ct)
     {
-        db.AuditRow("case", it.Id, it.CustomerId, it);
+        db.AuditRow("case", it);
         db.Publish(it, it.Changed());
         await db.SaveChangesAsync(ct);
     }

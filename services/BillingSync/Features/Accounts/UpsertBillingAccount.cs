@@ -41,7 +41,7 @@ internal static class UpsertBillingAccount
                 var opened = BillingAccount.Open(customer, source, body, clock.GetUtcNow());
                 RequireOnePayer(opened, present);
                 db.BillingAccounts.Add(opened);
-                db.AuditRow(BillingAccount.RecordType, opened.Id, customer, opened);
+                db.AuditRow(BillingAccount.RecordType, opened);
                 await db.SaveChangesAsync(ct);
                 return (opened, UpsertResult.Created);
             }
@@ -55,7 +55,7 @@ internal static class UpsertBillingAccount
 
             if (changed)
             {
-                db.AuditRow(BillingAccount.RecordType, existing.Id, customer, existing);
+                db.AuditRow(BillingAccount.RecordType, existing);
             }
 
             await db.SaveChangesAsync(ct);

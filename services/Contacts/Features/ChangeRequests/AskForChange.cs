@@ -74,7 +74,7 @@ internal static class AskForChange
             }
 
             db.ChangeRequests.Add(request);
-            db.AuditRow(ChangeRequest.RecordType, request.Id, customer.Id, request);
+            db.AuditRow(ChangeRequest.RecordType, request);
             db.Publish(request, request.Changed());
             await db.SaveChangesAsync(ct);
             return Accepted(request, customer);

@@ -136,7 +136,7 @@ internal static class DecideChangeRequest
             var (before, status) = (Decision(request), request.Status);
             if (await decide(request, customer) is { } action)
             {
-                db.Audit(action, ChangeRequest.RecordType, request.Id, customer.Id, AuditChanges.Between(before, Decision(request)));
+                db.Audit(action, ChangeRequest.RecordType, request.Id, customer.Id, AuditChanges.Between(before, Decision(request)), request.OriginCustomerId);
                 if (request.Status != status)
                 {
                     db.Publish(request, request.Changed());

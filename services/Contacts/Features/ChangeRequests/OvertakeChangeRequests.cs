@@ -35,7 +35,7 @@ internal static class OvertakeChangeRequests
     public static void Outdate(this ContactsDb db, ChangeRequest request, DateTimeOffset now)
     {
         request.Overtake(db.Actor(), now);
-        db.Audit("outdated", ChangeRequest.RecordType, request.Id, request.CustomerId, AuditChanges.Of(db.Entry(request)));
+        db.Audit("outdated", ChangeRequest.RecordType, request.Id, request.CustomerId, AuditChanges.Of(db.Entry(request)), request.OriginCustomerId);
         db.Publish(request, request.Changed());
     }
 

@@ -22,14 +22,16 @@ internal static class ContactsTables
             WHERE w.other <> ALL (@ids))
         """;
 
-    /// <summary>As of other services; and of a relationship that is no more, by whom its entries are filed under.</summary>
+    /// <summary>As of other services, to both of a relationship; and of one that is no more, by whom its entries are filed under.</summary>
     public static readonly PersonalTable History = new("history", $"""
         {Shared}
         SELECT to_jsonb(e) - 'digest' - 'hash' - 'seq' || jsonb_build_object('changes', CASE WHEN NOT EXISTS (
             SELECT FROM shared s WHERE s.customer_id = e.customer_id AND e.at BETWEEN s.merged_at AND s.undone_at) THEN v.changes::jsonb END)
         FROM (
-            SELECT a.id FROM audit_entry a
-            WHERE a.customer_id = ANY (@ids) AND (a.record_type <> ALL (@following)
+            SELECT entry_id AS id FROM audit_value WHERE origin_customer_id = ANY (@ids)
+            UNION
+            SELECT a.id FROM audit_entry a JOIN audit_value o ON o.entry_id = a.id
+            WHERE a.customer_id = ANY (@ids) AND o.origin_customer_id IS NULL AND (a.record_type <> ALL (@following)
                 OR (a.record_type = '{Domain.Relationship.RecordType}' AND NOT EXISTS (SELECT FROM relationships r WHERE r.id = a.record_id)))
             UNION
             SELECT a.id FROM unnest(@types, @records) AS r (type, id) JOIN audit_entry a ON a.record_type = r.type AND a.record_id = r.id) AS own

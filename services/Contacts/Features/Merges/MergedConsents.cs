@@ -34,7 +34,7 @@ internal static class MergedConsents
         var statements = await db.Consents.AsNoTracking().Where(c => ids.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
         var carried = found.ConvertAll(f => statements[f.ConsentId].CarryTo(f.CustomerId, actor, now));
         db.Consents.AddRange(carried);
-        carried.ForEach(c => db.AuditRow("consent", c.Id, c.CustomerId, c));
+        carried.ForEach(c => db.AuditRow("consent", c));
         await db.SaveChangesAsync(ct);
         return carried.ConvertAll(c => new CarriedConsent(Ids.Customer.Format(c.CustomerId), Ids.Consent.Format(c.Id), Ids.Consent.Format(c.CarriedFrom!.Value)));
     }

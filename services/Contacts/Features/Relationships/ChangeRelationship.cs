@@ -53,7 +53,7 @@ internal static class ChangeRelationship
                         clock.GetUtcNow(), ct);
                 }
 
-                db.AuditRow(Relationship.RecordType, relationship.Id, relationship.FromId, relationship);
+                db.AuditRow(Relationship.RecordType, relationship.Id, relationship.FromId, relationship, relationship.OriginFromId);
                 await SaveAsync(db, ct);
             }
 
@@ -86,7 +86,7 @@ internal static class ChangeRelationship
             relationship.Purchase,
             relationship.StartsOn,
             relationship.EndsOn,
-        }, null));
+        }, null), relationship.OriginFromId);
         await SaveAsync(db, ct);
         return TypedResults.NoContent();
     }

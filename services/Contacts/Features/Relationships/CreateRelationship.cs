@@ -48,7 +48,7 @@ internal static class CreateRelationship
             }
 
             db.Relationships.Add(relationship);
-            db.AuditRow(Relationship.RecordType, relationship.Id, relationship.FromId, relationship);
+            db.AuditRow(Relationship.RecordType, relationship.Id, relationship.FromId, relationship, relationship.OriginFromId);
             await db.SaveChangesAsync(ct);
             http.Response.Headers.ETag = ETags.Of(relationship.Version);
             var view = RelationshipView.Of(relationship);
