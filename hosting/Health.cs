@@ -102,7 +102,7 @@ public static class Health
                 return HealthCheckResult.Unhealthy("Stopping.");
             }
 
-            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            using var quiet = QuietWork.Begin();
             if (!_current)
             {
                 _current = await migrator.IsCurrentAsync(cancellationToken);

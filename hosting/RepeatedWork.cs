@@ -29,7 +29,7 @@ public abstract partial class RepeatedWork(TimeSpan every, TimeProvider clock, I
     {
         try
         {
-            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            using var quiet = QuietWork.Begin();
             await RunAsync(ct);
             return true;
         }

@@ -62,7 +62,13 @@ public static class Telemetry
         if (Exports(configuration, "LOGS"))
         {
             // No scopes: that of a request has its whole path, with what a link or a partner put there.
+            var others = builder.Services.ToHashSet();
             otel.WithLogging(l => l.AddProcessor<MessageAttributes>().AddOtlpExporter());
+            foreach (var provider in builder.Services.Where(s => s.ServiceType == typeof(ILoggerProvider) && !others.Contains(s)).ToList())
+            {
+                builder.Services.Remove(provider);
+                builder.Services.AddSingleton<ILoggerProvider>(s => new QuietWork.Logs((ILoggerProvider)provider.ImplementationFactory!(s)));
+            }
         }
     }
 

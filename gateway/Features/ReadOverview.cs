@@ -1,22 +1,23 @@
 using System.Security.Claims;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Billing = Crm.Contracts.BillingSync.V1;
+using Campaign = Crm.Contracts.Campaigns.V1;
+using Contact = Crm.Contracts.Contacts.V1;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Gateway.Authentication;
+using Crm.Hosting;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Rights;
 using Crm.Hosting.Rpc;
 using Crm.Hosting.Web;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
+using Interaction = Crm.Contracts.Interactions.V1;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.Extensions.Options;
-using Billing = Crm.Contracts.BillingSync.V1;
-using Campaign = Crm.Contracts.Campaigns.V1;
-using Contact = Crm.Contracts.Contacts.V1;
-using Interaction = Crm.Contracts.Interactions.V1;
 using SupportV1 = Crm.Contracts.Support.V1;
 
 namespace Crm.Gateway.Features;
@@ -153,7 +154,7 @@ internal sealed class OverviewWarmUp(
         await Task.Yield();
         try
         {
-            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            using var quiet = QuietWork.Begin();
             await ask(new CallOptions(cancellationToken: ct));
         }
         catch (RpcException)

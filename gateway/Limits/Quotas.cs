@@ -117,7 +117,7 @@ internal sealed partial class Quotas(NpgsqlDataSource dataSource, TimeProvider c
 
         try
         {
-            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            using var quiet = QuietWork.Begin();
             using var wait = new CancellationTokenSource(LongestWait, Clock);
             await using var command = dataSource.CreateCommand("""
                 INSERT INTO quota_window AS w (caller, minute, taken) VALUES (@caller, @minute, @chunk)

@@ -14,7 +14,7 @@ internal sealed partial class SchemaCheck(Migrator migrator, ILogger<SchemaCheck
     {
         try
         {
-            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            using var quiet = QuietWork.Begin();
             if (await migrator.FindMissingAsync(cancellationToken) is { Count: > 0 } missing)
             {
                 throw SchemaException.Missing(missing);

@@ -108,7 +108,7 @@ internal sealed partial class DeadLetters(NpgsqlDataSource dataSource, ILogger<D
     /// </summary>
     public async Task ReplayAskedAsync(BrokerLink link, CancellationToken ct)
     {
-        using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+        using var quiet = QuietWork.Begin();
         await using var connection = await dataSource.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
         var asked = new List<(Guid Id, string Origin, Guid MessageId, string Body, string Headers)>();

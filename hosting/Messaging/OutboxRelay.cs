@@ -97,7 +97,7 @@ internal sealed partial class OutboxRelay(
     {
         // The relay's own statements leave no spans: one for each poll would bury everything.
         Activity.Current = null;
-        using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+        using var quiet = QuietWork.Begin();
         await using var connection = await dataSource.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
         await using (var limit = new NpgsqlCommand("SET LOCAL idle_in_transaction_session_timeout = '30s'", connection))

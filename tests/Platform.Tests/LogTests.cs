@@ -83,6 +83,19 @@ public sealed class LogTests(LoggedPlatform fixture)
         Assert.DoesNotContain(tag, fixture.Everything, StringComparison.OrdinalIgnoreCase);
     }
 
+    [Fact]
+    public async Task What_work_in_the_background_logs_is_exported_too()
+    {
+        using var partner = fixture.Platform.CreateClient();
+        using var rows = new StringContent($$"""{"kind":"person","external_ids":[{"system":"log","id":"{{Tag()}}"}]}""", System.Text.Encoding.UTF8, "application/x-ndjson");
+        using var accepted = await partner.PostAsync("v1/imports", rows, Ct);
+        Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
+        var id = accepted.Headers.Location!.ToString().Split('/')[^1];
+        var finished = await Eventually.GetAsync(
+            () => Task.FromResult(fixture.Records.FirstOrDefault(r => r.Category.EndsWith(".ImportWorker", StringComparison.Ordinal) && r.Attributes["Id"].Contains(id))), r => r is not null, Limit, Ct);
+        Assert.Equal(("crm-contacts", "completed"), (finished!.Service, finished.Attributes["Status"].Single()));
+    }
+
     private static string Tag() => $"zq{Guid.NewGuid():n}"[..14];
 
     private static string? Text(JsonElement line, string name) => line.TryGetProperty(name, out var value) ? value.GetString() : null;

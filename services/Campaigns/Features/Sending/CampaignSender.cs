@@ -80,7 +80,7 @@ internal sealed partial class CampaignSender(
     {
         try
         {
-            using var quiet = OpenTelemetry.SuppressInstrumentationScope.Begin();
+            using var quiet = QuietWork.Begin();
             if (await ledger.ExpireLeasesAsync(ct) is > 0 and var lost)
             {
                 Messages.Add(lost, new KeyValuePair<string, object?>("status", "uncertain"));

@@ -66,12 +66,7 @@ internal sealed partial class ImportWorker(IServiceScopeFactory scopes, ImportSi
         catch (Exception exception) when (id is not null && !ct.IsCancellationRequested)
         {
             // The next try has a smaller batch, in the end of one row: a row that cannot be written must not stop the others.
-            // Said aloud: what is logged while a round is quiet is not exported.
-            using (OpenTelemetry.SuppressInstrumentationScope.Begin(false))
-            {
-                LogFailed(exception, Contracts.Ids.Import.Format(id.Value));
-            }
-
+            LogFailed(exception, Contracts.Ids.Import.Format(id.Value));
             await Task.Delay(PauseAfterFailure, Clock, ct);
             return true;
         }
