@@ -1,4 +1,5 @@
 using Crm.Campaigns.Domain.Campaigns;
+using Crm.Campaigns.Features.Campaigns;
 using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.CustomerCopy;
@@ -23,9 +24,16 @@ internal sealed class CampaignsGrpc(CampaignsDb db, CustomerDirectory customers,
         var ct = context.CancellationToken;
         _ = GrpcIds.Parse(Ids.Customer, request.CustomerId, "customer");
         var customer = await customers.FindAsync(request.CustomerId, ct);
-        var sent = await db.Messages.Where(m => m.CustomerId == customer && m.Kind == MessageKind.Campaign && m.Status == MessageStatus.Sent)
+        var messages = db.Messages.AsNoTracking().Where(m => m.CustomerId == customer && m.Kind == MessageKind.Campaign);
+        if (await db.ReadableLedgersAsync(customer, ct) is { } readable)
+        {
+            // Not counted either: a count would tell.
+            messages = messages.Where(m => readable.Contains(m.CampaignId!.Value));
+        }
+
+        var sent = await messages.Where(m => m.Status == MessageStatus.Sent)
             .GroupBy(_ => 1).Select(g => new { Count = g.Count(), Last = g.Max(m => m.SentAt) }).FirstOrDefaultAsync(ct);
-        var recent = await db.Messages.AsNoTracking().Where(m => m.CustomerId == customer && m.Kind == MessageKind.Campaign).OrderByDescending(m => m.Id).Take(Recent)
+        var recent = await messages.OrderByDescending(m => m.Id).Take(Recent)
             .Join(db.Campaigns, m => m.CampaignId, c => (Guid?)c.Id, (m, c) => new { Message = m, CampaignName = c.Name })
             .ToListAsync(ct);
         var consents = await db.CustomerConsents.AsNoTracking().Where(c => c.CustomerId == customer && c.State != ConsentRecorded.NothingSaid)

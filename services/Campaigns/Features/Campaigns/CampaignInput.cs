@@ -1,9 +1,11 @@
 using System.ComponentModel.DataAnnotations;
 using System.Text.Json;
 using Crm.Campaigns.Domain.Campaigns;
+using Crm.Campaigns.Domain.Segments;
 using Crm.Campaigns.Features.Segments;
 using Crm.Contracts;
 using Crm.Hosting.Audit;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Npgsql;
@@ -106,6 +108,27 @@ internal static class CampaignQueries
                 : (await db.Segments.AsNoTracking().FirstAsync(s => s.Id == campaign.SegmentId, ct)).Definition,
             ct);
         return campaign;
+    }
+
+    /// <summary>
+    /// Of the campaigns that have messages to the customer, those whose ledger the caller may read (<see cref="FindLedgerAsync"/>):
+    /// that one wrote to a customer tells of that customer what its segment asked. Null: all.
+    /// </summary>
+    /// <exception cref="ProblemException">503 when one asked about attributes and Contacts, who knows their groups, cannot be reached.</exception>
+    public static async Task<Guid[]?> ReadableLedgersAsync(this CampaignsDb db, Guid customer, CancellationToken ct)
+    {
+        if (CallerRights.Current.AllFields)
+        {
+            return null;
+        }
+
+        var campaigns = await db.Campaigns.Where(c => db.Messages.Any(m => m.CampaignId == c.Id && m.CustomerId == customer))
+            .Select(c => new { c.Id, c.SegmentId, c.Definition }).ToListAsync(ct);
+        var unkept = campaigns.Where(c => c.Definition is null).Select(c => c.SegmentId).Distinct().ToArray();
+        var segments = await db.Segments.AsNoTracking().Where(s => unkept.Contains(s.Id)).ToDictionaryAsync(s => s.Id, s => s.Definition, ct);
+        var hidden = await db.HiddenGroupsAsync(
+            campaigns.ConvertAll(c => SegmentDefinition.Parse(c.Definition is { } launched ? JsonElement.Parse(launched) : segments[c.SegmentId])), ct);
+        return [.. campaigns.Where((_, index) => hidden[index] is null).Select(c => c.Id)];
     }
 
     /// <summary>Those of the campaigns that have messages which wait or are being sent.</summary>

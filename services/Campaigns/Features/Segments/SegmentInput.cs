@@ -88,22 +88,22 @@ internal static class SegmentQueries
 
     /// <summary>A field group that the definition asks about and the caller may not see.</summary>
     /// <exception cref="ProblemException">503 when it asks about attributes and Contacts, who knows their groups, cannot be reached.</exception>
-    public static async Task<string?> HiddenGroupAsync(this CampaignsDb db, Condition condition, CancellationToken ct)
+    public static async Task<string?> HiddenGroupAsync(this CampaignsDb db, Condition condition, CancellationToken ct) => (await db.HiddenGroupsAsync([condition], ct))[0];
+
+    /// <summary>The same of several, in their order.</summary>
+    /// <inheritdoc cref="HiddenGroupAsync"/>
+    public static async Task<List<string?>> HiddenGroupsAsync(this CampaignsDb db, IReadOnlyCollection<Condition> conditions, CancellationToken ct)
     {
-        if (CallerRights.Current.AllFields)
+        var rights = CallerRights.Current;
+        if (rights.AllFields)
         {
-            return null;
+            return [.. conditions.Select(_ => (string?)null)];
         }
 
-        var facts = FactsOf(condition).ToList();
-        var groups = facts.Select(f => f.Group).OfType<string>();
-        if (facts.Exists(f => f.IsAttribute))
-        {
-            var own = await db.ReadAttributeGroupsAsync(ct);
-            groups = groups.Concat(facts.Where(f => f.IsAttribute).Select(f => own.GetValueOrDefault(f.Argument!)).OfType<string>());
-        }
-
-        return groups.FirstOrDefault(g => CallerRights.Current.Read(g) != FieldAccess.Allow);
+        var asked = conditions.Select(c => FactsOf(c).ToList()).ToList();
+        var own = asked.Exists(facts => facts.Exists(f => f.IsAttribute)) ? await db.ReadAttributeGroupsAsync(ct) : new Dictionary<string, string>();
+        return asked.ConvertAll(facts => facts.Select(f => f.Group).Concat(facts.Where(f => f.IsAttribute).Select(f => own.GetValueOrDefault(f.Argument!)))
+            .OfType<string>().FirstOrDefault(g => rights.Read(g) != FieldAccess.Allow));
     }
 
     private static async Task<Condition> RequireVisibleAsync(this CampaignsDb db, Condition condition, CancellationToken ct) =>
