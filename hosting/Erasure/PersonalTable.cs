@@ -68,6 +68,7 @@ public static class PersonalTables
             await using var command = new NpgsqlCommand(table.Sql, (NpgsqlConnection)db.Database.GetDbConnection());
             command.Parameters.Add(new NpgsqlParameter<Guid[]>("ids", ids));
             command.Parameters.Add(new NpgsqlParameter<Guid[]>("owners", owners));
+            command.Parameters.Add(new NpgsqlParameter<string[]>("names", [.. ids.Select(id => Crm.Contracts.Ids.Customer.Format(id))]));
             command.Parameters.Add(new NpgsqlParameter<string[]>("following", [.. db.PersonalTables.Select(t => t.RecordType).OfType<string>()]));
             command.Parameters.Add(new NpgsqlParameter<string[]>("types", [.. records.Select(r => r.Type)]));
             command.Parameters.Add(new NpgsqlParameter<Guid[]>("records", [.. records.Select(r => r.Id)]));

@@ -524,6 +524,61 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
     }
 
     [Fact]
+    public async Task Why_a_change_was_rejected_while_the_erased_were_merged_into_somebody_is_in_no_export_and_forgotten()
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        const string OfSales = ""","department":"sales" """;
+        var (living, ada) = (await PersonAsync("Living", OfSales), await PersonAsync("Ada", OfSales));
+        using var asker = await OfSupportAsync();
+        var asked = await asker.PatchAsync($"v1/customers/{living}", """{"locale":"en-GB"}""", "*", Ct);
+        Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
+        var merge = await MergeAsync(living, ada);
+        var rejected = await OkAsync(PostOnceAsync($"v1/change-requests/{asked["id"]}/reject", $$"""{"reason":"Ada is {{tag}}"}"""));
+        Assert.Equal($"Ada is {tag}", (string?)rejected["reason"]);
+        await UndoAsync(merge);
+        Assert.Superset(new HashSet<string>(["contacts audit_value", "contacts change_requests", "contacts idempotency"]), (await FindAsync([tag])).Select(h => h.Place).ToHashSet());
+
+        var archive = await ArchiveAsync(living);
+        Assert.DoesNotContain(tag, archive.ToJsonString(), StringComparison.Ordinal);
+        Assert.Equal("en-GB", (string?)Assert.Single(archive["services"]!["contacts"]!["change_requests"]!.AsArray())!["wanted"]!["locale"]);
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        await NowhereAsync([tag]);
+        var kept = await OkAsync(asker.CallAsync($"v1/change-requests/{asked["id"]}", Ct));
+        Assert.Equal(("rejected", null, "en-GB"), ((string?)kept["status"], (string?)kept["reason"], (string?)kept["changes"]![0]!["new"]));
+    }
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public async Task Why_a_relationship_with_the_erased_was_not_to_be_is_in_their_export_and_forgotten_with_them(bool ofOneThatWas, bool takenBack)
+    {
+        var tag = $"zq{Guid.NewGuid():n}"[..14];
+        var (living, ada) = (await PersonAsync("Living", ""","department":"sales" """), await PersonAsync("Ada"));
+        using var asker = await OfSupportAsync();
+        var (path, body) = ($"v1/customers/{living}/relationships", $$"""{"type":"buying_group","to_id":"{{ada}}","role":"payer","purchase":"Offer 17"}""");
+        var relationship = ofOneThatWas ? $"v1/relationships/{(await OkAsync(Api.PostAsync(path, body, Ct)))["id"]}" : null;
+        var asked = relationship is null ? await asker.PostAsync(path, body, Ct) : await asker.PatchAsync(relationship, """{"role":"influencer"}""", "*", Ct);
+        Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
+        var request = $"v1/change-requests/{asked["id"]}";
+        await OkAsync(PostOnceAsync($"{request}/reject", $$"""{"reason":"Ada is {{tag}}"}"""));
+        if (takenBack)
+        {
+            var deleted = await Api.CallAsync(HttpMethod.Delete, relationship!, headers: [("If-Match", "*")], ct: Ct);
+            Assert.True(deleted.Status == HttpStatusCode.NoContent, deleted.ToString());
+        }
+
+        var archive = await ArchiveAsync(ada);
+        Assert.Equal($"Ada is {tag}", (string?)Assert.Single(archive["services"]!["contacts"]!["change_requests"]!.AsArray())!["reason"]);
+
+        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
+        await NowhereAsync([tag]);
+        Assert.Equal(HttpStatusCode.NotFound, (await asker.CallAsync(request, Ct)).Status);
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{living}", Ct)).Status);
+    }
+
+    [Fact]
     public async Task The_mailbox_of_a_confirmation_asked_for_while_two_were_merged_is_forgotten_with_whose_it_is()
     {
         const string Mailboxes = "SELECT count(*) FROM consent_confirmations WHERE mailbox = $1";

@@ -18,6 +18,20 @@ internal static class ErasureSteps
             WHERE (m.survivor_id = w.other OR m.absorbed_ids @> ARRAY[w.other]) AND m.merged_at BETWEEN w.since AND coalesce(w.undone_at, 'infinity') OFFSET 0) AS g
         """;
 
+    /// <summary>
+    /// Of change requests r that are filed under others: those about a relationship with one of them, which was asked for, is, or
+    /// was. Of one that is no more the log knows with whom it was. Parameters as those of <see cref="ErasureStep"/>.
+    /// </summary>
+    public const string AboutTheirRelationship = """
+        (r.operation = 'create_relationship' AND r.wanted ->> 'to_id' = ANY (@names))
+        OR (r.operation IN ('change_relationship', 'delete_relationship') AND (
+            EXISTS (SELECT FROM relationships s WHERE s.id = r.subject_id AND s.origin_to_id = ANY (@ids))
+            OR EXISTS (
+                SELECT FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
+                WHERE e.record_type = 'relationship' AND e.record_id = r.subject_id AND e.action = 'created'
+                    AND (v.changes::jsonb -> 'to_id' ->> 'new') = ANY (@ids::text[]))))
+        """;
+
     public static readonly IReadOnlyList<ErasureStep> All =
     [
         new(null, "SELECT set_config('crm.erasing', 'on', true)"),
@@ -123,6 +137,8 @@ internal static class ErasureSteps
         new("exports", "DELETE FROM exports WHERE customer_ids && @ids"),
         new("lifecycle_changes", "DELETE FROM lifecycle_changes WHERE origin_customer_id = ANY (@ids)"),
         new("placed_orders", "DELETE FROM placed_orders WHERE origin_customer_id = ANY (@ids)"),
+        // Before the relationships themselves, by which they are found.
+        new("change_requests", $"DELETE FROM change_requests r WHERE {AboutTheirRelationship} RETURNING r.id", Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         new("relationships", "DELETE FROM relationships WHERE origin_from_id = ANY (@ids) OR origin_to_id = ANY (@ids) RETURNING id", Ids.Relationship, Domain.Relationship.RecordType),
         new("change_requests", "DELETE FROM change_requests WHERE origin_customer_id = ANY (@ids) OR concerned && @ids RETURNING id", Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         // Asked for while a customer was merged with one of them, it has the other's values, as the history of that while has.
@@ -131,6 +147,19 @@ internal static class ErasureSteps
             WHERE r.concerned @> ARRAY[w.other] AND r.requested_at BETWEEN w.since AND coalesce(w.undone_at, 'infinity')
             RETURNING r.id
             """, Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
+        // Asked for before and rejected in that while, it has a reason that may say what the other is.
+        new("audit_value", $"""
+            DELETE FROM audit_value WHERE entry_id IN (
+                SELECT e.id FROM unnest(@ids) AS own (id) CROSS JOIN LATERAL merged_into(own.id) AS w
+                JOIN change_requests r ON r.concerned @> ARRAY[w.other]
+                JOIN audit_entry e ON e.record_type = '{Domain.ChangeRequest.RecordType}' AND e.record_id = r.id AND e.action = 'rejected'
+                    AND e.at BETWEEN w.since AND coalesce(w.undone_at, 'infinity'))
+            """),
+        new("change_requests", """
+            UPDATE change_requests r SET reason = NULL FROM unnest(@ids) AS own (id) CROSS JOIN LATERAL merged_into(own.id) AS w
+            WHERE r.reason IS NOT NULL AND r.concerned @> ARRAY[w.other] AND r.decided_at BETWEEN w.since AND coalesce(w.undone_at, 'infinity')
+            RETURNING r.id
+            """, Ids.ChangeRequest, Kept: true),
         new("grants", "DELETE FROM grants WHERE customer_id = ANY (@ids) RETURNING id", Ids.Grant, Domain.Grant.RecordType),
         new("account_managers", "DELETE FROM account_managers WHERE origin_customer_id = ANY (@ids)"),
         new("recycle_bin", "DELETE FROM recycle_bin WHERE customer_id = ANY (@ids)"),

@@ -1,3 +1,4 @@
+using Crm.Contacts.Features.Erasures;
 using Crm.Contracts;
 using Crm.Hosting.Erasure;
 
@@ -67,10 +68,14 @@ internal static class ContactsTables
         new("recycle_bin", "SELECT to_jsonb(t) FROM recycle_bin t WHERE customer_id = ANY (@ids)"),
         new("change_requests", $"""
             {Shared}
-            SELECT to_jsonb(t) || CASE WHEN EXISTS (
-                SELECT FROM shared s WHERE s.customer_id = ANY (t.concerned || t.origin_customer_id) AND t.requested_at BETWEEN s.merged_at AND s.undone_at)
-                THEN jsonb_build_object('before', NULL, 'wanted', NULL) ELSE jsonb_build_object() END
-            FROM change_requests t WHERE origin_customer_id = ANY (@ids) OR concerned && @ids ORDER BY id
+            SELECT to_jsonb(r)
+                || CASE WHEN shared_then.asked THEN jsonb_build_object('before', NULL, 'wanted', NULL) ELSE jsonb_build_object() END
+                || CASE WHEN shared_then.asked OR shared_then.decided THEN jsonb_build_object('reason', NULL) ELSE jsonb_build_object() END
+            FROM change_requests r CROSS JOIN LATERAL (
+                SELECT coalesce(bool_or(r.requested_at BETWEEN s.merged_at AND s.undone_at), false) AS asked,
+                    coalesce(bool_or(r.decided_at BETWEEN s.merged_at AND s.undone_at), false) AS decided
+                FROM shared s WHERE s.customer_id = ANY (r.concerned || r.origin_customer_id)) AS shared_then
+            WHERE r.origin_customer_id = ANY (@ids) OR r.concerned && @ids OR {ErasureSteps.AboutTheirRelationship} ORDER BY r.id
             """, Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         new("grants", "SELECT to_jsonb(t) - 'event_sequence' FROM grants t WHERE customer_id = ANY (@ids) ORDER BY id", Ids.Grant),
         new("duplicates", "SELECT to_jsonb(t) - 'id' FROM duplicates t WHERE low_id = ANY (@ids) OR high_id = ANY (@ids) ORDER BY id"),
