@@ -415,15 +415,22 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         async Task<IReadOnlyList<JsonNode>> PairsAsync() => (await Api.CallAsync($"v1/duplicates?status=ignored&customer_id={members[0]}", Ct)).Data;
     }
 
-    [Fact]
-    public async Task A_blocked_value_is_forgotten_with_the_last_who_had_it_also_when_it_counts_again()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_blocked_value_is_forgotten_with_the_last_who_had_it_also_when_it_counts_again_or_is_a_former_one(bool former)
     {
-        var (own, shared) = ($"zq{Guid.NewGuid():n}@example.com", $"zq{Guid.NewGuid():n}@example.com");
+        var (own, shared) = ($"Zq{Guid.NewGuid():n}@example.com", $"zq{Guid.NewGuid():n}@example.com");
         var phone = Random.Shared.Next(10_000_000, 99_999_999).ToString(CultureInfo.InvariantCulture);
         await OkAsync(Api.PostAsync("v1/customers", $$$"""{"kind":"person","given_name":"Living","emails":[{"address":"{{{shared}}}"}],"source":{"type":"enquiry"}}""", Ct));
         var ada = (string)(await OkAsync(Api.PostAsync("v1/customers?allow_duplicate=true&reason=Colleagues", $$$"""
             {"kind":"person","given_name":"Ada","emails":[{"address":"{{{own}}}"},{"address":"{{{shared}}}"}],"phones":[{"number":"+4420{{{phone}}}"}],"source":{"type":"enquiry"}}
             """, Ct)))["id"]!;
+        if (former)
+        {
+            await OkAsync(Api.PatchAsync($"v1/customers/{ada}", $$"""{"emails":[{"address":"{{Guid.NewGuid().ToString("n")}}@example.com"}],"phones":[]}""", "*", Ct));
+        }
+
         await BlockAsync("email", own);
         var kept = await BlockAsync("email", shared);
         var again = await BlockAsync("phone", $"+4420{phone}");

@@ -32,6 +32,19 @@ internal static class ErasureSteps
                     AND (v.changes::jsonb -> 'to_id' ->> 'new') = ANY (@ids::text[]))))
         """;
 
+    /// <summary>The addresses and numbers that they have, and those that they had: their history knows these until the end of the steps.</summary>
+    private const string TheirIdentifiers = """
+        theirs AS MATERIALIZED (
+            SELECT c.kind, c.value FROM customer_identifiers c WHERE c.customer_id = ANY (@ids)
+            UNION
+            SELECT had.kind, had.value FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
+            CROSS JOIN LATERAL (
+                SELECT 'email' AS kind, lower(a.value #>> '{}') AS value FROM jsonb_path_query(v.changes::jsonb, '$.emails.*[*].address') AS a (value)
+                UNION ALL
+                SELECT 'phone', p.value #>> '{}' FROM jsonb_path_query(v.changes::jsonb, '$.phones.*[*].number') AS p (value)) AS had
+            WHERE e.record_type = 'customer' AND e.record_id = ANY (@ids))
+        """;
+
     public static readonly IReadOnlyList<ErasureStep> All =
     [
         new(null, "SELECT set_config('crm.erasing', 'on', true)"),
@@ -116,21 +129,22 @@ internal static class ErasureSteps
             WHERE d.reason IS NOT NULL AND m.id IN ({MergesWithTheirs}) AND (m.id = d.merge_id OR d.decided_at IN (m.merged_at, m.undo_asked_at))
             RETURNING d.id
             """, Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType, Kept: true),
-        new("blocked_identifiers", """
-            DELETE FROM blocked_identifiers b USING customer_identifiers c
-            WHERE c.customer_id = ANY (@ids) AND (b.kind, b.value) = (c.kind, c.value)
+        new("blocked_identifiers", $"""
+            WITH {TheirIdentifiers}
+            DELETE FROM blocked_identifiers b USING theirs c
+            WHERE (b.kind, b.value) = (c.kind, c.value)
                 AND NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
             RETURNING b.id
             """, Ids.BlockedIdentifier, Domain.Duplicates.BlockedIdentifier.RecordType),
         // Of one that counts again there is no row any more; the log has its value.
         new(null, $"""
-            WITH blocked AS MATERIALIZED (
+            WITH {TheirIdentifiers},
+            blocked AS MATERIALIZED (
                 SELECT e.record_id AS id, v.changes::jsonb AS changes FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
                 WHERE e.record_type = '{Domain.Duplicates.BlockedIdentifier.RecordType}' AND e.action = 'created')
             SELECT DISTINCT b.id FROM blocked b
-            JOIN customer_identifiers c ON c.kind = (b.changes -> 'kind' ->> 'new') AND c.value = (b.changes -> 'value' ->> 'new')
-            WHERE c.customer_id = ANY (@ids)
-                AND NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
+            JOIN theirs c ON c.kind = (b.changes -> 'kind' ->> 'new') AND c.value = (b.changes -> 'value' ->> 'new')
+            WHERE NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
             """, Ids.BlockedIdentifier, Domain.Duplicates.BlockedIdentifier.RecordType),
         new("customer_identifiers", "DELETE FROM customer_identifiers WHERE customer_id = ANY (@ids)"),
         new("external_ids", "DELETE FROM external_ids WHERE customer_id = ANY (@ids)"),
