@@ -50,5 +50,5 @@ internal sealed class ImagePolicy
     }
 
     private static bool Fits(string pattern, string image) => pattern.Split('|', StringSplitOptions.TrimEntries)
-        .Any(p => Regex.IsMatch(image, $"^{Regex.Escape(p).Replace("\\*", ".*", StringComparison.Ordinal)}$", RegexOptions.None, TimeSpan.FromSeconds(1)));
+        .Any(p => Regex.IsMatch(image, $"^{Regex.Escape(p).Replace("\\*", ".*", StringComparison.Ordinal)}$", RegexOptions.None, TimeSpan.FromSeconds(10)));
 }

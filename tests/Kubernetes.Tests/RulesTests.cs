@@ -42,7 +42,7 @@ public sealed class RulesTests
         var job = await JobAsync("postgres");
         var label = job["relabel_configs"]!.AsArray().Single()!;
         Assert.Equal(("__meta_dns_name", "cluster"), ((string?)label["source_labels"]![0], (string?)label["target_label"]));
-        var name = new Regex($"^(?:{(string?)label["regex"]})$", RegexOptions.None, TimeSpan.FromSeconds(1));
+        var name = new Regex($"^(?:{(string?)label["regex"]})$", RegexOptions.None, TimeSpan.FromSeconds(10));
         var scraped = job["dns_sd_configs"]!.AsArray().SelectMany(d => d!["names"]!.AsArray()).Select(n => (string)n!).Order(StringComparer.Ordinal).ToList();
         var clusters = production.Of("Cluster").Select(Manifests.Name).Order(StringComparer.Ordinal).ToList();
         var services = clusters.Select(c => Manifests.Name(production.Of("Service").Single(s => (string?)s["spec"]!["selector"]!["cnpg.io/cluster"] == c)));
