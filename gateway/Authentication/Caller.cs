@@ -35,7 +35,8 @@ internal sealed class CallerTokens(InternalTokens tokens, TimeProvider clock) : 
 
     public string For(Caller caller)
     {
-        if (_cache.TryGetValue(caller.Identity, out Minted? minted) && minted!.Expires - clock.GetUtcNow() > Renewal)
+        // One that lasts longer than any is of a clock that was ahead and has been put right: no service would accept it yet.
+        if (_cache.TryGetValue(caller.Identity, out Minted? minted) && minted!.Expires - clock.GetUtcNow() is var left && left > Renewal && left <= InternalTokens.Lifetime)
         {
             return minted.Token;
         }

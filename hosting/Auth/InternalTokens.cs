@@ -58,7 +58,8 @@ public sealed class InternalTokens : IDisposable
     public string Own()
     {
         var own = _own;
-        if (own is null || own.Expires - _clock.GetUtcNow() < Renewal)
+        // One that lasts longer than any is of a clock that was ahead and has been put right: nobody would accept it yet.
+        if (own is null || own.Expires - _clock.GetUtcNow() is var left && (left < Renewal || left > Lifetime))
         {
             var (token, expires) = Mint(new TokenSubject($"svc:{_service}", [], [], []));
             _own = own = new(token, expires);
