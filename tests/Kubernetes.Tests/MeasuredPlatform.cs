@@ -11,9 +11,16 @@ public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectio
     public const string Collection = "the running platform";
 
     private readonly ConcurrentDictionary<string, ConcurrentDictionary<string, byte>> _series = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<(string Service, string Metric), Point> _gauges = new();
+
+    /// <param name="At">When it came.</param>
+    public sealed record Point(double Value, DateTimeOffset At);
 
     /// <summary>Names as Prometheus has them, with the names of their labels, of all that was received until now.</summary>
     public IReadOnlyDictionary<string, IReadOnlyCollection<string>> Series => _series.ToDictionary(s => s.Key, s => (IReadOnlyCollection<string>)[.. s.Value.Keys], StringComparer.Ordinal);
+
+    /// <summary>What a program sent last of a gauge of fractions without labels, whose name is as Prometheus has it; null before the first.</summary>
+    public Point? Last(string service, string metric) => _gauges.GetValueOrDefault(($"crm-{service}", metric));
 
     protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment) { ["support:Shutdown__DrainSeconds"] = "20" };
 
@@ -21,8 +28,14 @@ public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectio
     {
         foreach (var resource in ExportMetricsServiceRequest.Parser.ParseFrom(body).ResourceMetrics)
         {
+            var service = resource.Resource.Attributes.FirstOrDefault(a => a.Key == "service.name")?.Value.StringValue ?? "";
             foreach (var metric in resource.ScopeMetrics.SelectMany(s => s.Metrics))
             {
+                foreach (var point in (metric.Gauge?.DataPoints ?? []).Where(p => p.ValueCase == NumberPoint.ValueOneofCase.AsDouble))
+                {
+                    _gauges[(service, PrometheusNames.Of(metric).Single())] = new(point.AsDouble, DateTimeOffset.UtcNow);
+                }
+
                 var attributes = metric.DataCase switch
                 {
                     Metric.DataOneofCase.Sum => metric.Sum.DataPoints.SelectMany(p => p.Attributes),

@@ -52,6 +52,65 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     }
 
     [Fact]
+    public async Task Every_program_says_how_far_its_clock_is_from_its_databases()
+    {
+        foreach (var service in fixture.Platform.Topology.Services)
+        {
+            // Both are this machine's.
+            await Eventually.GetAsync(() => Task.FromResult(fixture.Last(service.Name, "crm_clock_offset_seconds")?.Value), offset => offset is > -1 and < 1, ct: Ct);
+        }
+    }
+
+    [Fact]
+    public async Task A_clock_that_differs_from_the_databases_shows_by_how_much_and_shows_nothing_while_the_database_is_away()
+    {
+        var support = fixture.Platform["support"];
+        await using var database = NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync("support"));
+        // Another clock of the database, which new connections find before its own.
+        await ExecuteAsync("CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() - interval '10 minutes' $$");
+        await RestartWithAsync("SET search_path = public, pg_catalog");
+        try
+        {
+            await Eventually.GetAsync(() => Task.FromResult(fixture.Last("support", "crm_clock_offset_seconds")?.Value), offset => offset is > 599 and < 601, ct: Ct);
+
+            var postgres = fixture.Platform.Postgres!.Process;
+            await postgres.FreezeAsync();
+            try
+            {
+                // Exports go on, every second, without it.
+                await Eventually.GetAsync(
+                    () => Task.FromResult(fixture.Last("support", "crm_outbox_oldest_age_seconds")!.At - fixture.Last("support", "crm_clock_offset_seconds")!.At),
+                    behind => behind > TimeSpan.FromSeconds(5), ct: Ct);
+            }
+            finally
+            {
+                await postgres.ThawAsync();
+            }
+        }
+        finally
+        {
+            await ExecuteAsync("DROP FUNCTION public.clock_timestamp()");
+            await RestartWithAsync("RESET search_path");
+        }
+
+        await Eventually.GetAsync(() => Task.FromResult(fixture.Last("support", "crm_clock_offset_seconds")?.Value), offset => offset is > -1 and < 1, ct: Ct);
+
+        async Task RestartWithAsync(string setting)
+        {
+            await ExecuteAsync($"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {setting}', current_database()); END $$");
+            // It would drain first.
+            await support.KillAsync();
+            await support.StartAsync(ct: Ct);
+        }
+
+        async Task ExecuteAsync(string sql)
+        {
+            await using var command = database.CreateCommand(sql);
+            await command.ExecuteNonQueryAsync(Ct);
+        }
+    }
+
+    [Fact]
     public async Task A_process_that_is_asked_to_stop_is_not_ready_still_answers_and_sends_its_callers_away()
     {
         var support = fixture.Platform["support"];
