@@ -59,6 +59,32 @@ public sealed class MergeTests(TracedPlatform fixture) : PlatformTest(fixture)
     }
 
     [Fact]
+    public async Task The_merges_of_a_customer_are_listed_with_those_of_all_whom_it_has_absorbed_under_the_id_of_any_of_them()
+    {
+        var (first, second, third, other) = (await PersonAsync("First"), await PersonAsync("Second"), await PersonAsync("Third"), await PersonAsync("Other"));
+        var apart = (string)(await MergeAsync(second, other))["id"]!;
+        await UndoAsync(apart);
+        var inner = (string)(await MergeAsync(second, first))["id"]!;
+        var outer = (string)(await MergeAsync(third, second))["id"]!;
+        foreach (var customer in new[] { first, second, third })
+        {
+            Assert.Equal([outer, inner, apart], await ListAsync($"customer_id={customer}"));
+            Assert.Equal([outer, inner], await ListAsync($"customer_id={customer}&status=completed"));
+            var page = await Api.CallAsync($"v1/merges?customer_id={customer}&limit=2", Ct);
+            Assert.Equal([outer, inner], page.Data.Select(m => (string?)m["id"]));
+            Assert.Equal([apart], await ListAsync($"customer_id={customer}&limit=2&cursor={page["next_cursor"]}"));
+        }
+
+        // Who was taken out again has its own merge only, and those who went on without it have that one too.
+        Assert.Equal([apart], await ListAsync($"customer_id={other}"));
+        await UndoAsync(outer);
+        Assert.Equal([outer, inner, apart], await ListAsync($"customer_id={first}"));
+        Assert.Equal([outer], await ListAsync($"customer_id={third}"));
+
+        async Task<List<string?>> ListAsync(string query) => [.. (await Api.CallAsync($"v1/merges?{query}", Ct)).Data.Select(m => (string?)m["id"])];
+    }
+
+    [Fact]
     public async Task An_old_id_leads_to_the_survivor_for_ever()
     {
         var (old, survivor) = (await PersonAsync("Old"), await PersonAsync("New"));

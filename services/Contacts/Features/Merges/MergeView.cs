@@ -87,7 +87,10 @@ internal static class MergeReads
             options, clock.GetUtcNow());
 
     /// <summary>Those of which the caller sees every customer: the manifest has values of all.</summary>
-    public static IQueryable<Merge> SeenMerges(this ContactsDb db) => CallerRights.Current.AllCustomers
-        ? db.Merges
-        : db.Merges.Where(m => db.Customers.Any(c => c.Id == m.SurvivorId) && db.Customers.Count(c => m.AbsorbedIds.Contains(c.Id)) == m.AbsorbedIds.Count);
+    public static IQueryable<Merge> SeenMerges(this ContactsDb db) => db.SeenMerges(db.Merges);
+
+    /// <summary>Those of them of which the caller sees every customer.</summary>
+    public static IQueryable<Merge> SeenMerges(this ContactsDb db, IQueryable<Merge> merges) => CallerRights.Current.AllCustomers
+        ? merges
+        : merges.Where(m => db.Customers.Any(c => c.Id == m.SurvivorId) && db.Customers.Count(c => m.AbsorbedIds.Contains(c.Id)) == m.AbsorbedIds.Count);
 }
