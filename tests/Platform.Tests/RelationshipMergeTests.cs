@@ -42,11 +42,32 @@ public sealed class RelationshipMergeTests(TracedPlatform fixture) : PlatformTes
         await RelateAsync(middle, "branch", top);
         await RelateAsync(bottom, "branch", middle);
         var preview = await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{bottom}}"],"survivor_id":"{{top}}"}""", Ct));
+        var circle = Assert.Single(preview["manifest"]!["circles"]!.AsArray())!;
+        Assert.Equal((bottom, top, 10), ((string?)circle["customer_id"], (string?)circle["belongs_to_id"], ((string)circle["starts_on"]!).Length));
         var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same firm"}""", Ct));
         Assert.Equal(["Top", "Middle"], await TreeAsync(top));
         Assert.Equal(["Middle", "Top"], await TreeAsync(middle));
         await OkAsync(Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two firms"}""", Ct));
         Assert.Equal(["Top", "Middle", "Bottom"], await TreeAsync(bottom));
+    }
+
+    [Fact]
+    public async Task A_preview_tells_of_circles_to_come_and_of_none_where_links_hold_at_different_times_or_only_between_the_merged()
+    {
+        var (top, middle, bottom, side) = (await FirmAsync("Roof"), await FirmAsync("Floor"), await FirmAsync("Cellar"), await FirmAsync("Shed"));
+        await RelateAsync(middle, "subsidiary", top, ""","ends_on":"2998-12-31" """);
+        await RelateAsync(bottom, "branch", middle, ""","starts_on":"2999-01-01" """);
+        Assert.Empty(await CirclesAsync(top, bottom));
+        // All three are one then: nothing lies between them.
+        Assert.Empty(await CirclesAsync(top, middle, bottom));
+        await RelateAsync(middle, "subsidiary", side, ""","starts_on":"2999-02-01" """);
+        Assert.Equal([$"{bottom} {side} 2999-02-01"], await CirclesAsync(side, bottom));
+        Assert.Equal([$"{bottom} {side} 2999-02-01"], await CirclesAsync(bottom, side, top));
+        Assert.Empty(await CirclesAsync(side, middle));
+
+        async Task<List<string>> CirclesAsync(string survivor, params string[] absorbed) =>
+            [.. (await OkAsync(Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{string.Join("\",\"", absorbed)}}"],"survivor_id":"{{survivor}}"}""", Ct)))
+                ["manifest"]!["circles"]!.AsArray().Select(c => $"{c!["customer_id"]} {c["belongs_to_id"]} {c["starts_on"]}")];
     }
 
     [Fact]
@@ -97,8 +118,8 @@ public sealed class RelationshipMergeTests(TracedPlatform fixture) : PlatformTes
     private async Task<string> FirmAsync(string name) =>
         (string)(await OkAsync(Api.PostAsync("v1/customers", $$$"""{"kind":"organization","name":"{{{name}}}","source":{"type":"enquiry"}}""", Ct)))["id"]!;
 
-    private Task<JsonNode> RelateAsync(string from, string type, string to) =>
-        OkAsync(Api.PostAsync($"v1/customers/{from}/relationships", $$"""{"type":"{{type}}","to_id":"{{to}}"}""", Ct));
+    private Task<JsonNode> RelateAsync(string from, string type, string to, string days = "") =>
+        OkAsync(Api.PostAsync($"v1/customers/{from}/relationships", $$"""{"type":"{{type}}","to_id":"{{to}}"{{days}}}""", Ct));
 
     private async Task<List<string>> EdgesAsync(string customer) =>
         [.. (await OkAsync(Api.CallAsync($"v1/relationships?customer_id={customer}", Ct)))["data"]!.AsArray()

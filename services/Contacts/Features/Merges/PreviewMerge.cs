@@ -8,6 +8,7 @@ using Crm.Contacts.Domain.CustomFields;
 using Crm.Contacts.Domain.Merges;
 using Crm.Contacts.Features.CustomFields;
 using Crm.Contacts.Features.Lifecycles;
+using Crm.Contacts.Features.Relationships;
 using Crm.Contracts;
 using Crm.Hosting.Data;
 using Crm.Hosting.Web;
@@ -19,7 +20,7 @@ namespace Crm.Contacts.Features.Merges;
 
 /// <summary>
 /// Shows what a merge of these records would do and gives a token for it: per field the value that survives and why, per
-/// service the rows that will move, and what forbids it. Nothing is changed. Ids of merged customers stand for their
+/// service the rows that will move, what forbids it, and the circles that it would close. Nothing is changed. Ids of merged customers stand for their
 /// survivors. 409 <c>preview_outdated</c> when a record changed meanwhile.
 /// </summary>
 internal static class PreviewMerge
@@ -49,12 +50,14 @@ internal static class PreviewMerge
     /// <param name="Token">For <c>POST /v1/merges</c>; as long as none of the records changes.</param>
     public sealed record Response(string Token, DateTimeOffset ExpiresAt, Manifest Manifest);
 
+    /// <param name="Circles">Which of the organisations would belong to themselves. That forbids nothing: the hierarchy is shown cut.</param>
     public sealed record Manifest(
         string SurvivorId,
         IReadOnlyList<string> AbsorbedIds,
         IReadOnlyDictionary<string, FieldOrigin> Fields,
         IReadOnlyList<ServiceImpact> Services,
-        IReadOnlyList<BlockerView> Blockers);
+        IReadOnlyList<BlockerView> Blockers,
+        IReadOnlyList<CircleView> Circles);
 
     public static async Task<Created<Response>> Handle(
         Request body, ContactsDb db, MergeImpact impact, Validation validation, IOptions<MergeOptions> options, TimeProvider clock, CancellationToken ct)
@@ -99,7 +102,8 @@ internal static class PreviewMerge
 
         var (services, blockers) = await impact.AskAsync(db, survivorId, absorbedIds, ct);
         services.Insert(0, await OwnImpactAsync(db, absorbedIds, survivorId, ct));
-        var manifest = new Manifest(Ids.Customer.Format(survivorId), [.. absorbedIds.Select(id => Ids.Customer.Format(id))], origins, services, blockers);
+        var circles = await MergeCircles.FindAsync(db, [survivorId, .. absorbedIds], clock.Today(), ct);
+        var manifest = new Manifest(Ids.Customer.Format(survivorId), [.. absorbedIds.Select(id => Ids.Customer.Format(id))], origins, services, blockers, circles);
         var token = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
         var preview = new MergePreview
         {
