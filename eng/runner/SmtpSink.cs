@@ -150,9 +150,9 @@ public sealed partial class SmtpSink : IAsyncDisposable
                 _ = session.ContinueWith(s => _sessions.TryRemove(s, out _), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
             }
         }
-        catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
+        catch (Exception e) when (e is OperationCanceledException or SocketException or InvalidOperationException)
         {
-            // Stopped.
+            // Stopped: a listener that is not listening any more answers with an InvalidOperationException.
         }
     }
 
