@@ -508,6 +508,50 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task A_row_finds_who_has_its_address_when_it_is_written_and_not_who_had_it_a_moment_before()
+    {
+        var (own, passed, given) = (NewEmail(), NewEmail(), NewEmail());
+        var ada = await CreateAsync($$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{own}}}"},{"address":"{{{passed}}}"},{"address":"{{{given}}}"}],"source":{"type":"enquiry"}}""");
+        var bob = await CreatePersonAsync("Bob", "Hill");
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        Task<(HttpResponseMessage Response, JsonNode Body)> change;
+        HttpResponseMessage accepted;
+        await using (var connection = await database.OpenConnectionAsync(Ct))
+        await using (var transaction = await connection.BeginTransactionAsync(Ct))
+        {
+            await using var hold = new NpgsqlCommand("SELECT id FROM customers WHERE id = $1 FOR UPDATE", connection, transaction);
+            hold.Parameters.AddWithValue(Ids.Customer.Parse((string)ada["id"]!));
+            await hold.ExecuteScalarAsync(Ct);
+            // The change waits for the customer, and behind it the import, which has found her by what she gives up.
+            change = SendAsync(HttpMethod.Patch, $"/v1/customers/{ada["id"]}", $$"""{"emails":[{"address":"{{own}}"}]}""", ("If-Match", "*"));
+            await WaitingAsync("%SELECT FROM customers WHERE id = %FOR UPDATE%");
+            (accepted, _) = await PostAsync("/v1/imports?match_on=email", $$"""
+                {"kind":"person","given_name":"Bob","emails":[{"address":"{{passed}}"}],"tags":["imported"]}
+                {"kind":"person","given_name":"Cy","emails":[{"address":"{{given}}"}]}
+                """);
+            await WaitingAsync("%FOR NO KEY UPDATE%");
+            await OkAsync(HttpMethod.Patch, $"/v1/customers/{bob["id"]}", $$"""{"emails":[{"address":"{{passed}}"}]}""", ("If-Match", "*"));
+        }
+
+        Assert.Equal(HttpStatusCode.OK, (await change).Response.StatusCode);
+        await UntilAsync(accepted.Headers.Location!.ToString(), "completed");
+        var (_, results) = await SendAsync(HttpMethod.Get, $"{accepted.Headers.Location}/results");
+        Assert.Equal(["updated", "created"], results["data"]!.AsArray().Select(r => (string?)r!["outcome"]));
+        Assert.Equal((string?)bob["id"], (string?)results["data"]![0]!["customer_id"]);
+        var (_, now) = await SendAsync(HttpMethod.Get, $"/v1/customers/{ada["id"]}");
+        Assert.Equal(("Ada", own), ((string?)now["given_name"], string.Join(' ', now["emails"]!.AsArray().Select(e => (string?)e!["address"]))));
+
+        Task WaitingAsync(string query) => Eventually.GetAsync(
+            async () =>
+            {
+                await using var waiting = database.CreateCommand("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1");
+                waiting.Parameters.AddWithValue(query);
+                return (long)(await waiting.ExecuteScalarAsync(Ct))!;
+            },
+            count => count > 0, TimeSpan.FromMinutes(1), Ct);
+    }
+
+    [Fact]
     public async Task Rows_find_their_customer_by_the_strongest_key_and_only_add_to_what_is_there()
     {
         var (system, mail, phone) = ($"m{Unique()}", NewEmail(), $"+44{Random.Shared.NextInt64(1_000_000_000, 9_999_999_999)}");

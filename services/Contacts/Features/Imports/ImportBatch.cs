@@ -183,6 +183,24 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
             await _drafts.ApplyAsync(customers, ids, now, ct);
         }
 
+        // Found before their rows were locked: the undo of a merge, or a change, may have taken a key off one of them until then.
+        while (_drafts is null && owners.Any(o => o.Value.Any(id => !StillHas(customers[id], o.Key) && !LeadsTo(customers[id], o.Key))))
+        {
+            owners = await FindOwnersAsync(keys, ct);
+            var unread = owners.Values.SelectMany(o => o).Where(id => !customers.ContainsKey(id)).ToHashSet();
+            if (unread.Count == 0)
+            {
+                break;
+            }
+
+            foreach (var (id, customer) in await _customers.ReadAsync(unread, ct))
+            {
+                customers[id] = customer;
+            }
+
+            await ResolveMergedAsync(customers, ct);
+        }
+
         foreach (var row in rows.Where(r => r.Code is null))
         {
             row.Known = row.Keys.Where(owners.ContainsKey).ToDictionary(k => k, k => owners[k].Select(id => customers[id]).Distinct().ToList());
@@ -400,9 +418,14 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     private static bool HasOtherIds(Customer customer, ImportRow row) => row.Keys.Where(k => k.Kind == MatchKey.ExternalId).GroupBy(k => k.System, StringComparer.Ordinal)
         .Any(ids => customer.ExternalIds.Where(e => e.System == ids.Key).Select(e => e.Value).ToList() is { Count: > 0 } there && !ids.Any(k => there.Contains(k.Value)));
 
-    /// <summary>An earlier row may have given it another value.</summary>
-    private bool StillHas(Customer customer, ImportKey key) =>
-        key.Kind != MatchKey.Attribute || (customer.Attributes.TryGetValue(key.System, out var value) && _fields.Find(key.System)!.KeyOf(value) == key.Value);
+    /// <summary>Under the lock, and after the rows before, of which one may have given it another value.</summary>
+    private bool StillHas(Customer customer, ImportKey key) => key.Kind switch
+    {
+        MatchKey.Email => customer.Identifiers.Exists(i => i.Kind == CustomerIdentifier.Email && i.Value == key.Value),
+        MatchKey.Phone => customer.Identifiers.Exists(i => i.Kind == CustomerIdentifier.Phone && i.Value == key.Value),
+        MatchKey.Attribute => customer.Attributes.TryGetValue(key.System, out var value) && _fields.Find(key.System)!.KeyOf(value) == key.Value,
+        _ => customer.ExternalIds.Exists(e => e.System == key.System && e.Value == key.Value),
+    };
 
     /// <summary>An absorbed customer had the value.</summary>
     private bool LeadsTo(Customer customer, ImportKey key) => _survivors.TryGetValue(key, out var survivor) && survivor == customer.Id;
@@ -412,7 +435,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     {
         foreach (var key in row.Keys.Where(k => k.Kind == MatchKey.ExternalId))
         {
-            var owner = row.Known.GetValueOrDefault(key)?.FirstOrDefault() ?? made.GetValueOrDefault(key);
+            var owner = row.Known.GetValueOrDefault(key)?.Find(c => StillHas(c, key)) ?? made.GetValueOrDefault(key);
             if (owner is not null && owner != existing)
             {
                 throw CustomerWrites.AlreadyExists(owner, "/external_ids");
