@@ -48,9 +48,11 @@ internal static class ErasureSteps
     public static readonly IReadOnlyList<ErasureStep> All =
     [
         new(null, "SELECT set_config('crm.erasing', 'on', true)"),
-        // Rows of an import that has not come to them yet fail, each with its line. E-mail addresses are found anywhere in a row;
-        // a phone number, which may be written with blanks and without its calling code, between other characters than
-        // digits; an external id, and the value of a unique field, in the column or member that it fills.
+        // Rows of an import that has not come to them yet fail, each with its line. An e-mail address is found anywhere in a row
+        // where it is no part of a longer one: joann@ and jo.ann@ are others than ann@, .org.uk is another domain than .org. A
+        // character that an escape of JSON stands for is in no address. In doubt it is theirs. A phone number, which may be
+        // written with blanks, with (0) and without its calling code, is found between other characters than digits; an
+        // external id, and the value of a unique field, in the column or member that it fills.
         new("import_rows", """
             UPDATE import_rows r SET body = CASE i.format WHEN 'ndjson' THEN 'null' ELSE '[]' END
             FROM imports i CROSS JOIN LATERAL (SELECT CASE jsonb_typeof(i.mapping -> 'fields') WHEN 'object' THEN i.mapping -> 'fields' END AS fields) AS m
@@ -58,12 +60,20 @@ internal static class ErasureSteps
                 EXISTS (
                     SELECT FROM customer_identifiers c
                     WHERE c.customer_id = ANY (@ids) AND CASE
-                        WHEN c.kind = 'email' THEN strpos(lower(r.body), c.value) > 0
+                        WHEN c.kind = 'email' AND strpos(lower(r.body), c.value) = 0 THEN false
+                        WHEN c.kind = 'email' THEN EXISTS (
+                            SELECT FROM (
+                                SELECT right(p.part, 2) AS before, left(lead(p.part) OVER (ORDER BY p.n), 2) AS after
+                                FROM unnest(string_to_array(regexp_replace(lower(r.body), '\\(u[0-9a-f]{4}|.)', '  ', 'g'), c.value)) WITH ORDINALITY AS p (part, n)) AS around
+                            WHERE around.after IS NOT NULL AND around.before !~ '([a-z0-9]|[a-z0-9][._+&''-])$' AND around.after !~ '^[.-]?[a-z0-9]')
                         WHEN strpos(translate(r.body, E' -.()/\u00a0', ''), right(c.value, 4)) = 0 THEN false
-                        ELSE translate(r.body, E' -.()/\u00a0', '') ~ (
-                            '(^|[^0-9])0*(' || ltrim(c.value, '+')
-                            || CASE WHEN starts_with(c.value, i.mapping ->> 'calling_code') THEN '|' || substr(c.value, length(i.mapping ->> 'calling_code') + 1) ELSE '' END
-                            || ')([^0-9]|$)') END)
+                        ELSE EXISTS (
+                            SELECT FROM unnest(ARRAY[r.body, regexp_replace(r.body, E'\\([ \u00a0]*0[ \u00a0]*\\)', '', 'g')]) AS written (body)
+                            WHERE translate(written.body, E' -.()/\u00a0', '') ~ (
+                                '(^|[^0-9])0*(' || ltrim(c.value, '+')
+                                || CASE WHEN starts_with(c.value, i.mapping ->> 'calling_code')
+                                    THEN '|(' || ltrim(i.mapping ->> 'calling_code', '+') || ')?0*' || substr(c.value, length(i.mapping ->> 'calling_code') + 1) ELSE '' END
+                                || ')([^0-9]|$)')) END)
                 OR EXISTS (
                     SELECT FROM external_ids e
                     CROSS JOIN LATERAL (SELECT translate(r.body, E' \t"', '') AS body, translate(to_json(e.external_id)::text, E' \t"', '') AS id) AS bare
@@ -77,9 +87,9 @@ internal static class ErasureSteps
                             strpos(bare.body, '{system:' || e.system || ',id:' || bare.id || '}') > 0 OR strpos(bare.body, '{id:' || bare.id || ',system:' || e.system || '}') > 0
                         ELSE EXISTS (
                             SELECT FROM jsonb_each_text(m.fields) AS f
-                            CROSS JOIN LATERAL (SELECT lower(translate(f.key, E' \t"', '') || ':' || bare.id) AS start) AS member
-                            WHERE f.value = 'external_id.' || e.system
-                                AND (strpos(lower(bare.body), member.start || ',') > 0 OR strpos(lower(bare.body), member.start || '}') > 0)) END)
+                            CROSS JOIN LATERAL (SELECT lower(translate(f.key, E' \t"', '') || ':' || bare.id) AS pair) AS member
+                            CROSS JOIN unnest(ARRAY['{', ',']) AS opening CROSS JOIN unnest(ARRAY[',', '}']) AS closing
+                            WHERE f.value = 'external_id.' || e.system AND strpos(lower(bare.body), opening || member.pair || closing) > 0) END)
                 OR EXISTS (
                     SELECT FROM jsonb_to_recordset(coalesce(nullif(current_setting('crm.erased_values', true), ''), '[]')::jsonb) AS u (field text, value text, number boolean)
                     CROSS JOIN LATERAL (SELECT translate(r.body, E' \t"', '') AS body, translate(to_json(u.value)::text, E' \t"', '') AS value) AS bare
