@@ -124,6 +124,18 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
         Assert.Equal("Ada", (string?)named["display_name"]);
     }
 
+    [Theory]
+    [InlineData("+44 (0)20 {0}", "+4420{0}")]
+    [InlineData("0044 (0) 20 {0}", "+4420{0}")]
+    [InlineData("(+353) (0)1 {0}", "+3531{0}")]
+    [InlineData("+39 (0)6 {0}", "+3906{0}")]
+    public async Task A_0_in_brackets_after_the_country_code_is_no_part_of_the_number_but_in_Italy(string written, string number)
+    {
+        var digits = $"{Random.Shared.Next(10_000_000, 99_999_999)}";
+        var created = await CreateAsync($$$"""{"kind":"person","given_name":"Ada","phones":[{"number":"{{{written.Replace("{0}", digits, StringComparison.Ordinal)}}}"}],"source":{"type":"enquiry"}}""");
+        Assert.Equal(number.Replace("{0}", digits, StringComparison.Ordinal), (string?)created["phones"]![0]!["number"]);
+    }
+
     [Fact]
     public async Task Letters_that_another_machine_composes_otherwise_are_the_same_name_and_two_hundred_of_any_script_fit()
     {

@@ -888,6 +888,31 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Contains(called["phones"]!.AsArray(), p => (string?)p!["number"] == "+332079460000");
     }
 
+    [Theory]
+    [InlineData("+44", "442079460000", "+442079460000")]
+    [InlineData("+44", "44 (0)20 7946 0000", "+442079460000")]
+    [InlineData("+44", "02079460000", "+442079460000")]
+    [InlineData("+44", "+44 (0)20 7946 0000", "+442079460000")]
+    [InlineData("+33", "0033 (0) 1 23 45 67 89", "+33123456789")]
+    [InlineData("+47", "4791234567", "+4791234567")]
+    [InlineData("+47", "47123456", "+4747123456")]
+    [InlineData("+91", "9198765432", "+919198765432")]
+    [InlineData("+91", "919876543210", "+919876543210")]
+    [InlineData("+55", "55991234567", "+5555991234567")]
+    [InlineData("+1", "15551234567", "+15551234567")]
+    [InlineData("+39", "06 698 12345", "+390669812345")]
+    [InlineData("+39", "390669812345", "+390669812345")]
+    [InlineData("+39", "+39 (0)6 698 12345", "+390669812345")]
+    [InlineData("+378", "0549 882914", "+3780549882914")]
+    public async Task A_phone_number_gets_its_calling_code_once_and_a_leading_0_stays_only_where_it_belongs_to_the_number(string code, string written, string number)
+    {
+        var system = $"p{Unique()}";
+        var import = await ImportAsync($"kind;given_name;phone;external_id.{system}\nperson;Ada;{written};1\n", "text/csv", $"calling_code={Uri.EscapeDataString(code)}");
+        Assert.Equal((1, 1, 0), Counts(import, "total", "created", "failed"));
+        var (_, ada) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1");
+        Assert.Equal(number, (string?)ada["phones"]![0]!["number"]);
+    }
+
     [Fact]
     public async Task A_row_that_fails_names_all_that_is_wrong_with_it()
     {

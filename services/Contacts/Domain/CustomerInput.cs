@@ -233,7 +233,7 @@ public sealed partial record Email : IValidatableObject
 
 public sealed partial record Phone : IValidatableObject
 {
-    /// <summary>E.164, such as <c>+442079460000</c>; blanks, dots, dashes and brackets are taken out.</summary>
+    /// <summary>E.164, such as <c>+442079460000</c>; blanks, dots, dashes and brackets are taken out, and so is the (0) of +44 (0)20 7946 0000.</summary>
     [Required]
     [FieldGroup(FieldGroups.ContactDetails)]
     public string Number { get; init; } = null!;
@@ -252,12 +252,21 @@ public sealed partial record Phone : IValidatableObject
 
     internal static string Normalize(string number)
     {
-        var compact = string.Concat(number.Where(c => c is not (' ' or '-' or '.' or '(' or ')' or '/' or '\u00a0')));
+        var dialled = number.Contains('(', StringComparison.Ordinal) ? TrunkPrefix().Replace(number, "") : number;
+        var compact = string.Concat(dialled.Where(c => c is not (' ' or '-' or '.' or '(' or ')' or '/' or '\u00a0')));
         return compact.StartsWith("00", StringComparison.Ordinal) ? string.Concat("+", compact.AsSpan(2)) : compact;
     }
 
+    /// <summary>Whether a 0 at the beginning is part of the number in E.164 too, as in Italy, the Vatican and San Marino; elsewhere it is dialled in the country only.</summary>
+    /// <param name="callingCode">Such as <c>+39</c>.</param>
+    internal static bool KeepsZero(string callingCode) => callingCode is "+39" or "+378" or "+379";
+
     [GeneratedRegex(@"^\+[1-9][0-9]{6,14}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex E164();
+
+    /// <summary>A (0) that follows a country code, but those of <see cref="KeepsZero"/>.</summary>
+    [GeneratedRegex(@"(?<=^[ (]*(?:\+|00)[ (]*(?!39|37[89])[1-9][0-9]{0,2}[ \-.()/\u00a0]*)\([ \u00a0]*0[ \u00a0]*\)", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
+    private static partial Regex TrunkPrefix();
 }
 
 public sealed record Address : IValidatableObject

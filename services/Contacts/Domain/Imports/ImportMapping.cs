@@ -36,7 +36,10 @@ public sealed partial record ImportMapping : IValidatableObject
     /// <summary>By field what values become: <c>{"lifecycle":{"Customer":"active_buyer"}}</c>; letter case does not matter.</summary>
     public Dictionary<string, Dictionary<string, string>>? Values { get; init; }
 
-    /// <summary>Before phone numbers that are written without one, such as <c>+44</c>; a leading 0 goes.</summary>
+    /// <summary>
+    /// Before phone numbers that are written without one, such as <c>+44</c>; a leading 0 goes, but in Italy and San Marino.
+    /// Digits that begin with the code, and are more than a number of the country has, have it already: 442079460000.
+    /// </summary>
     [RegularExpression(CallingCodeForm, ErrorMessage = $"wrong_format|{ExpectedCallingCode}")]
     public string? CallingCode { get; init; }
 
@@ -199,6 +202,22 @@ internal sealed class CompiledMapping
 {
     private static readonly Dictionary<string, string> CountryCodes = CountriesByName();
     private static readonly string[] IsoDates = ["yyyy-MM-dd", "yyyy-MM-dd'T'HH:mm:ss.FFFK", "yyyy-MM-dd HH:mm:ss"];
+
+    /// <summary>
+    /// By calling code the digits of the longest usual number without it (ITU-T E.164 national numbering plans), where
+    /// that decides: elsewhere a number with the code before it has more than <see cref="LongestNational"/>. In Brazil numbers
+    /// of 11 digits begin with 55 themselves.
+    /// </summary>
+    private static readonly Dictionary<string, int> LongestNationals = new (int Digits, string Codes)[]
+    {
+        (7, "220 238 239 248 269 291 298 299 354 376 423 501 592 597 673 960"),
+        (8, "45 47 65 372 507"),
+        (9, "27 31 32 33 34 36 40 41 46 48 51 56 61 66 84 93 94"),
+        (11, "55"),
+    }.SelectMany(l => l.Codes.Split(' ').Select(code => (code, l.Digits))).ToDictionary(l => $"+{l.code}", l => l.Digits, StringComparer.Ordinal);
+
+    private const int LongestNational = 10;
+
     private static readonly HashSet<string> No = new(StringComparer.OrdinalIgnoreCase) { "0", "no", "n", "false", "f" };
 
     private readonly ImportMapping _mapping;
@@ -476,10 +495,19 @@ internal sealed class CompiledMapping
     {
         var number = Domain.Phone.Normalize(value);
         return number.StartsWith('+') ? number
-            : _mapping.CallingCode is { } code ? code + number.TrimStart('0')
+            : _mapping.CallingCode is { } code ? code + Significant(HasCode(number, code) ? number[(code.Length - 1)..] : number, code)
             : throw ProblemException.Invalid(new FieldError(
                 $"/phones/{index}/number", "wrong_format", "An E.164 number: + and 7 to 15 digits; what comes before others is said by calling_code of the import or its mapping."));
     }
+
+    /// <summary>
+    /// A spreadsheet that takes +442079460000 for a number leaves 442079460000. It can be a number of the country only if it
+    /// is no longer than those are: so 9198765432 is one of India, and 919876543210 has the code.
+    /// </summary>
+    private static bool HasCode(string digits, string code) =>
+        digits.AsSpan().StartsWith(code.AsSpan(1), StringComparison.Ordinal) && digits.Length > LongestNationals.GetValueOrDefault(code, LongestNational);
+
+    private static string Significant(string digits, string code) => Domain.Phone.KeepsZero(code) ? digits : digits.TrimStart('0');
 
     private static Dictionary<string, string> CountriesByName()
     {
