@@ -889,6 +889,21 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Theory]
+    [InlineData("", "1987-11-23T00:00:00+02:00")]
+    [InlineData("", "1987-11-23T23:30:00.5-08:00")]
+    [InlineData("", "1987-11-23T00:00:00Z")]
+    [InlineData("", "1987-11-23T00:00:00")]
+    [InlineData("dd/MM/yyyy HH:mm zzz", "23/11/1987 00:00 +14:00")]
+    [InlineData("dd/MM/yyyy HH:mm zzz", "23/11/1987 23:59 -11:00")]
+    public async Task A_birth_date_is_the_day_that_is_written_whatever_its_offset_is(string format, string written)
+    {
+        var system = $"b{Unique()}";
+        var import = await ImportAsync($"kind,given_name,birth_date,external_id.{system}\nperson,Ada,{written},1\n", "text/csv", $"date_format={Uri.EscapeDataString(format)}");
+        Assert.Equal((1, 1, 0), Counts(import, "total", "created", "failed"));
+        Assert.Equal("1987-11-23", (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/1")).Body["birth_date"]);
+    }
+
+    [Theory]
     [InlineData("+44", "442079460000", "+442079460000")]
     [InlineData("+44", "44 (0)20 7946 0000", "+442079460000")]
     [InlineData("+44", "02079460000", "+442079460000")]

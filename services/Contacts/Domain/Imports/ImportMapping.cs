@@ -483,10 +483,11 @@ internal sealed class CompiledMapping
     private string Renamed(ImportTarget target, string value) =>
         _values.TryGetValue(target.Text, out var values) && values.TryGetValue(value, out var other) ? other : value;
 
+    /// <summary>The calendar day that is written, whatever the offset beside it is.</summary>
     private string Date(string value)
     {
         string[] formats = _mapping.DateFormat is { } format ? [format, .. IsoDates] : IsoDates;
-        return DateTime.TryParseExact(value, formats, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var date)
+        return DateTimeOffset.TryParseExact(value, formats, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var date)
             ? date.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)
             : throw ProblemException.Invalid(new FieldError("/birth_date", "wrong_format", "Not a date; how dates are written is said by date_format, such as MM/dd/yyyy, of the import or its mapping."));
     }

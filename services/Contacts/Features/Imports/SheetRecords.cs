@@ -200,7 +200,7 @@ internal sealed class SheetRecords : IRowRecords, IDisposable
             "str" or "inlineStr" => value,
             "b" => IsTrue(value) ? "true" : "false",
             "e" => "",
-            "d" => DateTime.TryParse(value, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var date) ? CellNumbers.ToText(date) : value,
+            "d" => DateTimeOffset.TryParse(value, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var date) ? CellNumbers.ToText(date.DateTime) : value,
             _ => (style < _dates.Count && _dates[style] ? CellNumbers.ToDate(value, _from1904) : null) ?? CellNumbers.ToText(value),
         };
     }
