@@ -571,6 +571,31 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task Nobody_who_was_erased_or_removed_becomes_a_referrer_by_an_import()
+    {
+        var system = $"r{Unique()}";
+        var (erased, here) = (await CreatePersonAsync(), await CreatePersonAsync());
+        var known = $$$"""{"kind":"person","given_name":"Known","source":{"type":"referral","referrer_id":"{{{erased["id"]}}}"},"external_ids":[{"system":"{{{system}}}","id":"known"}]}""";
+        await CreateAsync(known);
+        var made = await ImportAsync($$"""{"kind":"person","given_name":"Gone","external_ids":[{"system":"{{system}}","id":"gone"}]}""");
+        var (_, gone) = await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/gone");
+        await OkAsync(HttpMethod.Post, $"/v1/imports/{made["id"]}/undo", "{}");
+        Assert.Equal(1, (int)(await UntilAsync($"/v1/imports/{made["id"]}", "undone"))["undo"]!["removed"]!);
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{erased["id"]}/erasures", """{"reason":"Asked for"}""", ("If-Match", "*"));
+
+        var import = await ImportAsync(string.Join('\n',
+            Referred(erased["id"]), Referred(gone["id"]), Referred(here["id"]),
+            // Who has the referrer already keeps him.
+            known));
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
+        Assert.Equal(
+            "failed unknown_customer /source/referrer_id,failed unknown_customer /source/referrer_id,created  ,unchanged  ",
+            string.Join(',', results["data"]!.AsArray().Select(r => $"{r!["outcome"]} {r["code"]} {r["errors"]?[0]?["pointer"]}")));
+
+        static string Referred(JsonNode? by) => $$$"""{"kind":"person","given_name":"New","source":{"type":"referral","referrer_id":"{{{by}}}"}}""";
+    }
+
+    [Fact]
     public async Task Rows_find_their_customer_by_the_strongest_key_and_only_add_to_what_is_there()
     {
         var (system, mail, phone) = ($"m{Unique()}", NewEmail(), $"+44{Random.Shared.NextInt64(1_000_000_000, 9_999_999_999)}");

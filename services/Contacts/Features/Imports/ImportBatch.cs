@@ -283,13 +283,14 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         }
     }
 
-    /// <summary>Customers whom the rows name as referrers.</summary>
+    /// <summary>Customers whom the rows name as referrers; nobody who was erased or removed, as at the front door.</summary>
     private async Task FindReferrersAsync(List<ImportRow> rows, CancellationToken ct)
     {
         var named = rows.Select(r => Contracts.Ids.Customer.TryParse(ReferrerOf(r), out var id) ? id : Guid.Empty).Where(id => id != Guid.Empty).Distinct().ToArray();
         if (named.Length > 0)
         {
-            _referrers = (await db.Customers.Where(c => named.Contains(c.Id)).Select(c => c.Id).ToListAsync(ct)).Select(Contracts.Ids.Customer.Format).ToHashSet(StringComparer.Ordinal);
+            var there = await db.Customers.Where(c => named.Contains(c.Id) && c.State != CustomerState.Erased && c.State != CustomerState.Removed).Select(c => c.Id).ToListAsync(ct);
+            _referrers = there.Select(Contracts.Ids.Customer.Format).ToHashSet(StringComparer.Ordinal);
         }
     }
 
@@ -328,7 +329,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         }
 
         RequireFree(row, null, made);
-        RequireReferrer(row);
+        RequireReferrer(row, null);
         RequireTier(customer!.Tier);
         (row.Outcome, row.Audit) = (ImportOutcome.Created, audit);
         return customer;
@@ -337,6 +338,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     private async Task<Customer> ChangeAsync(ImportRow row, ImportReader reader, Customer existing, Dictionary<ImportKey, Customer> made, DateTimeOffset now, CancellationToken ct)
     {
         var before = existing.ToInput();
+        var referrerId = before.Source?.ReferrerId;
         var stored = JsonSerializer.SerializeToNode(before, JsonDefaults.Options)!.AsObject();
         var patch = Added(row.Fields!, stored);
         foreach (var key in row.Keys.Where(k => LeadsTo(existing, k) && !StillHas(existing, k)))
@@ -348,14 +350,14 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         if (row.Flaws.Count == 0 && SaysNothingNew(patch, stored))
         {
             RequireFree(row, existing, made);
-            RequireReferrer(row);
+            RequireReferrer(row, referrerId);
             row.Outcome = ImportOutcome.Unchanged;
             return existing;
         }
 
         var input = await reader.CheckAsync(row.Flaws, before, patch, ct);
         RequireFree(row, existing, made);
-        RequireReferrer(row);
+        RequireReferrer(row, referrerId);
         RequireTier(input.Tier);
         var changed = existing.Change(input, Import.Actor, now);
         row.Outcome = changed.Count > 0 ? ImportOutcome.Updated : ImportOutcome.Unchanged;
@@ -373,9 +375,10 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     private static bool SaysNothingNew(JsonObject patch, JsonObject stored) => patch.All(m =>
         m.Value is JsonObject inner && stored[m.Key] is JsonObject there ? SaysNothingNew(inner, there) : JsonNode.DeepEquals(m.Value, stored[m.Key]));
 
-    private void RequireReferrer(ImportRow row)
+    /// <param name="present">Whom the customer has already; he may be gone.</param>
+    private void RequireReferrer(ImportRow row, string? present)
     {
-        if (ReferrerOf(row) is { } referrer && !_referrers.Contains(referrer))
+        if (ReferrerOf(row) is { } referrer && referrer != present && !_referrers.Contains(referrer))
         {
             throw new ProblemException(Contracts.ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
         }
