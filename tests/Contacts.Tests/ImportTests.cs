@@ -640,6 +640,23 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         Assert.Equal("Byron, Ada", (string?)Assert.Single(found["data"]!.AsArray())!["family_name"]);
     }
 
+    [Theory]
+    [InlineData("\uFEFFsep=;\r\n", ';')]
+    [InlineData("SEP=^\n", '^')]
+    [InlineData("sep=\t\r", '\t')]
+    [InlineData("", ',')]
+    public async Task The_line_that_tells_Excel_the_delimiter_and_rows_of_nothing_but_delimiters_are_no_rows(string first, char delimiter)
+    {
+        var system = $"t{Unique()}";
+        // Without the first line the header alone would say another delimiter.
+        var file = $"external_id.{system}#given_name#attributes.a|b|c|d|e#kind\r\n1#Ada#x#person\r\n###\r\n \r\n\"\"#\" \"##\r\n2#Bea#y#person\r\n###";
+        var mapping = await SaveMappingAsync($$$"""{"fields":{"external_id.{{{system}}}":"external_id.{{{system}}}","given_name":"given_name","kind":"kind"}}""");
+        var body = (first.Length > 0 ? file : file.Replace("|", "", StringComparison.Ordinal)).Replace('#', delimiter);
+        var import = await ImportAsync(first + body, "text/csv", $"mapping={mapping}");
+        Assert.Equal((2, 2, 0), Counts(import, "total", "created", "failed"));
+        Assert.Equal("Bea", (string?)(await SendAsync(HttpMethod.Get, $"/v1/customers/by-external-id/{system}/2")).Body["given_name"]);
+    }
+
     public static TheoryData<string, string, string> Exports => new()
     {
         { "hubspot", "Record ID,First Name,Last Name,Email,Phone Number,Lifecycle Stage,City,Country/Region,Company Name,Create Date\n{0},Ada,Byron,{0}@example.com,+44 20 7946 0000,Customer,London,United Kingdom,Acme,2026-01-01 10:00\n", "active_buyer" },

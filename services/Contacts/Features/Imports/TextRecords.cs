@@ -87,11 +87,19 @@ internal sealed class TextRecords(Stream body, Encoding encoding) : IRowRecords,
             return null;
         }
 
-        _delimiter = Delimiters.MaxBy(d => CountInFirst(_buffer.AsSpan(0, _length), d));
+        if (Declared(_buffer.AsSpan(0, _length)) is { } declared)
+        {
+            (_delimiter, _position) = declared;
+        }
+        else
+        {
+            _delimiter = Delimiters.MaxBy(d => CountInFirst(_buffer.AsSpan(0, _length), d));
+        }
+
         return await ReadRowAsync(ct);
     }
 
-    /// <summary>The next row that is not blank; null at the end.</summary>
+    /// <summary>The next row of which not all cells are blank; null at the end.</summary>
     public async ValueTask<IReadOnlyList<string>?> ReadRowAsync(CancellationToken ct)
     {
         var cells = new List<string>();
@@ -110,12 +118,7 @@ internal sealed class TextRecords(Stream body, Encoding encoding) : IRowRecords,
                         throw Broken("A quotation mark is never closed.");
                     }
 
-                    if (cells.Count == 0 && _text.Length == 0 && !wasQuoted)
-                    {
-                        return null;
-                    }
-
-                    return Done();
+                    return Done() ? cells : null;
                 }
 
                 var character = _buffer[_position++];
@@ -157,12 +160,12 @@ internal sealed class TextRecords(Stream body, Encoding encoding) : IRowRecords,
                         _position++;
                     }
 
-                    if (cells.Count == 0 && _text.Length == 0 && !wasQuoted)
+                    if (Done())
                     {
-                        break;
+                        return cells;
                     }
 
-                    return Done();
+                    break;
                 }
                 else
                 {
@@ -171,15 +174,34 @@ internal sealed class TextRecords(Stream body, Encoding encoding) : IRowRecords,
             }
         }
 
-        List<string> Done()
+        // Whether there is something in the row.
+        bool Done()
         {
             cells.Add(_text.ToString());
+            if (cells.TrueForAll(string.IsNullOrWhiteSpace))
+            {
+                cells.Clear();
+                return false;
+            }
+
             _record++;
-            return cells;
+            return true;
         }
     }
 
     public void Dispose() => _reader.Dispose();
+
+    /// <summary>What Excel is told of the delimiter by a first line such as <c>sep=;</c>, and where that line ends; null when it tells nothing.</summary>
+    private static (char Delimiter, int End)? Declared(ReadOnlySpan<char> text)
+    {
+        const string Word = "sep=";
+        var line = text.TrimStart("\r\n");
+        var begin = text.Length - line.Length;
+        line = line.IndexOfAny('\r', '\n') is >= 0 and var length ? line[..length] : line;
+        return line.Length == Word.Length + 1 && line.StartsWith(Word, StringComparison.OrdinalIgnoreCase) && !char.IsLetterOrDigit(line[^1]) && line[^1] != '"'
+            ? (line[^1], begin + line.Length)
+            : null;
+    }
 
     /// <summary>How often it is in the first row outside quotation marks, which open only where a cell begins.</summary>
     private static int CountInFirst(ReadOnlySpan<char> text, char delimiter)
