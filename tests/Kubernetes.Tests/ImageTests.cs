@@ -1,5 +1,7 @@
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Crm.Runner;
+using Crm.Runner.Images;
 
 namespace Kubernetes.Tests;
 
@@ -76,6 +78,56 @@ public sealed partial class ImageTests
 
         async Task<IReadOnlyList<string>> ContentAsync() =>
             await Task.WhenAll(Directory.EnumerateFiles(copy, "*.yaml", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Select(f => File.ReadAllTextAsync(f, Ct)));
+    }
+
+    /// <summary>Where nothing can be pulled: ./crm images --local-base --servers, with --push or --archive.</summary>
+    [Theory]
+    [InlineData("registry.example:5000", "registry.example:5000", "Always")]
+    [InlineData(null, "localhost", "IfNotPresent")]
+    public async Task The_trial_that_the_runner_writes_names_the_eight_images_that_it_made_and_is_the_trial_in_all_else(string? registry, string host, string policy)
+    {
+        var copy = await Manifests.CopyAsync();
+        var images = new ClusterImages(Topology.Load(Topology.FindRoot()), registry, "1.4.0", Servers: true);
+        await images.WriteOverlayAsync(copy, Path.Combine(copy, "overlays", "made"), Ct);
+        var made = await Manifests.LoadAsync(copy, "overlays/made");
+
+        string[] expected = ["billing-sync", "campaigns", "contacts", "gateway", "interactions", "postgres", "rabbitmq", "support"];
+        Assert.Equal(expected.Select(i => $"{host}/crm-{i}:1.4.0"), made.Images.Select(i => i.Image).Distinct().Order(StringComparer.Ordinal));
+        Assert.Equal(images.Images.Select(images.ReferenceTo).Order(StringComparer.Ordinal), expected.Select(i => $"{host}/crm-{i}:1.4.0"));
+        Assert.All(made.Workloads.SelectMany(w => w.All), c => Assert.Equal(policy, (string?)c["imagePullPolicy"]));
+        var trial = await Manifests.OfAsync("overlays/trial");
+        Assert.Equal(trial.Objects.Select(WithoutImages), made.Objects.Select(WithoutImages));
+
+        var smokeTest = await Manifests.LoadAsync(copy, "overlays/made/smoke-test");
+        var container = Assert.Single(smokeTest.Workloads.SelectMany(w => w.All));
+        Assert.Equal(($"{host}/crm-gateway:1.4.0", policy), ((string?)container["image"], (string?)container["imagePullPolicy"]));
+
+        static string WithoutImages(JsonObject o)
+        {
+            var rest = o.DeepClone();
+            if (rest["spec"]?["template"]?["spec"] is JsonObject pod)
+            {
+                foreach (var one in (pod["initContainers"]?.AsArray() ?? []).Concat(pod["containers"]!.AsArray()))
+                {
+                    one!.AsObject().Remove("image");
+                    one.AsObject().Remove("imagePullPolicy");
+                }
+            }
+
+            return rest.ToJsonString();
+        }
+    }
+
+    [Fact]
+    public async Task Without_the_servers_the_trial_that_the_runner_writes_keeps_theirs()
+    {
+        var copy = await Manifests.CopyAsync();
+        await new ClusterImages(Topology.Load(Topology.FindRoot()), null, "1.4.0", Servers: false).WriteOverlayAsync(copy, Path.Combine(copy, "overlays", "made"), Ct);
+        var (made, trial) = (await Manifests.LoadAsync(copy, "overlays/made"), await Manifests.OfAsync("overlays/trial"));
+        foreach (var server in (string[])["postgres", "rabbitmq"])
+        {
+            Assert.True(JsonNode.DeepEquals(trial.Find("StatefulSet", server), made.Find("StatefulSet", server)), server);
+        }
     }
 
     [GeneratedRegex("^(?<host>[^/]+)/(?<image>[^@]+)@(?<digest>.+)$", RegexOptions.ExplicitCapture, 10_000)]

@@ -5,8 +5,8 @@ namespace Crm.Runner.Commands;
 
 /// <summary>
 /// An image a service and one of the gateway: into archives, or pushed to a registry. <c>--local-base</c> makes the base
-/// from Debian's packages and pushes to a registry on loopback; <c>--verify</c> then runs the six, hardened.
-/// <c>--servers</c> makes PostgreSQL and RabbitMQ for tests on containers instead.
+/// from Debian's packages, by way of a registry on loopback; <c>--verify</c> then runs the six, hardened. <c>--servers</c> makes
+/// PostgreSQL and RabbitMQ: beside them for a cluster (<c>--push</c>, <c>--archive</c>), alone for tests on containers.
 /// </summary>
 internal static class ImagesCommand
 {
@@ -20,20 +20,38 @@ internal static class ImagesCommand
         var folder = Path.Combine(installation.Folder, "images");
         var engine = options.LocalBase || options.Verify ? await ContainerEngine.StartAsync(installation, progress.Step, ct) : null;
         if (options.Servers)
-        {
             await ServerImages.BuildAsync(engine!, folder, progress.Step, ct);
-            return 0;
-        }
-
         if (options.Build)
         {
             var baseImage = options.LocalBase ? await DebianBase.BuildAsync(engine!, folder, progress.Step, ct) : options.Base is null ? null : new BaseImage(options.Base, null);
-            // What is verified is what the engine pulls.
+            // What is verified, and goes on to a cluster, is what the engine pulls.
             var registry = engine is not null ? engine.RegistryHost : options.Push ? options.Registry : null;
             await ImageBuild.RunAsync(topology, new ImageBuildOptions(folder, options.Tag, baseImage, registry), progress.Step, ct);
         }
 
-        return options.Verify ? await VerifyAsync(root, options.Tag, progress, ct) : 0;
+        var result = options.Verify ? await VerifyAsync(root, options.Tag, progress, ct) : 0;
+        if (result == 0 && engine is not null && options.ForCluster)
+            await DeliverAsync(engine, new ClusterImages(topology, options.Registry, options.Tag, options.Servers), options.Archive, root, Path.Combine(folder, "trial"), progress, ct);
+        return result;
+    }
+
+    private static async Task DeliverAsync(ContainerEngine engine, ClusterImages images, string? archive, string root, string overlay, Progress progress, CancellationToken ct)
+    {
+        var file = archive is null ? null : Path.GetFullPath(archive);
+        await images.DeliverAsync(engine, file, progress.Step, ct);
+        await images.WriteOverlayAsync(Path.Combine(root, "k8s"), overlay, ct);
+        Console.WriteLine();
+        foreach (var image in images.Images)
+            Console.WriteLine($"  {images.ReferenceTo(image)}");
+        if (file is not null)
+            Console.WriteLine($"""
+                To every node: ctr -n k8s.io images import {file}
+                               (or: kind load image-archive {file}, docker load --input {file})
+                """);
+        Console.WriteLine($"""
+            With the secrets of docs/install.md: kubectl apply -k {Path.GetRelativePath(root, overlay)}
+            Is all well afterwards?              kubectl apply -k {Path.GetRelativePath(root, overlay)}/smoke-test
+            """);
     }
 
     private static async Task<int> VerifyAsync(string root, string tag, Progress progress, CancellationToken ct)
@@ -55,7 +73,7 @@ internal static class ImagesCommand
         return problems.Count == 0 ? 0 : 1;
     }
 
-    private static Options Read(string[] args)
+    internal static Options Read(string[] args)
     {
         var options = new Options();
         for (var i = 0; i < args.Length; i++)
@@ -65,23 +83,30 @@ internal static class ImagesCommand
                 ("--base", not null) => options with { Base = args[++i] },
                 ("--registry", not null) => options with { Registry = args[++i] },
                 ("--tag", not null) => options with { Tag = args[++i] },
+                ("--archive", not null) => options with { Archive = args[++i] },
                 ("--push", _) => options with { Push = true },
                 ("--local-base", _) => options with { LocalBase = true },
                 ("--verify", _) => options with { Verify = true },
                 ("--servers", _) => options with { Servers = true },
-                _ => throw new RunnerException($"images does not understand '{args[i]}'.", "Write: ./crm images [--base IMAGE | --local-base] [--registry HOST --push] [--tag T] [--verify], or ./crm images --servers --local-base"),
+                _ => throw new RunnerException($"images does not understand '{args[i]}'.", "Write: ./crm images [--base IMAGE | --local-base] [--registry HOST --push] [--tag T] [--verify], or ./crm images --local-base [--servers] [--registry HOST --push | --archive FILE] [--tag T]"),
             };
         }
 
         if (options.Push != (options.Registry is not null))
             throw new RunnerException("--push and --registry belong together.", "Without them the images are archives under .run/images.");
-        if ((options.LocalBase || options.Verify) && (options.Push || (options.LocalBase && options.Base is not null)))
-            throw new RunnerException("--local-base and --verify use the registry on loopback.", "Leave --push and --registry out, and --base with --local-base.");
-        if (options.Servers && (!options.LocalBase || options.Verify))
-            throw new RunnerException("--servers goes with --local-base alone.", "Where images can be pulled, tests take the public ones: nothing has to be made.");
-        // To verify what --local-base has made before, nothing is built again.
-        return options with { Build = !options.Verify || options.LocalBase || options.Base is not null };
+        if (options.LocalBase && options.Base is not null)
+            throw new RunnerException("--local-base makes the base that --base would name.", "Leave one of them out.");
+        if (options.Archive is not null && (options.Push || !(options.LocalBase || options.Verify)))
+            throw new RunnerException("--archive goes with --local-base, instead of --push.", "Without any of them each image is an archive of its own under .run/images.");
+        if (options.Servers && !(options.LocalBase && (options.ForCluster || !options.Verify)))
+            throw new RunnerException("--servers goes with --local-base, and with --verify for a cluster only.", "Where images can be pulled, the public ones are taken: nothing has to be made.");
+        // Tests need the servers alone; and to verify what --local-base has made before, nothing is built again.
+        var forTests = options.Servers && !options.ForCluster;
+        return options with { Build = !forTests && (!options.Verify || options.LocalBase || options.Base is not null) };
     }
 
-    private sealed record Options(string? Base = null, string? Registry = null, string Tag = "latest", bool Push = false, bool LocalBase = false, bool Verify = false, bool Servers = false, bool Build = true);
+    internal sealed record Options(string? Base = null, string? Registry = null, string Tag = "latest", string? Archive = null, bool Push = false, bool LocalBase = false, bool Verify = false, bool Servers = false, bool Build = true)
+    {
+        public bool ForCluster => Push || Archive is not null;
+    }
 }

@@ -4,8 +4,8 @@ using System.Text;
 namespace Crm.Runner.Images;
 
 /// <summary>
-/// PostgreSQL and RabbitMQ for tests where nothing can be pulled: images of Debian's packages, in the engine of this clone,
-/// that are started with the variables and arguments of the public ones (postgres, rabbitmq).
+/// PostgreSQL and RabbitMQ where nothing can be pulled: images of Debian's packages, in the engine of this clone. Tests start
+/// them with the variables and arguments of the public ones (postgres, rabbitmq), the trial on a cluster with scripts of its own.
 /// </summary>
 /// <param name="Folders">The user's own.</param>
 /// <param name="Changes">As docker import takes them.</param>
@@ -45,12 +45,14 @@ internal sealed record ServerImages(string Server, string Package, string Entryp
         ["var/lib/rabbitmq", "var/log/rabbitmq", "etc/rabbitmq"],
         ["ENV PATH=/usr/lib/rabbitmq/bin:/usr/bin:/bin HOME=/var/lib/rabbitmq LANG=C.UTF-8", "VOLUME /var/lib/rabbitmq", "CMD [\"rabbitmq-server\"]"]);
 
+    public static IReadOnlyList<ServerImages> All => [Postgres, RabbitMq];
+
     /// <summary>The tag says what it was made from, so that a change here makes a new one.</summary>
     public string Name => $"crm-test-{Server}:{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', [Tools, Package, Entrypoint, .. Folders, .. Changes]))))[..12]}";
 
     public static async Task BuildAsync(ContainerEngine engine, string folder, Action<string, string> progress, CancellationToken ct)
     {
-        foreach (var image in (ServerImages[])[Postgres, RabbitMq])
+        foreach (var image in All)
             await image.BuildOneAsync(engine, folder, progress, ct);
     }
 

@@ -16,7 +16,7 @@ internal sealed record TestEngine(Uri Address, Version ApiVersion, string Postgr
         using var installation = Installation.Look(root);
         if (ContainerEngine.Find(installation) is { } own)
         {
-            foreach (var image in (ServerImages[])[ServerImages.Postgres, ServerImages.RabbitMq])
+            foreach (var image in ServerImages.All)
             {
                 if (!await image.IsThereAsync(own))
                     throw Missing($"the engine of this clone has no image {image.Name}");
