@@ -174,6 +174,31 @@ public sealed class DuplicateCheckTests(ContactsFixture fixture) : ContactsTest(
     }
 
     [Fact]
+    public async Task Customers_whose_keys_an_earlier_release_made_otherwise_get_them_anew()
+    {
+        var known = await PersonAsync("सुनीता", NewName(), "1962-03-14");
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        var keys = await KeysAsync();
+        await using (var age = database.CreateCommand("""
+            WITH aged AS (UPDATE customers SET match_keys = '{1}' WHERE display_name = $1 RETURNING id)
+            INSERT INTO outdated_match_keys (customer_id) SELECT id FROM aged
+            """))
+        {
+            age.Parameters.Add(new NpgsqlParameter<string> { TypedValue = (string)known["display_name"]! });
+            Assert.Equal(1, await age.ExecuteNonQueryAsync(Ct));
+        }
+
+        await Eventually.GetAsync(KeysAsync, k => k == keys, ct: Ct);
+
+        async Task<string> KeysAsync()
+        {
+            await using var read = database.CreateCommand("SELECT match_keys::text FROM customers WHERE display_name = $1");
+            read.Parameters.Add(new NpgsqlParameter<string> { TypedValue = (string)known["display_name"]! });
+            return (string)(await read.ExecuteScalarAsync(Ct))!;
+        }
+    }
+
+    [Fact]
     public async Task Every_way_of_writing_a_customer_keeps_its_keys()
     {
         var name = NewName();

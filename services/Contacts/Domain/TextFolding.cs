@@ -5,7 +5,10 @@ namespace Crm.Contacts.Domain;
 
 internal static class TextFolding
 {
-    /// <summary>For comparison: NFKD without marks, lower case, single blanks.</summary>
+    /// <summary>
+    /// For search: NFKD without marks, lower case, single blanks. Stored as search_name, so what it makes must not change;
+    /// what tells names apart is <see cref="Matching.MatchFolding"/>.
+    /// </summary>
     public static string Fold(string text)
     {
         var folded = new StringBuilder(text.Length);

@@ -165,6 +165,45 @@ public sealed class MatchingTests
         Assert.Equal(("", "byron", "", 0, 0), (record.Given, record.Family, record.BirthDate, record.Emails.Length, record.Phones.Length));
     }
 
+    [Theory]
+    [InlineData("सुनीता", "सुनीत")]
+    [InlineData("राजा", "राजू")]
+    [InlineData("はら", "ばら")]
+    [InlineData("ふくだ", "ふくた")]
+    [InlineData("วิภา", "วีภา")]
+    [InlineData("민수", "민서")]
+    [InlineData("Сергей", "Сергеи")]
+    [InlineData("Їва", "Іва")]
+    public void Names_with_other_vowel_signs_voicing_marks_or_letters_are_two_and_each_is_one_word(string a, string b)
+    {
+        var (one, other) = (Person(a, "Byron", null), Person(b, "Byron", null));
+        Assert.NotEqual(one.Given, other.Given);
+        Assert.Equal((a.ToLowerInvariant(), b.ToLowerInvariant()), (one.Given, other.Given));
+        Assert.False(OrganizationName.IsSame(a, b));
+        Assert.NotEqual("exact", Model.Score(one, other).Fields[0].Level);
+    }
+
+    [Theory]
+    [InlineData("José", "JOSE")]
+    [InlineData("Алёна", "Алена")]
+    [InlineData("Γιώργος", "Γιωργος")]
+    [InlineData("שָׁלוֹם", "שלום")]
+    [InlineData("مُحَمَّد", "محمد")]
+    [InlineData("Сергей", "Сергеи\u0306")]
+    [InlineData("ガ", "カ\u3099")]
+    [InlineData("ﾊﾞﾝ", "バン")]
+    [InlineData("민", "\u1106\u1175\u11ab")]
+    [InlineData("葛", "葛\U000e0100")]
+    [InlineData("ශ්\u200dරී", "ශ්රී")]
+    public void Names_are_one_whether_their_marks_are_written_or_composed_or_not(string a, string b) => Assert.Equal(Person(a, "Byron", null).Given, Person(b, "Byron", null).Given);
+
+    [Theory]
+    [InlineData("수", "수진", "near")]
+    [InlineData("伟", "伟明", "near")]
+    [InlineData("М", "Мария", "initial")]
+    public void One_character_is_an_initial_in_an_alphabet_only(string a, string b, string level) =>
+        Assert.Equal(level, Model.Score(Person(a, "Byron", null), Person(b, "Byron", null)).Fields[0].Level);
+
     /// <summary>A few thousand, some of them twice, with every kind of value in some.</summary>
     private static List<MatchRecord> Population()
     {

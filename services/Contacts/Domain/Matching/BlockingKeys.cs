@@ -9,8 +9,11 @@ namespace Crm.Contacts.Domain.Matching;
 /// </summary>
 internal static class BlockingKeys
 {
-    /// <summary>Raised when keys of the same record differ from those of an earlier build.</summary>
-    public const int Version = 1;
+    /// <summary>
+    /// Raised when keys of the same record differ from those of an earlier build; a migration then puts the customers concerned
+    /// into outdated_match_keys.
+    /// </summary>
+    public const int Version = 2;
 
     /// <summary>The record's keys, sorted and without repetition.</summary>
     public static long[] Of(MatchRecord record)

@@ -100,7 +100,7 @@ internal static class Comparison
             return 6;
         }
 
-        if (a.Length == 1 || b.Length == 1)
+        if (IsInitial(a) || IsInitial(b))
         {
             return a[0] == b[0] ? (byte)2 : Different;
         }
@@ -112,6 +112,9 @@ internal static class Comparison
 
         return Graded(a, b) is > Different and var level ? (byte)(level + 1) : Different;
     }
+
+    /// <summary>A letter of an alphabet: in Chinese, Japanese and Korean one character may be the whole name.</summary>
+    private static bool IsInitial(string given) => given.Length == 1 && given[0] < '\u1100';
 
     private static byte Family(MatchRecord a, MatchRecord b)
     {

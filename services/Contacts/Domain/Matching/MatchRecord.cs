@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace Crm.Contacts.Domain.Matching;
@@ -93,7 +94,7 @@ internal sealed class MatchRecord
     /// <summary>An e-mail address or phone number as <see cref="Emails"/> and <see cref="Phones"/> have it.</summary>
     public static string Identifier(string value) => value.Contains('@', StringComparison.Ordinal) ? value.Trim().ToLowerInvariant() : Digits(value);
 
-    /// <summary>Letters and digits of the folded text; everything else parts words; placeholders are nothing.</summary>
+    /// <summary>Letters, with the marks that are of the word, and digits of the folded text; everything else parts words; placeholders are nothing.</summary>
     internal static string Words(string? text)
     {
         if (string.IsNullOrWhiteSpace(text))
@@ -101,7 +102,7 @@ internal sealed class MatchRecord
             return "";
         }
 
-        var folded = TextFolding.Fold(text);
+        var folded = MatchFolding.Fold(text);
         var words = new StringBuilder(folded.Length + 2);
         foreach (var c in folded)
         {
@@ -116,7 +117,7 @@ internal sealed class MatchRecord
                 case 'ı': words.Append('i'); break;
                 case '\'' or '’' or '`' or '´' or '.': break;
                 default:
-                    if (char.IsLetterOrDigit(c) || char.IsSurrogate(c))
+                    if (char.IsLetterOrDigit(c) || char.IsSurrogate(c) || char.GetUnicodeCategory(c) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark)
                     {
                         words.Append(c);
                     }

@@ -8,7 +8,8 @@ namespace Crm.Contacts.Features.Duplicates;
 
 /// <summary>
 /// Asks for a scan of what is new or changed when that has waited for <see cref="DuplicateOptions.ScanSeconds"/>; for a full
-/// one at first, and when there are twice as many customers as at the last: what was estimated from few says little of many.
+/// one at first, when there are twice as many customers as at the last (what was estimated from few says little of many), and
+/// when an upgrade has made the keys of what was counted otherwise.
 /// Any number of replicas may run: they ask one after the other, and the second finds that it was asked for.
 /// </summary>
 internal sealed partial class AskForScans(IServiceScopeFactory scopes, IOptions<DuplicateOptions> options, TimeProvider clock, ILogger<AskForScans> logger)
@@ -59,7 +60,8 @@ internal sealed partial class AskForScans(IServiceScopeFactory scopes, IOptions<
             return await db.DuplicateScans.AnyAsync(s => s.Mode == ScanMode.Full && s.Status == ScanStatus.Completed, ct) ? ScanMode.Changed : null;
         }
 
-        return await db.Customers.LongCountAsync(c => c.State == CustomerState.Active, ct) > 2 * last.Records ? ScanMode.Full : ScanMode.Changed;
+        return await db.Customers.LongCountAsync(c => c.State == CustomerState.Active, ct) > 2 * last.Records
+            || await db.Database.SqlQuery<bool>($"""SELECT EXISTS (SELECT FROM duplicate_models WHERE outdated) AS "Value" """).SingleAsync(ct) ? ScanMode.Full : ScanMode.Changed;
     }
 
     [LoggerMessage(LogLevel.Information, "Scan {Id} is asked for: {Mode}")]

@@ -84,6 +84,7 @@ internal sealed partial class DuplicateScanner(
         }
 
         await ExecuteAsync("DELETE FROM duplicates WHERE status = 'open' AND scan_id <> @scan", ct, new NpgsqlParameter<Guid>("scan", scan));
+        await ExecuteAsync("UPDATE duplicate_models SET outdated = false WHERE outdated", ct);
         await ProgressAsync(scan, records, compared, found, ct);
         return found;
     }
