@@ -204,6 +204,22 @@ public sealed class MatchingTests
     public void One_character_is_an_initial_in_an_alphabet_only(string a, string b, string level) =>
         Assert.Equal(level, Model.Score(Person(a, "Byron", null), Person(b, "Byron", null)).Fields[0].Level);
 
+    [Fact]
+    public void Ids_of_one_system_that_differ_in_case_are_two_and_keep_a_pair_from_being_merged_unasked()
+    {
+        var (one, other) = (WithId("001D000000IRFma"), WithId("001D000000IRFmA"));
+        Assert.Equal("one_error", Model.Score(one, other).Fields.Single(f => f.Field == MatchField.ExternalId).Level);
+        Assert.Equal("different", Model.Score(WithId("a1"), WithId("A1")).Fields.Single(f => f.Field == MatchField.ExternalId).Level);
+        Assert.False(MatchModel.MayMergeUnasked(Model.Compare(one, other)));
+        Assert.True(MatchModel.MayMergeUnasked(Model.Compare(one, one)));
+        Assert.NotEqual(BlockingKeys.Of(one), BlockingKeys.Of(other));
+
+        static MatchRecord WithId(string id) => MatchRecord.Of(new()
+        {
+            Id = Guid.NewGuid(), GivenName = "Ada", FamilyName = "Byron", BirthDate = "18151210", Emails = ["ada@example.com"], ExternalIds = [("salesforce", id)],
+        });
+    }
+
     /// <summary>A few thousand, some of them twice, with every kind of value in some.</summary>
     private static List<MatchRecord> Population()
     {

@@ -21,7 +21,7 @@ internal sealed record MatchFields
     public IReadOnlyList<string> Emails { get; init; } = [];
     public IReadOnlyList<string> Phones { get; init; } = [];
 
-    /// <summary>Ids that another system gave, national ones too.</summary>
+    /// <summary>Ids that another system gave, national ones too; two that differ in case are two, as in Salesforce.</summary>
     public IReadOnlyList<(string System, string Value)> ExternalIds { get; init; } = [];
 }
 
@@ -54,7 +54,7 @@ internal sealed class MatchRecord
             : "";
         Emails = Distinct(fields.Emails.Select(e => e.Trim().ToLowerInvariant()).Where(e => e.Length > 3 && blocked?.Invoke(e) is not true));
         Phones = Distinct(fields.Phones.Select(Digits).Where(p => p.Length >= 6 && !IsOneDigit(p) && blocked?.Invoke(p) is not true));
-        ExternalIds = [.. fields.ExternalIds.Where(e => e.Value.Length > 0).Select(e => (e.System, e.Value.Trim().ToLowerInvariant())).Distinct().Order()];
+        ExternalIds = [.. fields.ExternalIds.Where(e => e.Value.Length > 0).Select(e => (e.System, e.Value.Trim())).Distinct().Order()];
         Addresses = [.. fields.Addresses.Select(NormalAddress.Of).Where(a => !a.IsEmpty)];
     }
 
