@@ -707,6 +707,18 @@ public sealed class AutomaticMergeTests(MergingFixture fixture) : ScanningTest(f
     }
 
     [Fact]
+    public async Task Two_namesakes_with_extensions_side_by_side_are_not_merged_without_being_asked_about()
+    {
+        var (name, office) = (NewName(), $"+4930{Random.Shared.Next(1_000_000, 9_999_999)}");
+        string[] namesakes = [await RecordAsync("Anna", name, birth: "", phone: $"{office}60"), await RecordAsync("Anna", name, birth: "", phone: $"{office}61", system: "erp")];
+        Assert.Equal("completed", (string?)(await ScanAsync("full"))["status"]);
+        foreach (var customer in namesakes)
+        {
+            Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{customer}", Ct)).Status);
+        }
+    }
+
+    [Fact]
     public async Task Two_with_different_values_of_a_unique_field_are_merged_when_somebody_is_asked_only()
     {
         var field = $"u{Guid.NewGuid().ToString("n")[..12]}";

@@ -220,6 +220,22 @@ public sealed class MatchingTests
         });
     }
 
+    [Theory]
+    [InlineData("+4930123456-60", "exact", true)]
+    [InlineData("+4930123456-61", "one_error", false)]
+    [InlineData("+4940123456-60", "one_error", false)]
+    [InlineData("+4989123456-60", "one_error", false)]
+    [InlineData("+498955555555", "different", false)]
+    public void Namesakes_are_merged_unasked_for_the_very_same_number_only(string phone, string level, bool unasked)
+    {
+        var (one, other) = (WithPhone("+4930123456-60"), WithPhone(phone));
+        var vector = Model.Compare(one, other);
+        Assert.Equal(level, Model.Score(one, other).Fields.Single(f => f.Field == MatchField.Phone).Level);
+        Assert.Equal((unasked, unasked), (MatchModel.MoreThanNamesAgree(vector), MatchModel.MayMergeUnasked(vector)));
+
+        static MatchRecord WithPhone(string phone) => MatchRecord.Of(new() { Id = Guid.NewGuid(), GivenName = "Anna", FamilyName = "Schmidt", Phones = [phone] });
+    }
+
     /// <summary>A few thousand, some of them twice, with every kind of value in some.</summary>
     private static List<MatchRecord> Population()
     {

@@ -311,12 +311,13 @@ internal static class Comparison
         {
             foreach (var right in b)
             {
-                if (left == right || (left.Length > 8 && right.Length > 8 && left.AsSpan(left.Length - 8).SequenceEqual(right.AsSpan(right.Length - 8))))
+                if (left == right)
                 {
                     return 3;
                 }
 
-                if (StringDistance.WithinOneEdit(left, right))
+                // Without the country's or the network's code; or an error, but a colleague's extension too.
+                if ((left.Length > 8 && right.Length > 8 && left.AsSpan(left.Length - 8).SequenceEqual(right.AsSpan(right.Length - 8))) || StringDistance.WithinOneEdit(left, right))
                 {
                     best = 2;
                 }

@@ -282,7 +282,7 @@ internal sealed class MatchModel
         Comparison.Level(vector, MatchField.BirthDate) >= 3
         || Comparison.Level(vector, MatchField.Address) >= 5 * Comparison.Places
         || Comparison.Level(vector, MatchField.Email) >= 3
-        || Comparison.Level(vector, MatchField.Phone) >= 2
+        || Comparison.Level(vector, MatchField.Phone) == 3
         || Comparison.Level(vector, MatchField.ExternalId) == 3;
 
     /// <summary>
