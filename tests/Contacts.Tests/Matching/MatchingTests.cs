@@ -233,7 +233,54 @@ public sealed class MatchingTests
         Assert.Equal(level, Model.Score(one, other).Fields.Single(f => f.Field == MatchField.Phone).Level);
         Assert.Equal((unasked, unasked), (MatchModel.MoreThanNamesAgree(vector), MatchModel.MayMergeUnasked(vector)));
 
-        static MatchRecord WithPhone(string phone) => MatchRecord.Of(new() { Id = Guid.NewGuid(), GivenName = "Anna", FamilyName = "Schmidt", Phones = [phone] });
+        static MatchRecord WithPhone(string number) => MatchRecord.Of(new() { Id = Guid.NewGuid(), GivenName = "Anna", FamilyName = "Schmidt", Phones = [number] });
+    }
+
+    [Theory]
+    [InlineData("Daniel", "Daniel", "", true)]
+    [InlineData("Daniel", "Daniela", "", false)]
+    [InlineData("Daniel", "Daniela", "19800229", false)]
+    [InlineData("सुनीता", "सुनीत", "", false)]
+    [InlineData("राजा", "राजू", "19800229", false)]
+    [InlineData("Anna", "A", "", false)]
+    [InlineData("Anna", "A", "19800229", true)]
+    [InlineData("Anna", "", "", false)]
+    public void Whoever_may_be_another_of_the_household_is_not_merged_unasked(string a, string b, string birth, bool unasked)
+    {
+        Assert.Equal(unasked, MatchModel.MayMergeUnasked(Model.Compare(OfHousehold(a), OfHousehold(b))));
+
+        MatchRecord OfHousehold(string given) => MatchRecord.Of(new()
+        {
+            Id = Guid.NewGuid(), GivenName = given, FamilyName = "Schmidt", BirthDate = birth, Emails = ["schmidt@example.com"], Phones = ["+4930123456"],
+            Addresses = [new(["7 Elm Road"], "Ware", "SG12 9AB")],
+        });
+    }
+
+    [Theory]
+    [InlineData("anna.schmidt@example.com", "1 Main Street", "Ware", true)]
+    [InlineData("anna.schmidt@example.net", "1 Main Street", "Hertford", false)]
+    [InlineData("anna.schmidt@example.net", "1 Main Street", null, false)]
+    [InlineData("anna.schmidt@example.net", "Main Street", "Ware", false)]
+    [InlineData("anna.schmidt@example.net", "1 Main Street", "Ware", true)]
+    public void Namesakes_are_merged_unasked_for_the_very_same_mailbox_or_a_house_in_one_place_only(string email, string street, string? city, bool unasked)
+    {
+        Assert.Equal(unasked, MatchModel.MayMergeUnasked(Model.Compare(Anna("anna.schmidt@example.com", "1 Main Street", "Ware"), Anna(email, street, city))));
+
+        static MatchRecord Anna(string mailbox, string line, string? town) => MatchRecord.Of(new()
+        {
+            Id = Guid.NewGuid(), GivenName = "Anna", FamilyName = "Schmidt", Emails = [mailbox], Addresses = [new([line], town, null)],
+        });
+    }
+
+    [Theory]
+    [InlineData("Acme Widgets", true)]
+    [InlineData("Acme Wigdets", false)]
+    public void Organisations_are_merged_unasked_by_the_very_same_name_only(string name, bool unasked)
+    {
+        var vector = MatchModel.Default(organization: true, 1000).Compare(OfOffice("Acme Widgets"), OfOffice(name));
+        Assert.Equal(unasked, MatchModel.MayMergeUnasked(vector));
+
+        static MatchRecord OfOffice(string firm) => MatchRecord.Of(new() { Id = Guid.NewGuid(), Organization = true, Name = firm, Emails = ["hello@acme.example"] });
     }
 
     /// <summary>A few thousand, some of them twice, with every kind of value in some.</summary>

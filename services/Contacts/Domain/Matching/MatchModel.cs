@@ -263,10 +263,14 @@ internal sealed class MatchModel
 
     /// <summary>
     /// True for a pair that may be merged without being asked about, whatever its score: twins and households score high. A
-    /// birth date that nearly agrees may be that of father and son.
+    /// birth date that nearly agrees may be that of father and son, names that nearly agree those of brother and sister or of
+    /// two branches.
     /// </summary>
     public static bool MayMergeUnasked(ulong vector) =>
-        NothingDiffers(vector) && MoreThanNamesAgree(vector) && Comparison.Level(vector, MatchField.BirthDate) is Comparison.Missing or 4;
+        NothingDiffers(vector)
+        && GivenNamesAgree(vector)
+        && Comparison.Level(vector, MatchField.OrganizationName) is Comparison.Missing or 6
+        && (Comparison.Level(vector, MatchField.BirthDate) == 4 || (Comparison.Level(vector, MatchField.BirthDate) == Comparison.Missing && FewShare(vector)));
 
     /// <summary>True when nothing speaks against the pair: no name, birth date or id differs.</summary>
     public static bool NothingDiffers(ulong vector) =>
@@ -284,6 +288,28 @@ internal sealed class MatchModel
         || Comparison.Level(vector, MatchField.Email) >= 3
         || Comparison.Level(vector, MatchField.Phone) == 3
         || Comparison.Level(vector, MatchField.ExternalId) == 3;
+
+    /// <summary>
+    /// "Daniel" and "Daniela" are close, and "A." in Anna's household may be Albert; a record without a given name may be
+    /// anybody's of a family. Of organizations true.
+    /// </summary>
+    private static bool GivenNamesAgree(ulong vector) => Comparison.Level(vector, MatchField.GivenName) switch
+    {
+        Comparison.Missing => Comparison.Level(vector, MatchField.OrganizationName) != Comparison.Missing,
+        2 => Comparison.Level(vector, MatchField.BirthDate) == 4,
+        4 => false,
+        _ => true,
+    };
+
+    /// <summary>
+    /// The very same e-mail, phone or id, or one house in one place. The same mailbox at another provider is often but the name
+    /// again, or an office's, and every town has a 1 Main Street.
+    /// </summary>
+    private static bool FewShare(ulong vector) =>
+        Comparison.Level(vector, MatchField.Email) == 4
+        || Comparison.Level(vector, MatchField.Phone) == 3
+        || Comparison.Level(vector, MatchField.ExternalId) == 3
+        || (Comparison.Level(vector, MatchField.Address) is >= 6 * Comparison.Places and var address && address % Comparison.Places > Comparison.Different);
 
     /// <summary>
     /// False when the given names differ and neither birth date nor an id speaks for one person: what agrees is what a
