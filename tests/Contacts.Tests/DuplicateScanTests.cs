@@ -245,6 +245,30 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
         Assert.StartsWith("mrg_", (string?)decided["merge_id"], StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_pair_is_ignored_or_rejected_by_who_may_change_one_of_the_two_and_nobody_else()
+    {
+        var name = NewName();
+        var (first, second) = (await RecordAsync("Robert", name), await RecordAsync("Bob", name, system: "erp"));
+        await PatchAsync(first, """{"department":"sales"}""");
+        await PatchAsync(second, """{"department":"warehouse"}""");
+        await ScanAsync();
+        var pair = Assert.Single(await OpenAsync(first));
+        using var stranger = fixture.CreateClient("contacts", new TokenSubject("key_stranger", Scopes.All, [], ["support"]));
+        foreach (var decision in (string[])["ignore", "reject"])
+        {
+            var refused = await stranger.PostAsync($"v1/duplicates/{pair["id"]}/{decision}", "{}", Ct);
+            Assert.Equal((HttpStatusCode.Forbidden, "department_forbidden"), (refused.Status, refused.Code));
+        }
+
+        Assert.Equal("open", (string?)(await stranger.CallAsync($"v1/duplicates/{pair["id"]}", Ct))["status"]);
+        foreach (var (department, decision, status) in new[] { ("warehouse", "ignore", "ignored"), ("sales", "reject", "rejected") })
+        {
+            using var owner = fixture.CreateClient("contacts", new TokenSubject("key_owner", Scopes.All, [], [department]));
+            Assert.Equal(status, (string?)(await owner.PostAsync($"v1/duplicates/{pair["id"]}/{decision}", "{}", Ct))["status"]);
+        }
+    }
+
     [Theory]
     [InlineData("outside the row filter")]
     [InlineData("of a closed department")]

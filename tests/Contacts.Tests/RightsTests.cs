@@ -173,6 +173,35 @@ public sealed class RightsTests(ContactsFixture fixture) : ContactsTest(fixture)
         AssertProblem(import, JsonNode.Parse(await import.Content.ReadAsStringAsync(Ct))!, 403, "department_forbidden");
     }
 
+    [Fact]
+    public async Task A_legal_hold_is_set_and_lifted_by_the_department_that_owns_the_customer_and_no_other()
+    {
+        var created = await CreateAsync("""{"kind":"person","given_name":"Ada","department":"warehouse","source":{"type":"enquiry"}}""");
+        var path = $"/v1/customers/{created["id"]}/legal-holds";
+        using var owner = Of("warehouse");
+        using var service = Of("service");
+        var (set, notTheirs) = await SendAsync(service, HttpMethod.Post, path, """{"reason":"A lawsuit"}""");
+        AssertProblem(set, notTheirs, 403, "department_forbidden", "/department");
+
+        var (_, hold) = await SendAsync(owner, HttpMethod.Post, path, """{"reason":"A lawsuit"}""");
+        var (lift, refused) = await SendAsync(service, HttpMethod.Post, $"{path}/{hold["id"]}/lift", """{"reason":"In the way"}""");
+        AssertProblem(lift, refused, 403, "department_forbidden", "/department");
+        Assert.Null((string?)Assert.Single((await GetAsync(service, path))["data"]!.AsArray())!["lifted_at"]);
+
+        var (lifted, now) = await SendAsync(owner, HttpMethod.Post, $"{path}/{hold["id"]}/lift", """{"reason":"Settled"}""");
+        Assert.Equal((HttpStatusCode.OK, "Settled"), (lifted.StatusCode, (string?)now["lift_reason"]));
+    }
+
+    [Fact]
+    public async Task What_a_person_says_of_mail_is_taken_down_by_whichever_department_hears_it()
+    {
+        var created = await CreateAsync("""{"kind":"person","given_name":"Ada","department":"warehouse","source":{"type":"enquiry"}}""");
+        var path = $"/v1/customers/{created["id"]}/consents";
+        using var service = Of("service");
+        var (said, statement) = await SendAsync(service, HttpMethod.Post, path, """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"phone"}""");
+        Assert.Equal((HttpStatusCode.Created, "key_department"), (said.StatusCode, (string?)statement["actor"]));
+    }
+
     [Theory]
     [InlineData("attribute")]
     [InlineData("department")]

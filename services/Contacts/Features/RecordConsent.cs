@@ -15,6 +15,8 @@ namespace Crm.Contacts.Features;
 /// <summary>
 /// Appends a statement to the ledger; the latest by its own time is what holds. A pause holds beside it, and says nothing
 /// of what is granted. A refusal is taken in the recycle bin too: it holds when the customer is restored.
+/// Whichever department owns the record: a statement is the person's own, is heard by whoever meets the person, and a
+/// refusal must not wait for an approval; who said it is in the ledger, and nothing there is ever changed.
 /// </summary>
 internal static class RecordConsent
 {

@@ -13,7 +13,11 @@ using Microsoft.EntityFrameworkCore;
 
 namespace Crm.Contacts.Features.Duplicates;
 
-/// <summary>The queue of pairs that may be one customer, the likeliest first, and what is decided about them.</summary>
+/// <summary>
+/// The queue of pairs that may be one customer, the likeliest first, and what is decided about them. Who owns neither of
+/// the two decides nothing: an acceptance goes to approval as every merge does, and the rest, which ends the question for
+/// good and changes no record, is for whoever may change one of them.
+/// </summary>
 internal static class ReviewDuplicates
 {
     public static readonly string[] Parameters = ["limit", "cursor", "status", "customer_id"];
@@ -98,7 +102,9 @@ internal static class ReviewDuplicates
 
     private static async Task<Ok<DuplicateView>> DecideAsync(string id, Func<Duplicate, bool> decide, ContactsDb db, CancellationToken ct)
     {
-        var key = (await FindAsync(db, id, ct)).Id;
+        var seen = await FindAsync(db, id, ct);
+        await RequireOneOfTwoAsync(db, seen, ct);
+        var key = seen.Id;
         var decided = await db.InTransactionAsync(async () =>
         {
             var duplicate = await db.LockDuplicateAsync(key, ct);
@@ -111,6 +117,23 @@ internal static class ReviewDuplicates
             return duplicate;
         }, ct);
         return TypedResults.Ok(await ViewAsync(db, decided, ct));
+    }
+
+    /// <exception cref="ProblemException">403 <c>department_forbidden</c>.</exception>
+    private static async Task RequireOneOfTwoAsync(ContactsDb db, Duplicate duplicate, CancellationToken ct)
+    {
+        // Decided pairs may name those who were merged since.
+        Guid[] roots = [await db.RootOfAsync(duplicate.LowId, ct) ?? duplicate.LowId, await db.RootOfAsync(duplicate.HighId, ct) ?? duplicate.HighId];
+        var owned = await db.Customers.AsNoTracking().Where(c => roots.Contains(c.Id)).OrderBy(c => c.Id).ToListAsync(ct);
+        foreach (var customer in owned.SkipLast(1))
+        {
+            if (await db.MayChangeAsync(customer, null, ct))
+            {
+                return;
+            }
+        }
+
+        await db.RequireDepartmentAsync(owned.LastOrDefault() ?? throw ProblemException.NotFound("duplicate"), ct);
     }
 
     /// <summary>The row as it is now, nobody else's until the transaction ends.</summary>

@@ -40,15 +40,22 @@ internal static class LegalHolds
         return TypedResults.Created($"/v1/customers/{Ids.Customer.Format(hold.CustomerId)}/legal-holds", LegalHoldView.Of(hold));
     }
 
+    /// <summary>As <see cref="Set"/> by the department that owns the customer: once it is lifted nothing forbids the erasure.</summary>
     public static async Task<Ok<LegalHoldView>> Lift(string id, string hold, Request body, HttpContext http, ContactsDb db, TimeProvider clock, CancellationToken ct)
     {
         var ids = await db.FindWithAbsorbedAsync(id, http, ct);
+        if (!Ids.LegalHold.TryParse(hold, out var key))
+        {
+            throw ProblemException.NotFound("legal hold");
+        }
+
         var found = await db.InTransactionAsync(async () =>
         {
-            var rows = Ids.LegalHold.TryParse(hold, out var key)
-                ? await db.LegalHolds.ForUpdate($"id = {key} AND customer_id = ANY ({ids})").ToListAsync(ct)
-                : [];
-            var lifted = rows.SingleOrDefault() ?? throw ProblemException.NotFound("legal hold");
+            var bound = await db.LegalHolds.Where(h => h.Id == key && ids.Contains(h.CustomerId)).Select(h => (Guid?)h.CustomerId).SingleOrDefaultAsync(ct)
+                ?? throw ProblemException.NotFound("legal hold");
+            // Whoever stands for it by now: the merge in which it was found may have been undone.
+            await db.RequireDepartmentAsync(await db.HoldStoredAsync(bound, ct), ct);
+            var lifted = (await db.LegalHolds.ForUpdate($"id = {key}").ToListAsync(ct)).SingleOrDefault() ?? throw ProblemException.NotFound("legal hold");
             lifted.Lift(body.Reason!, http.User.Subject(), clock.GetUtcNow());
             await SaveAsync(db, lifted, ct);
             return lifted;
