@@ -556,6 +556,45 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
     }
 
     [Fact]
+    public async Task A_walk_of_the_queue_goes_on_where_it_was_after_a_scan_that_took_the_pair_away()
+    {
+        var name = NewName();
+        var known = await RecordAsync("Wilhelmina", name);
+        foreach (var system in (string[])["erp", "web", "till"])
+        {
+            await RecordAsync("Wilhelmine", name, system: system);
+        }
+
+        await ScanAsync();
+        var whole = (await OpenAsync(known)).ToList();
+        Assert.Equal(3, whole.Count);
+        var first = await Api.CallAsync($"v1/duplicates?customer_id={known}&limit=1", Ct);
+        Assert.Equal((string?)whole[0]["id"], (string?)Assert.Single(first.Data)["id"]);
+
+        var other = whole[0]["customers"]!.AsArray().Select(c => (string)c!["customer_id"]!).Single(c => c != known);
+        await PatchAsync(other, $$"""{"given_name":"Otto","family_name":"{{NewName()}}","birth_date":"{{NewBirth()}}"}""");
+        await ScanAsync();
+        Assert.Equal(HttpStatusCode.NotFound, (await Api.CallAsync($"v1/duplicates/{whole[0]["id"]}", Ct)).Status);
+
+        var rest = await Api.CallAsync($"v1/duplicates?customer_id={known}&cursor={first["next_cursor"]}", Ct);
+        Assert.Equal(whole.Skip(1).Select(p => (string?)p["id"]), rest.Data.Select(p => (string?)p["id"]));
+    }
+
+    [Fact]
+    public async Task What_is_no_cursor_of_the_queue_is_refused_as_are_those_of_the_release_that_named_a_pair()
+    {
+        var name = NewName();
+        var (a, _) = (await RecordAsync("Wilhelmina", name), await RecordAsync("Wilhelmina", name, system: "erp"));
+        await ScanAsync();
+        var pair = (string)Assert.Single(await OpenAsync(a))["id"]!;
+        foreach (var cursor in new[] { pair, "nonsense", new string('_', 32) })
+        {
+            var refused = await Api.CallAsync($"v1/duplicates?cursor={cursor}", Ct);
+            Assert.Equal((HttpStatusCode.BadRequest, "invalid_parameter"), (refused.Status, refused.Code));
+        }
+    }
+
+    [Fact]
     public async Task Two_who_accept_at_once_make_one_merge()
     {
         var name = NewName();

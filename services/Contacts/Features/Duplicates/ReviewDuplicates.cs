@@ -74,16 +74,16 @@ internal static class ReviewDuplicates
             duplicates = duplicates.Where(d => d.LowId == customer || d.HighId == customer);
         }
 
-        if (request.Query["cursor"] is [{ } cursor])
+        if (WeightCursor.Read(request) is { } last)
         {
-            var last = Ids.Duplicate.TryParse(cursor, out var at) ? await db.Duplicates.AsNoTracking().FirstOrDefaultAsync(d => d.Id == at, ct) : null;
-            var (weight, key) = last is null ? throw ProblemException.InvalidParameter("cursor", "This is not a cursor of this list.") : (last.Weight, last.Id);
+            var (weight, key) = last;
             duplicates = duplicates.Where(d => d.Weight < weight || (d.Weight == weight && d.Id < key));
         }
 
         var found = await duplicates.OrderByDescending(d => d.Weight).ThenByDescending(d => d.Id).Take(limit + 1).ToListAsync(ct);
+        var more = found.Count > limit;
         var page = await ViewAsync(db, found.Take(limit).ToList(), ct);
-        return new(page, found.Count > limit, found.Count > limit ? page[^1].Id : null);
+        return new(page, more, more ? WeightCursor.Write(found[limit - 1].Weight, found[limit - 1].Id) : null);
     }
 
     public static async Task<Ok<DuplicateView>> Read(string id, ContactsDb db, CancellationToken ct) => TypedResults.Ok(await ViewAsync(db, await FindAsync(db, id, ct), ct));
