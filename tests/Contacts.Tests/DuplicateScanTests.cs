@@ -1,10 +1,14 @@
 using System.Net;
+using System.Text;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
 using Crm.Hosting.Auth;
 using Crm.Hosting.Rights;
 using Crm.Testing;
+using Grpc.Core;
+using Grpc.Net.Client;
 using Npgsql;
+using Wire = Crm.Contracts.Contacts.V1;
 
 namespace Contacts.Tests;
 
@@ -217,6 +221,35 @@ public sealed class DuplicateScanTests(DuplicatesFixture fixture) : ScanningTest
             "v1/grants", $$"""{"owner_department":"sales","grantee_department":"e-{{name.ToLowerInvariant()}}","scope":"customer","customer_id":"{{second}}","access":"read","reason":"A case"}""", Ct);
         Assert.Equal((HttpStatusCode.Created, first), (granted.Status, (string?)granted["customer_id"]));
         Assert.Equal(first, (string?)(await Api.PostAsync($"v1/duplicates/{other["id"]}/accept", $$"""{"survivor_id":"{{second}}"}""", Ct))["survivor_id"]);
+    }
+
+    [Fact]
+    public async Task The_id_and_the_external_id_of_an_absorbed_record_stand_for_the_survivor_over_grpc_and_in_an_import()
+    {
+        var (first, second) = (await RecordAsync("Robert", NewName()), await RecordAsync("Bob", NewName(), system: "erp"));
+        var external = (string)(await Api.CallAsync($"v1/customers/{second}", Ct))["external_ids"]![0]!["id"]!;
+        var preview = await Api.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{second}}"],"survivor_id":"{{first}}"}""", Ct);
+        var merge = await Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct);
+        Assert.True(merge.Status == HttpStatusCode.Accepted, merge.ToString());
+
+        using var channel = GrpcChannel.ForAddress(fixture.Platform["contacts"].GrpcAddress!);
+        var grpc = new Wire.Contacts.ContactsClient(channel);
+        foreach (var request in new[] { new Wire.ResolveCustomerRequest { Id = second }, new Wire.ResolveCustomerRequest { ExternalId = new() { System = "erp", Id = external } } })
+        {
+            var resolved = await grpc.ResolveCustomerAsync(request, new Metadata { { "authorization", $"Bearer {fixture.Token(Scopes.CustomersRead)}" } }, cancellationToken: Ct);
+            Assert.Equal((first, second), (resolved.Snapshot.Id, Assert.Single(resolved.MergedFrom)));
+        }
+
+        using var file = new StringContent(
+            $$"""{"kind":"person","given_name":"Robert","locale":"de-AT","external_ids":[{"system":"erp","id":"{{external}}"}]}""", Encoding.UTF8, "application/x-ndjson");
+        using var accepted = await Api.PostAsync("v1/imports", file, Ct);
+        Assert.Equal(HttpStatusCode.Accepted, accepted.StatusCode);
+        var import = accepted.Headers.Location!.ToString();
+        var done = await Eventually.GetAsync(() => Api.CallAsync(import, Ct), i => (string?)i["status"] == "completed", TimeSpan.FromMinutes(1), Ct);
+        Assert.Equal((0, 1), ((int)done["created"]!, (int)done["updated"]!));
+        Assert.Equal(first, (string?)Assert.Single((await Api.CallAsync($"{import}/results", Ct)).Data)["customer_id"]);
+        Assert.Equal("de-AT", (string?)(await Api.CallAsync($"v1/customers/{first}", Ct))["locale"]);
+        Assert.Equal((HttpStatusCode)308, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
     }
 
     [Fact]

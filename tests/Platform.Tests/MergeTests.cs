@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Text.Json.Nodes;
+using Crm.Contracts;
 using Crm.Testing;
 using Npgsql;
 using static Crm.Testing.JsonCalls;
@@ -151,6 +152,68 @@ public sealed class MergeTests(TracedPlatform fixture) : PlatformTest(fixture)
         var answers = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Api.PostAsync("v1/merges", body, Ct)));
         Assert.All(answers, x => Assert.Equal(HttpStatusCode.Accepted, x.Status));
         Assert.Single(answers.Select(x => (string?)x["id"]).Distinct());
+    }
+
+    [Fact]
+    public async Task Rows_that_other_services_gain_between_preview_and_merge_move_too_and_are_counted_in_the_receipts()
+    {
+        var (ada, augusta) = (await PersonAsync("Ada"), await PersonAsync("Augusta"));
+        // The first order makes a buyer of her, which outdates a preview; the next one changes nothing in her record.
+        var first = await OrderAsync();
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/customers/{augusta}", Ct), c => (string?)c["lifecycle"] == "active_buyer", TimeSpan.FromMinutes(1), Ct);
+        var preview = await OkAsync(PreviewAsync(ada, augusta));
+        Assert.Equal(
+            ["billing-sync orders 1"],
+            preview["manifest"]!["services"]!.AsArray().Where(s => (string?)s!["service"] is "billing-sync" or "support")
+                .SelectMany(s => s!["rows"]!.AsArray().Where(r => (int)r!["moved"]! > 0).Select(r => $"{s["service"]} {r!["table"]} {r["moved"]}")));
+
+        var second = await OrderAsync();
+        var it = (string)(await OkAsync(Api.PostAsync("v1/cases", $$"""{"customer_id":"{{augusta}}","type":"question","subject":"Between"}""", Ct)))["id"]!;
+        var merge = await WaitAsync(await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct)), "completed");
+        var moved = Counts(merge, "merge");
+        Assert.Equal((2, 1), (moved["billing-sync.orders"], moved["support.cases"]));
+        Assert.Equal([it], await IdsAsync("cases", ada));
+        Assert.Equal(new[] { first, second }.Order(StringComparer.Ordinal), (await IdsAsync("orders", ada)).Order(StringComparer.Ordinal));
+
+        // They were hers when they moved, so they are hers again.
+        await UndoAsync((string)merge["id"]!);
+        Assert.Equal([it], await IdsAsync("cases", augusta));
+        Assert.Equal(2, (await IdsAsync("orders", augusta)).Count);
+        Assert.Empty(await IdsAsync("orders", ada));
+
+        async Task<string> OrderAsync() => (string)(await OkAsync(Api.PostAsync("v1/orders",
+            $$$"""{"customer_id":"{{{augusta}}}","placed_at":"{{{DateTimeOffset.UtcNow.AddDays(-1):yyyy-MM-dd}}}T10:00:00Z","total":{"amount_minor":100,"currency":"EUR"},"status":"completed"}""", Ct)))["id"]!;
+
+        async Task<List<string>> IdsAsync(string resource, string customer) =>
+            [.. (await Api.CallAsync($"v1/{resource}?customer_id={customer}", Ct)).Data.Select(r => (string)r["id"]!)];
+    }
+
+    [Fact]
+    public async Task A_merge_can_be_undone_for_ninety_days_and_then_no_more()
+    {
+        var (ada, augusta) = (await PersonAsync("Ada"), await PersonAsync("Augusta"));
+        var (grace, hopper) = (await PersonAsync("Grace"), await PersonAsync("Hopper"));
+        var (inTime, late) = (await MergeAsync(ada, augusta), await MergeAsync(grace, hopper));
+        Assert.Equal(TimeSpan.FromDays(90), (DateTimeOffset)inTime["undo_until"]! - (DateTimeOffset)inTime["merged_at"]!);
+        await AgeAsync(inTime, "89 days");
+        await AgeAsync(late, "90 days 1 minute");
+
+        var expired = await Api.PostAsync($"v1/merges/{late["id"]}/undo", """{"reason":"Two persons"}""", Ct);
+        Assert.Equal((HttpStatusCode.Conflict, "merge_undo_expired"), (expired.Status, expired.Code));
+        Assert.Equal("completed", (string?)(await Api.CallAsync($"v1/merges/{late["id"]}", Ct))["status"]);
+        Assert.Equal(HttpStatusCode.PermanentRedirect, (await Api.CallAsync($"v1/customers/{hopper}", Ct)).Status);
+
+        await UndoAsync((string)inTime["id"]!);
+        Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{augusta}", Ct)).Status);
+
+        async Task AgeAsync(JsonNode merge, string by)
+        {
+            await using var contacts = NpgsqlDataSource.Create(await Fixture.Platform.ConnectionStringAsync("contacts"));
+            await using var age = contacts.CreateCommand("UPDATE merges SET merged_at = merged_at - $2::interval WHERE id = $1");
+            age.Parameters.AddWithValue(Ids.Merge.Parse((string)merge["id"]!));
+            age.Parameters.AddWithValue(by);
+            Assert.Equal(1, await age.ExecuteNonQueryAsync(Ct));
+        }
     }
 
     [Fact]
