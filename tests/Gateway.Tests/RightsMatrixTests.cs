@@ -228,6 +228,12 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         recycle_bin         reason                    A A A D D M A A
         recycle_bin         customer/emails/0/address A A A M A M A A
         recycle_bin         customer/birth_date       A D A D D D A D
+        candidates          candidates/0/display_name A A A - - - - A
+        duplicates          data/0/customers/0/display_name A - - - - - A -
+        merge               manifest/fields/given_name/value A - - - - - A -
+        merge               manifest/fields/birth_date/value A - - - - - A -
+        change_request      changes/0/new/0/address   A A A M A M A A
+        import_results      data/0/customer_id        A - - - - - A -
         """;
 
     /// <summary>Texts and amounts that every role may see: they tell nothing of a person, or only whom something belongs to.</summary>
@@ -301,7 +307,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         var real = new Dictionary<string, JsonNode>();
         foreach (var (name, path) in paths)
         {
-            real[name] = (await ReadAsync(admin, path))!;
+            real[name] = (await LookAsync(admin, name, path))!;
         }
 
         for (var i = 0; i < Roles.Length; i++)
@@ -310,7 +316,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
             var seen = new Dictionary<string, JsonNode?>();
             foreach (var (name, path) in paths)
             {
-                seen[name] = await ReadAsync(caller, path);
+                seen[name] = await LookAsync(caller, name, path);
             }
 
             foreach (var row in Rows(Fields))
@@ -324,6 +330,9 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
             // Nowhere in any of the answers is the address of somebody whose address the role does not see.
             Assert.True(Roles[i] is not ("marketing" or "analyst") || !seen.Values.Any(v => v?.ToJsonString().Contains("ada.matrix@", StringComparison.Ordinal) is true), Roles[i]);
         }
+
+        // Who may be meant by a new customer is told to whoever creates one.
+        static Task<JsonNode?> LookAsync(HttpClient caller, string name, string path) => name == "candidates" ? SuspectAsync(caller, path) : ReadAsync(caller, path);
     }
 
     [Fact]
@@ -483,7 +492,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
     }
 
     /// <summary>What a key with a row filter does not call, or finds more than its own by.</summary>
-    private static async Task<Dictionary<string, string>> FillOrganizationAsync(HttpClient admin)
+    private async Task<Dictionary<string, string>> FillOrganizationAsync(HttpClient admin)
     {
         Task<string> PersonAsync() => PostAsync(admin, "v1/customers?allow_duplicate=true&reason=another+one", """
             {"kind":"person","family_name":"Matrix","birth_date":"1815-12-10","emails":[{"address":"ada.matrix@example.com"}],"source":{"type":"enquiry"}}
@@ -499,7 +508,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         using var deleted = await admin.SendAsync(delete);
         Assert.Equal(204, (int)deleted.StatusCode);
 
-        return new()
+        return new(await FillDecisionsAsync(admin))
         {
             ["search"] = $"v1/customers?q={name}",
             ["history"] = $"v1/customers/{firm}/history",
@@ -507,6 +516,51 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
             ["network"] = $"v1/customers/{firm}/relationships",
             ["recycle_bin"] = $"v1/recycle-bin/{gone}",
         };
+    }
+
+    /// <summary>What is decided of customers: a suspected pair, a merge, a change request, an import.</summary>
+    private async Task<Dictionary<string, string>> FillDecisionsAsync(HttpClient admin)
+    {
+        var (pair, merged) = (await TwinsAsync(), await TwinsAsync());
+        var preview = await JsonCalls.OkAsync(admin.PostAsync("v1/merge-previews", $$"""{"customer_ids":["{{merged.Second}}"],"survivor_id":"{{merged.First}}"}"""));
+        var merge = await JsonCalls.OkAsync(admin.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}"""));
+
+        var owned = await PostAsync(admin, "v1/customers?allow_duplicate=true&reason=another+one", """{"kind":"person","family_name":"Matrix","department":"sales","source":{"type":"enquiry"}}""");
+        using var asker = await CreateAsync(new { name = "asker", scopes = (string[])[Scopes.CustomersRead, Scopes.CustomersWrite], departments = (string[])["support"] });
+        var asked = await asker.PatchAsync($"v1/customers/{owned}", """{"emails":[{"address":"ada.matrix@example.com"}]}""", "*");
+        Assert.True((int)asked.Status == 202, asked.ToString());
+
+        using var file = new StringContent($$"""{"kind":"person","family_name":"Matrix","external_ids":[{"system":"matrix","id":"{{Guid.NewGuid():n}}"}]}""", System.Text.Encoding.UTF8, "application/x-ndjson");
+        using var accepted = await admin.PostAsync("v1/imports", file);
+        Assert.Equal(202, (int)accepted.StatusCode);
+        var import = accepted.Headers.Location!.OriginalString.TrimStart('/');
+        await Eventually.GetAsync(() => admin.CallAsync(import), i => (string?)i["status"] == "completed", TimeSpan.FromMinutes(1));
+
+        return new()
+        {
+            ["candidates"] = pair.Email,
+            ["duplicates"] = $"v1/duplicates?customer_id={pair.First}",
+            ["merge"] = $"v1/merges/{merge["id"]}",
+            ["change_request"] = $"v1/change-requests/{asked["id"]}",
+            ["import_results"] = $"{import}/results",
+        };
+
+        async Task<(string First, string Second, string Email)> TwinsAsync()
+        {
+            var email = $"{Guid.NewGuid():n}@example.com";
+            var twin = $$$"""{"kind":"person","given_name":"Twin","family_name":"Matrix","birth_date":"1815-12-10","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""";
+            var path = "v1/customers?allow_duplicate=true&reason=another+one";
+            return (await PostAsync(admin, path, twin), await PostAsync(admin, path, twin), email);
+        }
+    }
+
+    /// <summary>Null: 403.</summary>
+    /// <param name="email">Of somebody who is there already.</param>
+    private static async Task<JsonNode?> SuspectAsync(HttpClient caller, string email)
+    {
+        var answer = await caller.PostAsync("v1/customers", $$$"""{"kind":"person","family_name":"Matrix","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"}}""");
+        Assert.True((int)answer.Status is 409 or 403, answer.ToString());
+        return (int)answer.Status == 409 ? answer.Body : null;
     }
 
     private static async Task<string> PostAsync(HttpClient caller, string path, string json)
