@@ -8,6 +8,9 @@ public abstract record Step
 {
     public sealed record Edit(int Customer) : Step;
 
+    /// <summary>Of the given name, which all have, and which no merge takes from another one.</summary>
+    public sealed record Rename(int Customer) : Step;
+
     public sealed record Consent(int Customer, bool Granted) : Step;
 
     public sealed record Order(int Customer) : Step;
@@ -21,6 +24,9 @@ public abstract record Step
 
     /// <summary>Of those for whom the two stand; nothing when that is one already.</summary>
     public sealed record Merge(int Survivor, int Absorbed) : Step;
+
+    /// <summary>As <see cref="Merge"/> of up to three at once, and whose values are taken is chosen.</summary>
+    public sealed record MergeThree(int Survivor, int First, int Second) : Step;
 
     /// <summary>Of one of the merges that are not undone.</summary>
     public sealed record Undo(int Which) : Step;
@@ -49,12 +55,14 @@ public sealed record History(int Customers, IReadOnlyList<Step> Steps)
         var number = Gen.Choose(0, 59);
         return Gen.Frequency(
             (2, number.Select(c => (Step)new Step.Edit(c))),
+            (1, number.Select(c => (Step)new Step.Rename(c))),
             (2, from c in number from granted in Gen.Elements(true, false) select (Step)new Step.Consent(c, granted)),
             (3, number.Select(c => (Step)new Step.Order(c))),
             (3, number.Select(c => (Step)new Step.Case(c))),
             (2, number.Select(c => (Step)new Step.Reply(c))),
             (3, number.Select(c => (Step)new Step.Interaction(c))),
-            (5, from s in number from a in number select (Step)new Step.Merge(s, a)),
+            (4, from s in number from a in number select (Step)new Step.Merge(s, a)),
+            (1, from s in number from a in number from b in number select (Step)new Step.MergeThree(s, a, b)),
             (3, number.Select(m => (Step)new Step.Undo(m))),
             (1, Gen.Choose(10, 400).Select(ms => (Step)new Step.Wait(ms))));
     }

@@ -214,6 +214,11 @@ public sealed class HistoryCheck : IAsyncDisposable
                 .Select(r => (r.GetProperty("type").GetString()!, r.GetProperty("id").GetString()!)).ToHashSet();
             if (fact.UndoneAt is not null && !listed.SetEquals(fact.Stayed))
                 differences.Add($"The undo of {fact.Id} lists {string.Join(' ', listed.Order())}; it must list {string.Join(' ', fact.Stayed.Order())}.");
+            // A lifecycle that moved meanwhile may be among them, of which the model knows nothing.
+            var kept = merge.GetProperty("kept_edits").EnumerateArray()
+                .SelectMany(k => k.GetProperty("fields").EnumerateArray().Select(f => (PublicIds.Parse(k.GetProperty("customer_id").GetString()!), f.GetString()!))).ToHashSet();
+            if (fact.UndoneAt is not null && !fact.KeptEdits.IsSubsetOf(kept))
+                differences.Add($"The undo of {fact.Id} does not list that {string.Join(' ', fact.KeptEdits.Except(kept).Select(k => $"{Name(k.Customer)} keeps {k.Field}"))}.");
         }
     }
 

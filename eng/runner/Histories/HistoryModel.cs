@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
@@ -11,6 +12,9 @@ internal sealed class HistoryModel
 {
     private readonly Dictionary<Guid, MergeFact> _absorbedBy = [];
     private readonly Dictionary<Guid, JsonElement> _created = [];
+
+    /// <summary>What not everybody is created with, and several may have.</summary>
+    private static readonly string[] Competing = ["birth_date", "locale", "time_zone", "attributes.even", "attributes.odd"];
 
     public List<Guid> Customers { get; } = [];
 
@@ -39,16 +43,42 @@ internal sealed class HistoryModel
     {
         var fields = JsonObject.Create(_created[customer])!;
         foreach (var edit in Rows.Where(r => r.Type == RowFact.Edit && r.Origin == customer))
-            fields["attributes"]![edit.Id] = edit.At;
-        foreach (var absorbed in Merges.Where(m => m.Survivor == customer && m.UndoneAt is null).Select(m => FieldsOf(m.Absorbed)))
         {
-            fields["merged_from"]!.AsArray().Add(absorbed["id"]!.DeepClone());
-            foreach (var (name, value) in absorbed)
-                Unite(fields, name, value);
+            if (edit.Id == RowFact.GivenName)
+                Rename(fields, NewName(edit.At));
+            else
+                fields["attributes"]![edit.Id] = edit.At;
+        }
+
+        foreach (var merge in Merges.Where(m => m.Survivor == customer && m.UndoneAt is null))
+        {
+            var members = merge.Absorbed.ToDictionary(a => a, FieldsOf);
+            foreach (var (name, chosen) in merge.Choices)
+                Choose(fields, name, members[chosen]);
+            foreach (var absorbed in merge.Absorbed.Select(a => members[a]))
+            {
+                fields["merged_from"]!.AsArray().Add(absorbed["id"]!.DeepClone());
+                foreach (var (name, value) in absorbed)
+                    Unite(fields, name, value);
+            }
         }
 
         return fields;
     }
+
+    /// <summary>
+    /// By field, whose value to choose among those who are absorbed at once: the first one's who has it. Else the latest
+    /// change would decide, and of that the model, which has no clock, knows nothing.
+    /// </summary>
+    public Dictionary<string, Guid> ChoicesAmong(IReadOnlyList<Guid> absorbed)
+    {
+        var fields = absorbed.Select(a => (Customer: a, Values: FieldsOf(a))).ToList();
+        return Competing.Select(name => (Name: name, Having: fields.Where(f => ValueOf(f.Values, name) is not null).ToList()))
+            .Where(c => c.Having.Count > 1).ToDictionary(c => c.Name, c => c.Having[0].Customer);
+    }
+
+    /// <summary>Given at a step.</summary>
+    public static string NewName(int step) => string.Create(CultureInfo.InvariantCulture, $"N{step}");
 
     /// <summary>Whether the latest word of a customer who stands for nobody else is yes; null when nothing was said.</summary>
     public bool? ConsentOf(Guid customer) => Rows.LastOrDefault(r => r.Granted is not null && r.Origin == customer)?.Granted;
@@ -65,14 +95,15 @@ internal sealed class HistoryModel
         return customer;
     }
 
-    public void Merge(string id, Guid survivor, Guid absorbed, int at)
+    public void Merge(string id, Guid survivor, IReadOnlyList<Guid> absorbed, IReadOnlyDictionary<string, Guid> choices, int at)
     {
-        var merge = new MergeFact(id, survivor, absorbed, at);
+        var merge = new MergeFact(id, survivor, absorbed, choices, at);
         Merges.Add(merge);
-        _absorbedBy.Add(absorbed, merge);
+        foreach (var customer in absorbed)
+            _absorbedBy.Add(customer, merge);
     }
 
-    /// <summary>The absorbed one is itself again; what was recorded since under those who stood for it stays, and is listed, and refusals count for it too.</summary>
+    /// <summary>The absorbed are themselves again; what was recorded or edited since under those who stood for them stays, and is listed, and refusals count for them too.</summary>
     public void Undo(MergeFact merge, int at)
     {
         merge.UndoneAt = at;
@@ -80,13 +111,35 @@ internal sealed class HistoryModel
         while (true)
         {
             merge.Stayed.UnionWith(Rows.Where(r => r.Type != RowFact.Edit && r.Origin == here && r.At > since).Select(r => (r.Type, r.Id)));
+            merge.KeptEdits.UnionWith(Rows.Where(r => r.Type == RowFact.Edit && r.Origin == here && r.At > since)
+                .Select(r => (here, r.Id == RowFact.GivenName ? r.Id : $"attributes.{r.Id}")));
             merge.Refused |= Rows.Exists(r => r.Refuses && r.Origin == here && r.At > since);
             if (!_absorbedBy.TryGetValue(here, out var next))
                 break;
             (here, since) = (next.Survivor, next.At);
         }
 
-        _absorbedBy.Remove(merge.Absorbed);
+        foreach (var customer in merge.Absorbed)
+            _absorbedBy.Remove(customer);
+    }
+
+    private static void Rename(JsonObject fields, string name)
+    {
+        fields["given_name"] = name;
+        fields["display_name"] = $"{name} {fields["family_name"]}";
+    }
+
+    private static JsonNode? ValueOf(JsonObject fields, string name) => name.Split('.') is [var parent, var attribute] ? fields[parent]?[attribute] : fields[name];
+
+    /// <summary>Whoever was chosen and has it no more, since a merge of its own was undone, gives nothing.</summary>
+    private static void Choose(JsonObject fields, string name, JsonObject chosen)
+    {
+        if (ValueOf(chosen, name) is not { } value)
+            return;
+        if (name.Split('.') is [var parent, var attribute])
+            fields[parent]![attribute] = value.DeepClone();
+        else
+            fields[name] = value.DeepClone();
     }
 
     private static void Unite(JsonObject fields, string name, JsonNode? others)
@@ -121,6 +174,9 @@ internal sealed record RowFact(string Type, string Id, Guid Origin, int At, bool
     /// <summary>Of a field of the customer's record, which its id names.</summary>
     public const string Edit = "edit";
 
+    /// <summary>The id of an edit of the given name; others name an attribute.</summary>
+    public const string GivenName = "given_name";
+
     public const string Customer = "customer";
     public const string Merge = "merge";
     public const string Message = "message";
@@ -128,7 +184,8 @@ internal sealed record RowFact(string Type, string Id, Guid Origin, int At, bool
     public bool Refuses => Granted is false;
 }
 
-internal sealed record MergeFact(string Id, Guid Survivor, Guid Absorbed, int At)
+/// <param name="Choices">By field, whose value was chosen.</param>
+internal sealed record MergeFact(string Id, Guid Survivor, IReadOnlyList<Guid> Absorbed, IReadOnlyDictionary<string, Guid> Choices, int At)
 {
     public int? UndoneAt { get; set; }
 
@@ -137,4 +194,7 @@ internal sealed record MergeFact(string Id, Guid Survivor, Guid Absorbed, int At
 
     /// <summary>Type and id of the rows that the undo has to list.</summary>
     public HashSet<(string Type, string Id)> Stayed { get; } = [];
+
+    /// <summary>What the undo has to list of edits that stay, and with whom.</summary>
+    public HashSet<(Guid Customer, string Field)> KeptEdits { get; } = [];
 }

@@ -71,12 +71,14 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
     private Task DoAsync(Step step, CancellationToken ct) => step switch
     {
         Step.Edit(var customer) => EditAsync(Customer(customer), ct),
+        Step.Rename(var customer) => RenameAsync(Customer(customer), ct),
         Step.Consent(var customer, var granted) => ConsentAsync(Customer(customer), granted, ct),
         Step.Order(var customer) => RecordAsync("order", Customer(customer), ct),
         Step.Case(var customer) => RecordAsync("case", Customer(customer), ct),
         Step.Interaction(var customer) => RecordAsync("interaction", Customer(customer), ct),
         Step.Reply(var to) => ReplyAsync(to, ct),
-        Step.Merge(var survivor, var absorbed) => MergeAsync(_model.RootOf(Customer(survivor)), _model.RootOf(Customer(absorbed)), Customer(survivor), Customer(absorbed), ct),
+        Step.Merge(var survivor, var absorbed) => MergeAsync(Customer(survivor), [Customer(absorbed)], ct),
+        Step.MergeThree(var survivor, var first, var second) => MergeAsync(Customer(survivor), [Customer(first), Customer(second)], ct),
         Step.Undo(var which) => _model.Active is { Count: > 0 } active ? UndoAsync(active[which % active.Count], ct) : Task.CompletedTask,
         Step.Wait(var milliseconds) => Task.Delay(milliseconds, ct),
         _ => throw new InvalidOperationException($"{step}"),
@@ -122,6 +124,14 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
         _model.Rows.Add(new(RowFact.Edit, field, _model.RootOf(customer), _step));
     }
 
+    /// <summary>It stays with whoever stood for the customer then, whatever is undone afterwards.</summary>
+    private async Task RenameAsync(Guid customer, CancellationToken ct)
+    {
+        await api.PatchAsync($"v1/customers/{Text(customer)}", new { given_name = HistoryModel.NewName(_step) }, ct);
+        Acknowledged++;
+        _model.Rows.Add(new(RowFact.Edit, RowFact.GivenName, _model.RootOf(customer), _step));
+    }
+
     private async Task ConsentAsync(Guid customer, bool granted, CancellationToken ct)
     {
         var statement = await PostAsync($"v1/customers/{Text(customer)}/consents", new { channel = "email", purpose = "news", state = granted ? "granted" : "denied", source = "histories" }, ct);
@@ -150,17 +160,28 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
         }
     }
 
-    private async Task MergeAsync(Guid survivor, Guid absorbed, Guid survivorNamed, Guid absorbedNamed, CancellationToken ct)
+    /// <param name="absorbedNamed">Each under any of its ids; two of one customer count once, and the survivor's own not at all.</param>
+    private async Task MergeAsync(Guid survivorNamed, Guid[] absorbedNamed, CancellationToken ct)
     {
-        if (survivor == absorbed)
+        var survivor = _model.RootOf(survivorNamed);
+        var named = absorbedNamed.DistinctBy(_model.RootOf).Where(a => _model.RootOf(a) != survivor).ToList();
+        if (named.Count == 0)
             return;
+        var absorbed = named.ConvertAll(_model.RootOf);
+        var choices = _model.ChoicesAmong(absorbed);
+        var asked = new
+        {
+            customer_ids = named.Prepend(survivorNamed).Select(Text).ToArray(),
+            survivor_id = Text(survivorNamed),
+            choices = choices.ToDictionary(c => c.Key, c => Text(c.Value)),
+        };
         for (var attempt = 1; ; attempt++)
         {
-            var preview = await PostAsync("v1/merge-previews", new { customer_ids = new[] { Text(survivorNamed), Text(absorbedNamed) }, survivor_id = Text(survivorNamed) }, ct);
+            var preview = await PostAsync("v1/merge-previews", asked, ct);
             try
             {
                 var merge = await PostAsync("v1/merges", new { token = preview.GetProperty("token").GetString(), reason = "A history" }, ct);
-                _model.Merge(merge.GetProperty("id").GetString()!, survivor, absorbed, _step);
+                _model.Merge(merge.GetProperty("id").GetString()!, survivor, absorbed, choices, _step);
                 return;
             }
             catch (ApiException e) when (e.Status == HttpStatusCode.Conflict && e.Problem.Contains("preview_outdated", StringComparison.Ordinal) && attempt < 10)
@@ -179,11 +200,13 @@ public sealed class HistoryRun(ApiClient api, HistoryCheck check, History histor
             return;
         _model.Rows.AddRange(carried.EnumerateArray().Select(c => new RowFact(
             "consent", c.GetProperty("consent_id").GetString()!, PublicIds.Parse(c.GetProperty("customer_id").GetString()!), _step, Granted: false)));
-        if (merge.Refused)
+        if (!merge.Refused)
+            return;
+        foreach (var restored in merge.Absorbed)
         {
-            var held = (await api.GetAsync($"v1/customers/{Text(merge.Absorbed)}/consents", ct)).GetProperty("current").EnumerateArray().Select(c => c.GetProperty("state").GetString());
+            var held = (await api.GetAsync($"v1/customers/{Text(restored)}/consents", ct)).GetProperty("current").EnumerateArray().Select(c => c.GetProperty("state").GetString());
             if (!held.SequenceEqual(["denied"]))
-                _unheard.Add($"{Text(merge.Absorbed)} is {string.Join(' ', held)} after the undo of {merge.Id}, while which consent was denied.");
+                _unheard.Add($"{Text(restored)} is {string.Join(' ', held)} after the undo of {merge.Id}, while which consent was denied.");
         }
     }
 
