@@ -53,6 +53,10 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
             FROM messages t LEFT JOIN campaigns c ON c.id = t.campaign_id WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY t.id
             """, Ids.Message),
         new("campaign_addresses", $"SELECT to_jsonb(t) - 'message_id' FROM campaign_addresses t WHERE message_id IN (SELECT id FROM messages WHERE {CustomerCopy.OwnedRows.OfErased}) ORDER BY campaign_id, address"),
+        new("refused_mailboxes", """
+            SELECT to_jsonb(t) - 'digest' FROM refused_mailboxes t
+            WHERE t.digest IN (SELECT sha256(convert_to(lower(c.primary_email), 'UTF8')) FROM customers c WHERE c.id = ANY (@ids)) ORDER BY t.digest, t.purpose
+            """),
         new("order_facts", $"SELECT to_jsonb(t) - 'id' FROM orders t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY t.id"),
         new("case_facts", $"SELECT to_jsonb(t) - 'id' FROM cases t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY t.id"),
         new("interaction_facts", $"SELECT to_jsonb(t) - 'id' FROM interactions t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY t.id"),

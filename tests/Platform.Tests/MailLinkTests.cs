@@ -156,6 +156,35 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
         Assert.Equal([bob.Email], (await SendAsync(client, ada, bob)).Mails.Keys);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task An_unsubscription_holds_for_the_mailbox_whoever_else_has_it_until_a_later_consent(bool byPreferences)
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ann = await ConsentingAsync(client);
+        var anne = await ConsentingAsync(client, email: ann.Email.ToUpperInvariant());
+        var (_, mails) = await SendAsync(client, ann);
+        var link = UnsubscribeLink(mails[ann.Email]);
+        using (var done = byPreferences
+            ? await nobody.PostAsync($"/u/p/{link.Segments[^1]}", new FormUrlEncodedContent([new("end", "email:marketing")]), Ct)
+            : await nobody.PostAsync(link, OneClick, Ct))
+        {
+            Assert.Equal(HttpStatusCode.OK, done.StatusCode);
+        }
+
+        var (results, later) = await SendAsync(client, ann, anne);
+        Assert.Empty(later);
+        Assert.Equal(2, (int)results["suppressed_by_reason"]!["no_consent"]!);
+
+        // Nobody has said anything in Anne's name; who does, afterwards, is written to.
+        Assert.Equal("granted", (string?)(await client.CallAsync($"/v1/customers/{anne.Id}/consents", Ct))["current"]![0]!["state"]);
+        await ConsentAsync(client, anne.Id, """{"channel":"email","purpose":"marketing","state":"granted","source":"call"}""");
+        await KnownAsync("SELECT count(*) FROM customer_consents WHERE customer_id = $1 AND version = 2", anne.Id);
+        Assert.Single((await SendAsync(client, ann, anne)).Mails);
+    }
+
     [Fact]
     public async Task An_unsubscription_that_comes_to_the_ledger_after_the_undo_holds_for_both_too()
     {
@@ -441,10 +470,12 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
 
     private sealed record Person(string Id, string Email, string Batch);
 
-    private async Task<Person> ConsentingAsync(HttpClient client, bool consent = true)
+    private async Task<Person> ConsentingAsync(HttpClient client, bool consent = true, string? email = null)
     {
-        var (batch, email) = ($"b{Guid.NewGuid():n}", $"{Guid.NewGuid():n}@example.com");
-        var created = await client.PostAsync("/v1/customers",
+        var batch = $"b{Guid.NewGuid():n}";
+        var path = email is null ? "/v1/customers" : "/v1/customers?allow_duplicate=true&reason=Couple";
+        email ??= $"{Guid.NewGuid():n}@example.com";
+        var created = await client.PostAsync(path,
             $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{email}}}"}],"source":{"type":"enquiry"},"attributes":{"batch":"{{{batch}}}"}}""", Ct);
         Assert.True(created.Status == HttpStatusCode.Created, created.ToString());
         var id = (string)created["id"]!;
@@ -468,6 +499,19 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
     private static Task CopiedAsync(HttpClient client, string id, string state) => Eventually.GetAsync(
         () => client.CallAsync($"/v1/customers/{id}/overview", Ct),
         a => a["campaigns"]?["consents"]?.AsArray().Any(c => (string?)c!["channel"] == "email" && (string?)c["purpose"] == "marketing" && (string?)c["state"] == state) is true, ct: Ct);
+
+    /// <summary>Waits until a query of Campaigns' database about this customer counts something.</summary>
+    private async Task KnownAsync(string count, string id)
+    {
+        await using var database = Npgsql.NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync("campaigns"));
+        await Eventually.GetAsync(
+            async () =>
+            {
+                await using var command = database.CreateCommand(count);
+                command.Parameters.AddWithValue(Ids.Customer.Parse(id));
+                return await command.ExecuteScalarAsync(Ct) is long found ? found : 0;
+            }, found => found > 0, ct: Ct);
+    }
 
     /// <summary>A campaign to these people; its results, and its mails by recipient.</summary>
     private async Task<(JsonNode Results, Dictionary<string, SmtpMail> Mails)> SendAsync(HttpClient client, params Person[] people)

@@ -26,7 +26,7 @@ public enum MessageKind
 /// <summary>Why a message was suppressed, failed or is uncertain.</summary>
 public enum MessageReason
 {
-    /// <summary>Suppressed: marketing by e-mail is not granted.</summary>
+    /// <summary>Suppressed: marketing by e-mail is not granted, or was before the mailbox's owner ended it.</summary>
     NoConsent,
 
     /// <summary>Suppressed: the customer wants to hear nothing until a later day.</summary>

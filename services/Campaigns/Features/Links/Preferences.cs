@@ -75,6 +75,10 @@ internal static class Preferences
 
                 var (state, at) = pausedUntil is null ? ("withdrawn", Message.EndOf(consent.At, now)) : ("paused", now);
                 db.Publish(message, message.Stated(consent.Channel, consent.Purpose, state, Source, MailLinks.AddressOf(request), at, pausedUntil));
+                if (pausedUntil is null && consent.Channel == MailLinks.Email)
+                {
+                    await db.RefuseAsync(message, consent.Purpose, at, ct);
+                }
             }
 
             await db.SaveChangesAsync(ct);

@@ -31,6 +31,7 @@ internal static class Unsubscribe
             if (message.Unsubscribe(await db.MarketingGrantedAtAsync(message.CustomerId, ct), clock.GetUtcNow()))
             {
                 db.Publish(message, message.Stated(MailLinks.Email, MailLinks.Marketing, "withdrawn", Source, MailLinks.AddressOf(request), message.LinkUsedAt!.Value));
+                await db.RefuseAsync(message, MailLinks.Marketing, message.LinkUsedAt!.Value, ct);
                 await db.SaveChangesAsync(ct);
             }
 

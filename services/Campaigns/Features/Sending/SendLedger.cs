@@ -49,7 +49,10 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
                            AND n.channel = 'email' AND n.purpose = 'marketing' AND n.state = 'granted'
                            -- An unsubscription counts from its own commit on, before it has been to Contacts and back.
                            AND NOT EXISTS (SELECT 1 FROM messages u WHERE u.customer_id = p.customer_id AND u.kind = 'campaign'
-                               AND u.link_used_at >= n.at)) THEN 'no_consent'
+                               AND u.link_used_at >= n.at)
+                           -- So does one of anybody else who has this mailbox (Links/RefusedMailboxes.cs).
+                           AND NOT EXISTS (SELECT 1 FROM refused_mailboxes r WHERE r.digest = sha256(convert_to(lower(c.primary_email), 'UTF8'))
+                               AND r.purpose = 'marketing' AND r.refused_at >= n.at)) THEN 'no_consent'
                        WHEN EXISTS (SELECT 1 FROM customer_consents n WHERE n.customer_id = p.customer_id
                            AND n.channel = 'email' AND n.purpose = 'marketing' AND n.paused_until > now()) THEN 'paused'
                        WHEN EXISTS (SELECT 1 FROM cases k WHERE k.customer_id = p.customer_id
