@@ -45,7 +45,7 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
         Assert.Equal(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(Encoding.ASCII.GetBytes(link.Segments[^1]))), (string?)said["evidence"]!["token_sha256"]);
         Assert.StartsWith("msg_", (string?)said["evidence"]!["message_id"], StringComparison.Ordinal);
 
-        // Bob's token was not Ada's: he still gets mail, she gets none; and again changes nothing.
+        // Bob's token was not Ada's: he still gets mail, she gets none; and again is said again and ends nothing more.
         for (var i = 0; i < 3; i++)
         {
             using var again = await nobody.PostAsync(link, null, Ct);
@@ -55,7 +55,8 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
         var (results, later) = await SendAsync(client, ada, bob);
         Assert.Equal([bob.Email], later.Keys);
         Assert.Equal(1, (int)results["suppressed_by_reason"]!["no_consent"]!);
-        Assert.Equal(2, (await client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct))["history"]!.AsArray().Count);
+        var clicked = await Eventually.GetAsync(() => client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), a => a["history"]!.AsArray().Count == 5, ct: Ct);
+        Assert.Equal(["granted", "withdrawn", "withdrawn", "withdrawn", "withdrawn"], clicked["history"]!.AsArray().Select(s => (string?)s!["state"]).Order(StringComparer.Ordinal));
 
         // Who consents again is written to again, and the old link still works.
         await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"granted","source":"call"}""");
@@ -198,6 +199,42 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
         foreach (var person in new[] { ada, bob })
         {
             await CopiedAsync(client, person.Id, "withdrawn");
+        }
+    }
+
+    [Fact]
+    public async Task A_second_click_ends_a_renewed_consent_that_Campaigns_has_not_heard_of()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client);
+        var link = UnsubscribeLink((await SendAsync(client, ada)).Mails[ada.Email]);
+        await ClickAsync();
+        await CopiedAsync(client, ada.Id, "withdrawn");
+
+        // Nothing comes to the copy while its row is held.
+        await using var database = Npgsql.NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync("campaigns"));
+        await using (var holder = await database.OpenConnectionAsync(Ct))
+        {
+            await using var transaction = await holder.BeginTransactionAsync(Ct);
+            await using var hold = new Npgsql.NpgsqlCommand("SELECT version FROM customer_consents WHERE customer_id = $1 FOR UPDATE", holder, transaction);
+            hold.Parameters.AddWithValue(Ids.Customer.Parse(ada.Id));
+            Assert.Equal(2L, await hold.ExecuteScalarAsync(Ct));
+            await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"granted","source":"call"}""");
+            await ClickAsync();
+            await transaction.RollbackAsync(Ct);
+        }
+
+        await Eventually.GetAsync(
+            () => client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct),
+            a => a["history"]!.AsArray().Count == 4 && (string?)a["current"]![0]!["state"] == "withdrawn", ct: Ct);
+        await KnownAsync("SELECT count(*) FROM customer_consents WHERE customer_id = $1 AND version = 4 AND state = 'withdrawn'", ada.Id);
+        Assert.Empty((await SendAsync(client, ada)).Mails);
+
+        async Task ClickAsync()
+        {
+            using var done = await nobody.PostAsync(link, OneClick, Ct);
+            Assert.Equal(HttpStatusCode.OK, done.StatusCode);
         }
     }
 

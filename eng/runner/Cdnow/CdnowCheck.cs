@@ -188,13 +188,17 @@ public sealed class CdnowCheck(Platform platform, ApiClient api, IReadOnlyList<C
         });
     }
 
-    /// <summary>Whoever pressed a link, once or more often, is one statement in the ledger.</summary>
+    /// <summary>Every click that Campaigns took is one statement in the ledger; again is another click.</summary>
     public async Task CompareWithdrawalsAsync(int pressed, Findings findings, CancellationToken ct = default)
     {
         var statements = await OfCustomersAsync("SELECT count(*) FROM consents WHERE state = 'withdrawn' AND customer_id = ANY ($1)", ct);
         var people = await OfCustomersAsync("SELECT count(DISTINCT customer_id) FROM consents WHERE state = 'withdrawn' AND customer_id = ANY ($1)", ct);
         findings.Compare(pressed, people, $"{pressed} people unsubscribed; the ledger has withdrawals of {people}.");
-        findings.Add(0, statements - people, $"The ledger has {statements} withdrawals of {people} people.");
+        // A message's events are that it was sent, and the clicks.
+        var clicks = await OfCustomersAsync(
+            "SELECT coalesce(sum(event_sequence - CASE WHEN status = 'sent' THEN 1 ELSE 0 END), 0)::bigint FROM messages WHERE link_used_at IS NOT NULL AND kind = 'campaign' AND customer_id = ANY ($1)",
+            ct, "campaigns");
+        findings.Add(Math.Max(0, clicks - statements), Math.Max(0, statements - clicks), $"The ledger has {statements} withdrawals of {clicks} clicks.");
     }
 
     private async Task FindCustomersAsync(Findings findings, CancellationToken ct)
@@ -295,11 +299,11 @@ public sealed class CdnowCheck(Platform platform, ApiClient api, IReadOnlyList<C
         return (long)(await command.ExecuteScalarAsync(ct))!;
     }
 
-    /// <param name="sql">Of Contacts; its parameter is the log's customers.</param>
-    private async Task<long> OfCustomersAsync(string sql, CancellationToken ct)
+    /// <param name="sql">Of the service; its parameter is the log's customers.</param>
+    private async Task<long> OfCustomersAsync(string sql, CancellationToken ct, string service = "contacts")
     {
-        await using var contacts = NpgsqlDataSource.Create(await platform.ConnectionStringAsync("contacts"));
-        await using var command = contacts.CreateCommand(sql);
+        await using var database = NpgsqlDataSource.Create(await platform.ConnectionStringAsync(service));
+        await using var command = database.CreateCommand(sql);
         command.Parameters.Add(new NpgsqlParameter<Guid[]> { TypedValue = Ids });
         return (long)(await command.ExecuteScalarAsync(ct))!;
     }

@@ -133,19 +133,14 @@ internal sealed class Message : IAggregate
     }
 
     /// <summary>
-    /// The person wants no more marketing. False when that has been said by this link already and nothing was granted
-    /// since: a repeated click has no second effect.
+    /// The person wants no more marketing. Every click counts, for what was granted a moment ago may not have come to this
+    /// service yet, and a second withdrawal takes nothing away; the time of the last never goes back.
     /// </summary>
-    /// <param name="grantedAt">Of the consent that holds, null when none does.</param>
-    public bool Unsubscribe(DateTimeOffset? grantedAt, DateTimeOffset now)
+    /// <param name="grantedAt">Of the consent that holds as far as is known here, null when none does.</param>
+    public void Unsubscribe(DateTimeOffset? grantedAt, DateTimeOffset now)
     {
-        if (LinkUsedAt is { } used && (grantedAt is null || grantedAt <= used))
-        {
-            return false;
-        }
-
-        LinkUsedAt = EndOf(grantedAt, now);
-        return true;
+        var at = EndOf(grantedAt, now);
+        LinkUsedAt = LinkUsedAt > at ? LinkUsedAt : at;
     }
 
     /// <summary>When a click ends what was granted: later, although that may date itself ahead of this clock.</summary>

@@ -4,7 +4,7 @@ namespace Crm.Campaigns.Features.Links;
 
 /// <summary>
 /// One-click unsubscription (RFC 8058): POST acts at once, without login, cookie or redirect, and what it says in its
-/// body does not matter. The link can take consent away, never give it.
+/// body does not matter. The link can take consent away, never give it. Each click is a statement of its own.
 /// </summary>
 internal static class Unsubscribe
 {
@@ -28,13 +28,11 @@ internal static class Unsubscribe
                 return false;
             }
 
-            if (message.Unsubscribe(await db.MarketingGrantedAtAsync(message.CustomerId, ct), clock.GetUtcNow()))
-            {
-                db.Publish(message, message.Stated(MailLinks.Email, MailLinks.Marketing, "withdrawn", Source, MailLinks.AddressOf(request), message.LinkUsedAt!.Value));
-                await db.RefuseAsync(message, MailLinks.Marketing, message.LinkUsedAt!.Value, ct);
-                await db.SaveChangesAsync(ct);
-            }
-
+            message.Unsubscribe(await db.MarketingGrantedAtAsync(message.CustomerId, ct), clock.GetUtcNow());
+            var at = message.LinkUsedAt!.Value;
+            db.Publish(message, message.Stated(MailLinks.Email, MailLinks.Marketing, "withdrawn", Source, MailLinks.AddressOf(request), at));
+            await db.RefuseAsync(message, MailLinks.Marketing, at, ct);
+            await db.SaveChangesAsync(ct);
             return true;
         }, ct);
         return known ? LinkPage.Ok("You are unsubscribed", "<p>You will get no more marketing mails from us at this address.</p>") : LinkPage.NotFound;
