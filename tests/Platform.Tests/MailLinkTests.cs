@@ -275,6 +275,29 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
     }
 
     [Fact]
+    public async Task A_pause_chosen_by_link_ends_when_the_day_begins_where_the_person_lives()
+    {
+        using var client = fixture.Platform.CreateClient();
+        using var nobody = fixture.Platform.CreateClient(null);
+        var ada = await ConsentingAsync(client);
+        // Always nine hours ahead.
+        var moved = await client.PatchAsync($"/v1/customers/{ada.Id}", """{"time_zone":"Asia/Tokyo"}""", "*", Ct);
+        Assert.True(moved.Status == HttpStatusCode.OK, moved.ToString());
+        await KnownAsync("SELECT count(*) FROM customers WHERE id = $1 AND time_zone = 'Asia/Tokyo'", ada.Id);
+        var page = $"/u/p/{UnsubscribeLink((await SendAsync(client, ada)).Mails[ada.Email]).Segments[^1]}";
+        var day = DateTime.UtcNow.Date.AddDays(30);
+        var until = day.ToString("yyyy-MM-dd", System.Globalization.CultureInfo.InvariantCulture);
+        using (var paused = await nobody.PostAsync(page, new FormUrlEncodedContent([new("end", "email:marketing"), new("do", "pause"), new("until", until)]), Ct))
+        {
+            Assert.Contains($"rests until {until}", await paused.Content.ReadAsStringAsync(Ct), StringComparison.Ordinal);
+        }
+
+        var end = day.AddHours(-9).ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", System.Globalization.CultureInfo.InvariantCulture);
+        await Eventually.GetAsync(() => client.CallAsync($"/v1/customers/{ada.Id}/consents", Ct), a => (string?)a["current"]![0]!["paused_until"] == end, ct: Ct);
+        await Eventually.GetAsync(() => nobody.GetStringAsync(page, Ct), p => p.Contains($"rests until {until}", StringComparison.Ordinal), ct: Ct);
+    }
+
+    [Fact]
     public async Task A_scanner_that_follows_every_link_of_every_mail_changes_nothing()
     {
         using var client = fixture.Platform.CreateClient();

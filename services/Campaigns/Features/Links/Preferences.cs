@@ -15,6 +15,9 @@ internal static class Preferences
 
     private const int LongestPauseDays = 730;
 
+    /// <summary>What is answered instead of how much was changed.</summary>
+    private const int NoSuchDay = -1;
+
     public static async Task<IResult> Show(string token, CampaignsDb db, TimeProvider clock, CancellationToken ct)
     {
         if (await db.FindAsync(token, MessageKind.Campaign, forChange: false, ct) is not { } message)
@@ -29,16 +32,17 @@ internal static class Preferences
         }
 
         var now = clock.GetUtcNow();
+        var zone = await ZoneAsync(db, message, ct);
         var form = new StringBuilder("<p>You agreed to these. Tick what shall end, or rest until a day of your choice.</p><form method=\"post\"><ul>");
         foreach (var consent in granted)
         {
             var value = LinkPage.Text($"{consent.Channel}:{consent.Purpose}");
-            form.Append(CultureInfo.InvariantCulture, $"<li><label><input type=\"checkbox\" name=\"end\" value=\"{value}\"> {LinkPage.Text(consent.Purpose)}, by {LinkPage.Text(consent.Channel)}{(consent.PausedUntil > now ? $" (rests until {Day(consent.PausedUntil.Value)})" : "")}</label></li>");
+            form.Append(CultureInfo.InvariantCulture, $"<li><label><input type=\"checkbox\" name=\"end\" value=\"{value}\"> {LinkPage.Text(consent.Purpose)}, by {LinkPage.Text(consent.Channel)}{(consent.PausedUntil > now ? $" (rests until {Day(consent.PausedUntil.Value, zone)})" : "")}</label></li>");
         }
 
         return LinkPage.Ok("Your preferences", form.Append(
             CultureInfo.InvariantCulture,
-            $"</ul><button>End what is ticked</button><p><label>Until <input type=\"date\" name=\"until\" min=\"{Day(now.AddDays(1))}\" max=\"{Day(now.AddDays(LongestPauseDays))}\"></label> <button name=\"do\" value=\"pause\">Pause what is ticked</button></p></form>").ToString());
+            $"</ul><button>End what is ticked</button><p><label>Until <input type=\"date\" name=\"until\" min=\"{Day(now.AddDays(1), zone)}\" max=\"{Day(now.AddDays(LongestPauseDays), zone)}\"></label> <button name=\"do\" value=\"pause\">Pause what is ticked</button></p></form>").ToString());
     }
 
     public static async Task<IResult> Act(string token, HttpRequest request, CampaignsDb db, TimeProvider clock, CancellationToken ct)
@@ -46,23 +50,19 @@ internal static class Preferences
         var form = request.HasFormContentType ? await request.ReadFormAsync(ct) : FormCollection.Empty;
         var wanted = form["end"].ToHashSet(StringComparer.Ordinal);
         var now = clock.GetUtcNow();
-        DateTimeOffset? pausedUntil = null;
-        if (form["do"] == "pause")
-        {
-            // The day begins where the platform keeps its time.
-            pausedUntil = DateOnly.TryParseExact(form["until"].ToString(), "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var day)
-                ? new DateTimeOffset(day, TimeOnly.MinValue, TimeSpan.Zero) : now;
-            if (pausedUntil <= now || pausedUntil > now.AddDays(LongestPauseDays))
-            {
-                return LinkPage.Ok("Nothing was changed", "<p>Choose a day from tomorrow on, within the next two years.</p>");
-            }
-        }
-
+        var pauses = form["do"] == "pause";
+        var day = DateOnly.TryParseExact(form["until"].ToString(), "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var chosen) ? chosen : DateOnly.MinValue;
         var ended = await db.InTransactionAsync(async () =>
         {
             if (await db.FindAsync(token, MessageKind.Campaign, forChange: true, ct) is not { } message)
             {
                 return (int?)null;
+            }
+
+            DateTimeOffset? pausedUntil = pauses ? Beginning(day, await ZoneAsync(db, message, ct)) : null;
+            if (pausedUntil <= now || pausedUntil > now.AddDays(LongestPauseDays))
+            {
+                return NoSuchDay;
             }
 
             var ending = (await GrantedAsync(db, message, ct)).Where(c => wanted.Contains($"{c.Channel}:{c.Purpose}")).ToList();
@@ -87,13 +87,37 @@ internal static class Preferences
         return ended switch
         {
             null => LinkPage.NotFound,
+            NoSuchDay => LinkPage.Ok("Nothing was changed", "<p>Choose a day from tomorrow on, within the next two years.</p>"),
             0 => LinkPage.Ok("Nothing was changed", "<p>Nothing was ticked that you agreed to.</p>"),
-            _ when pausedUntil is { } until => LinkPage.Ok("Your preferences are saved", $"<p>What you ticked rests until {Day(until)} and then goes on.</p>"),
+            _ when pauses => LinkPage.Ok("Your preferences are saved", $"<p>What you ticked rests until {day.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)} and then goes on.</p>"),
             _ => LinkPage.Ok("Your preferences are saved", "<p>What you ticked has ended.</p>"),
         };
     }
 
-    private static string Day(DateTimeOffset at) => at.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
+    private static string Day(DateTimeOffset at, TimeZoneInfo zone) => TimeZoneInfo.ConvertTime(at, zone).ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
+
+    /// <summary>When the day begins there: at midnight, or where clocks skip it, at the first time of the day that there is.</summary>
+    private static DateTimeOffset Beginning(DateOnly day, TimeZoneInfo zone)
+    {
+        // Refused as it is; a zone's offset could lead out of the calendar.
+        if (day.Year is < 2000 or > 9000)
+        {
+            return new(day, TimeOnly.MinValue, TimeSpan.Zero);
+        }
+
+        var local = day.ToDateTime(TimeOnly.MinValue);
+        while (zone.IsInvalidTime(local))
+        {
+            local = local.AddMinutes(1);
+        }
+
+        return new(TimeZoneInfo.ConvertTimeToUtc(local, zone), TimeSpan.Zero);
+    }
+
+    /// <summary>Where the person's days begin, as far as it is known; UTC otherwise.</summary>
+    private static async Task<TimeZoneInfo> ZoneAsync(CampaignsDb db, Message message, CancellationToken ct) =>
+        await db.Customers.Where(c => c.Id == message.CustomerId).Select(c => c.TimeZone).FirstOrDefaultAsync(ct) is { } name
+            && TimeZoneInfo.TryFindSystemTimeZoneById(name, out var zone) ? zone : TimeZoneInfo.Utc;
 
     private static async Task<IReadOnlyList<CustomerCopy.CustomerConsent>> GrantedAsync(CampaignsDb db, Message message, CancellationToken ct)
     {
