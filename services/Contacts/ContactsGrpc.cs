@@ -1,3 +1,4 @@
+using System.ComponentModel.DataAnnotations.Schema;
 using Crm.Contacts.Domain;
 using Crm.Contacts.Features;
 using Crm.Contacts.Features.CustomFields;
@@ -19,6 +20,8 @@ namespace Crm.Contacts;
 internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
 {
     private const int Batch = 500;
+
+    private const int MostAsked = 1000;
 
     [Callers("interactions", "campaigns", "billing-sync", "support", "gateway", Scope = Scopes.CustomersRead)]
     public override async Task<Wire.Customer> GetCustomer(Wire.GetCustomerRequest request, ServerCallContext context)
@@ -106,6 +109,40 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
         groups.Groups.Add(await db.ReadAttributeGroupsAsync(context.CancellationToken));
         return groups;
     }
+
+    [Callers("campaigns")]
+    public override async Task<Wire.GrantedConsents> AskConsents(Wire.AskConsentsRequest request, ServerCallContext context)
+    {
+        if (request.CustomerIds.Count > MostAsked)
+        {
+            throw new RpcException(new Status(StatusCode.InvalidArgument, $"At most {MostAsked} customers."));
+        }
+
+        Guid[] ids = [.. request.CustomerIds.Select(id => GrpcIds.Parse(Ids.Customer, id, "customer")).Distinct()];
+        string[] purposes = [.. request.Purposes];
+        var channel = request.Channel;
+        var granted = await db.Database.SqlQuery<GrantedRow>($"""
+            SELECT a.id, s.purpose, s.at, s.paused_until
+            FROM unnest({ids}) AS a (id) CROSS JOIN LATERAL customer_root(a.id) AS root
+            JOIN customers c ON c.id = root AND c.state = 'active'
+            JOIN consent_states s ON s.customer_id = root AND s.channel = {channel} AND s.purpose = ANY ({purposes}) AND s.state = 'granted'
+            """).ToListAsync(context.CancellationToken);
+        var answer = new Wire.GrantedConsents();
+        answer.Consents.AddRange(granted.Select(g => new Wire.GrantedConsent
+        {
+            CustomerId = Ids.Customer.Format(g.Id),
+            Purpose = g.Purpose,
+            At = Timestamp.FromDateTimeOffset(g.At),
+            PausedUntil = g.PausedUntil is { } until ? Timestamp.FromDateTimeOffset(until) : null,
+        }));
+        return answer;
+    }
+
+    private sealed record GrantedRow(
+        [property: Column("id")] Guid Id,
+        [property: Column("purpose")] string Purpose,
+        [property: Column("at")] DateTimeOffset At,
+        [property: Column("paused_until")] DateTimeOffset? PausedUntil);
 
     /// <summary>The customer whom the id stands for; of another one, with the snapshots of all on the way.</summary>
     private async Task<Wire.Customer> FindByIdAsync(string id, bool includeDeleted, CancellationToken ct)

@@ -24,7 +24,7 @@ public static class CustomerCopyService
         builder.Services.AddScoped<CustomerCopyDb>(provider => provider.GetRequiredService<TDb>());
         builder.Services.AddScoped<CustomerDirectory>();
         builder.Services.AddHostedService<FillCustomerCopy>();
-        builder.AddCrmGrpcClient<Contacts.ContactsClient>("Contacts", "crm.contacts.v1.Contacts", "GetCustomer", "ResolveCustomer", "ListTiers", "StreamGrants", "ListAttributeGroups");
+        builder.AddCrmGrpcClient<Contacts.ContactsClient>("Contacts", "crm.contacts.v1.Contacts", "GetCustomer", "ResolveCustomer", "ListTiers", "StreamGrants", "ListAttributeGroups", "AskConsents");
     }
 
     /// <summary>What the other side of <see cref="AddCrmServiceWithCustomers"/> serves over gRPC.</summary>

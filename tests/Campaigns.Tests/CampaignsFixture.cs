@@ -20,7 +20,7 @@ namespace Campaigns.Tests;
 
 /// <summary>
 /// Campaigns and Contacts as processes, a mail server that counts, and the bus: facts of services that are not
-/// started are published as those publish them.
+/// started are published as those publish them, and customers whom Contacts does not know (<see cref="StandInContacts"/>).
 /// </summary>
 public sealed class CampaignsFixture : ServicesFixture
 {
@@ -33,6 +33,9 @@ public sealed class CampaignsFixture : ServicesFixture
 
     public NpgsqlDataSource Database => _database!;
 
+    /// <summary>Whom Campaigns asks for consents.</summary>
+    public StandInContacts Contacts { get; private set; } = null!;
+
     /// <summary>What other services receive when a mail was sent.</summary>
     public ConcurrentQueue<MessageSent> SentEvents { get; } = new();
 
@@ -43,11 +46,14 @@ public sealed class CampaignsFixture : ServicesFixture
         // Longer than a busy machine holds up a mail; where a sender dies, the test ends its leases.
         ["campaigns:Smtp__TimeoutSeconds"] = "60",
         ["campaigns:Smtp__LeaseSeconds"] = "120",
+        ["campaigns:Peers__Contacts"] = Contacts.Address,
     };
 
     public override async ValueTask InitializeAsync()
     {
+        Contacts = await StandInContacts.StartAsync();
         await base.InitializeAsync();
+        Contacts.Forward(Platform["contacts"].GrpcAddress!);
         Campaigns = CreateClient("campaigns");
         _database = await DatabaseAsync("campaigns");
         _bus = Bus.Factory.CreateUsingRabbitMq(bus =>
@@ -200,6 +206,10 @@ public sealed class CampaignsFixture : ServicesFixture
         }
 
         await base.DisposeAsync();
+        if (Contacts is not null)
+        {
+            await Contacts.DisposeAsync();
+        }
     }
 
     private sealed class ExchangeNames : IEntityNameFormatter

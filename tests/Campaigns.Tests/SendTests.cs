@@ -156,6 +156,59 @@ public sealed class SendTests(CampaignsFixture fixture)
     }
 
     [Fact]
+    public async Task Contacts_is_asked_before_a_mail_goes_out_and_knows_better_than_the_copy()
+    {
+        var sink = await fixture.MailServerAsync();
+        var batch = CampaignsFixture.NewBatch();
+        var crowd = CampaignsFixture.Crowd(batch, 60);
+        await fixture.RegisterAsync(crowd);
+        fixture.Contacts.Exceptions[crowd[0].Id] = null;
+        fixture.Contacts.Exceptions[crowd[1].Id] = DateTimeOffset.UtcNow.AddDays(1);
+        fixture.Contacts.Exceptions[crowd[2].Id] = DateTimeOffset.UtcNow.AddDays(-1);
+        var before = fixture.Contacts.Questions;
+        var campaign = await fixture.DraftAsync(batch);
+        await fixture.LaunchAsync(campaign);
+        var results = await fixture.CompletedAsync(campaign);
+        Assert.Equal((58, 1, 1), ((long)results["sent"]!, (long)results["suppressed_by_reason"]!["no_consent"]!, (long)results["suppressed_by_reason"]!["paused"]!));
+        Assert.Equal(crowd.Skip(2).Select(c => c.PrimaryEmail!).Order(), sink.CountByRecipient().Keys.Order());
+        // For many at once.
+        Assert.InRange(fixture.Contacts.Questions - before, 3, 30);
+    }
+
+    [Fact]
+    public async Task While_Contacts_cannot_be_asked_campaigns_wait_and_confirmations_do_not()
+    {
+        var sink = await fixture.MailServerAsync();
+        var batch = CampaignsFixture.NewBatch();
+        var crowd = CampaignsFixture.Crowd(batch, 30);
+        await fixture.RegisterAsync(crowd);
+        var campaign = await fixture.DraftAsync(batch);
+        fixture.Contacts.IsAway = true;
+        try
+        {
+            var before = fixture.Contacts.Questions;
+            await fixture.LaunchAsync(campaign);
+            await Eventually.GetAsync(() => Task.FromResult(fixture.Contacts.Questions), questions => questions > before);
+            var asked = $"{batch}-asked@example.com";
+            await fixture.PublishAsync(new ConsentConfirmationRequested(
+                Ids.Consent.Format(Guid.CreateVersion7()), crowd[0].Id, "email", "surveys", asked, "Ask me", DateTimeOffset.UtcNow.AddDays(7)));
+            await Eventually.GetAsync(() => Task.FromResult(sink.Count), count => count == 1);
+            Assert.Equal(asked, Assert.Single(sink.CountByRecipient()).Key);
+            await Task.Delay(1500);
+            Assert.Equal(1, sink.Count);
+            Assert.Equal(30, await fixture.NumberAsync("SELECT count(*) FROM messages WHERE status = 'pending' AND attempts = 0 AND campaign_id = $1", CampaignKey(campaign)));
+        }
+        finally
+        {
+            fixture.Contacts.IsAway = false;
+        }
+
+        Assert.Equal(30, (long)(await fixture.CompletedAsync(campaign))["sent"]!);
+        Assert.Equal(31, sink.Count);
+        Assert.All(sink.CountByRecipient(), r => Assert.Equal(1, r.Value));
+    }
+
+    [Fact]
     public async Task One_address_gets_one_mail_however_many_customers_have_it()
     {
         var sink = await fixture.MailServerAsync();

@@ -89,6 +89,47 @@ public sealed class GrpcTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task Consents_are_asked_for_many_at_once_by_campaigns_alone()
+    {
+        var (granted, rests, withdrawn, silent) = (await CreatePersonAsync(), await CreatePersonAsync(), await CreatePersonAsync(), await CreatePersonAsync());
+        var until = DateTimeOffset.UtcNow.AddDays(2);
+        await SayAsync(granted, """{"channel":"email","purpose":"marketing","state":"granted","source":"call"}""");
+        await SayAsync(granted, """{"channel":"phone","purpose":"surveys","state":"granted","source":"call"}""");
+        await SayAsync(rests, """{"channel":"email","purpose":"marketing","state":"granted","source":"call"}""");
+        await SayAsync(rests, $$"""{"channel":"email","purpose":"marketing","state":"paused","paused_until":"{{until:O}}","source":"call"}""");
+        await SayAsync(withdrawn, """{"channel":"email","purpose":"marketing","state":"granted","source":"call"}""");
+        await SayAsync(withdrawn, """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
+        var request = new Wire.AskConsentsRequest { Channel = "email", Purposes = { "marketing", "surveys" } };
+        request.CustomerIds.AddRange(new[] { granted, rests, withdrawn, silent }.Select(c => (string)c["id"]!).Append("cus_00000000000000000000000000"));
+
+        using var campaigns = new InternalTokens(
+            Options.Create(new AuthOptions
+            {
+                PrivateKey = await File.ReadAllTextAsync(Path.Combine(Fixture.Platform.Secrets.FolderOf("campaigns"), "Auth__PrivateKey"), Ct),
+                TrustedKeys = "",
+                GatewayJwks = new Uri("http://localhost"),
+            }),
+            new ServiceName("campaigns"), TimeProvider.System);
+        var own = new Metadata { { "authorization", $"Bearer {campaigns.Own()}" } };
+        var answer = (await Grpc().AskConsentsAsync(request, own, cancellationToken: Ct)).Consents.ToDictionary(c => c.CustomerId);
+        Assert.Equal(new[] { (string)granted["id"]!, (string)rests["id"]! }.Order(StringComparer.Ordinal), answer.Keys.Order(StringComparer.Ordinal));
+        Assert.All(answer.Values, c => Assert.Equal("marketing", c.Purpose));
+        Assert.Null(answer[(string)granted["id"]!].PausedUntil);
+        Assert.Equal(until, answer[(string)rests["id"]!].PausedUntil.ToDateTimeOffset(), TimeSpan.FromMilliseconds(1));
+
+        var malformed = await Assert.ThrowsAsync<RpcException>(async () => await Grpc().AskConsentsAsync(new() { CustomerIds = { "1" } }, own, cancellationToken: Ct));
+        Assert.Equal(StatusCode.InvalidArgument, malformed.StatusCode);
+        var user = await Assert.ThrowsAsync<RpcException>(async () => await Grpc().AskConsentsAsync(request, AsUser([.. Crm.Contracts.Scopes.All]), cancellationToken: Ct));
+        Assert.Equal(StatusCode.PermissionDenied, user.StatusCode);
+
+        async Task SayAsync(System.Text.Json.Nodes.JsonNode customer, string said)
+        {
+            var (response, body) = await SendAsync(HttpMethod.Post, $"/v1/customers/{customer["id"]}/consents", said);
+            Assert.True(response.IsSuccessStatusCode, body.ToJsonString());
+        }
+    }
+
+    [Fact]
     public async Task No_user_may_stream_all_customers()
     {
         using var stream = Grpc().StreamCustomers(new(), AsUser([.. Crm.Contracts.Scopes.All]), cancellationToken: Ct);

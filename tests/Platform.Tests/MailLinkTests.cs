@@ -90,12 +90,13 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
     }
 
     [Fact]
-    public async Task An_unsubscription_counts_at_once_even_while_Contacts_is_away()
+    public async Task An_unsubscription_is_taken_while_Contacts_is_away_and_mails_wait_until_it_can_be_asked()
     {
         using var client = fixture.Platform.CreateClient();
         using var nobody = fixture.Platform.CreateClient(null);
         var (ada, bob) = (await ConsentingAsync(client), await ConsentingAsync(client));
         var (_, mails) = await SendAsync(client, ada, bob);
+        Task<(JsonNode Results, Dictionary<string, SmtpMail> Mails)> sending;
         await fixture.Platform["contacts"].KillAsync();
         try
         {
@@ -104,13 +105,40 @@ public sealed partial class MailLinkTests(TracedPlatform fixture)
                 Assert.Equal(HttpStatusCode.OK, done.StatusCode);
             }
 
-            var (_, later) = await SendAsync(client, ada, bob);
-            Assert.Equal([bob.Email], later.Keys);
+            sending = SendAsync(client, ada, bob);
+            await Task.Delay(2000, Ct);
+            Assert.False(sending.IsCompleted);
         }
         finally
         {
             fixture.Platform["contacts"].Start();
             await fixture.Platform["contacts"].WaitUntilReadyAsync(ct: Ct);
+        }
+
+        var (results, later) = await sending;
+        Assert.Equal([bob.Email], later.Keys);
+        Assert.Equal(1, (int)results["suppressed_by_reason"]!["no_consent"]!);
+        await CopiedAsync(client, ada.Id, "withdrawn");
+    }
+
+    [Fact]
+    public async Task A_withdrawal_counts_at_once_although_Campaigns_has_not_heard_of_it()
+    {
+        using var client = fixture.Platform.CreateClient();
+        var (ada, bob) = (await ConsentingAsync(client), await ConsentingAsync(client));
+        // Nothing comes to the copy while its row is held.
+        await using var database = Npgsql.NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync("campaigns"));
+        await using (var holder = await database.OpenConnectionAsync(Ct))
+        {
+            await using var transaction = await holder.BeginTransactionAsync(Ct);
+            await using var hold = new Npgsql.NpgsqlCommand("SELECT version FROM customer_consents WHERE customer_id = $1 FOR UPDATE", holder, transaction);
+            hold.Parameters.AddWithValue(Ids.Customer.Parse(ada.Id));
+            Assert.Equal(1L, await hold.ExecuteScalarAsync(Ct));
+            await ConsentAsync(client, ada.Id, """{"channel":"email","purpose":"marketing","state":"withdrawn","source":"call"}""");
+            var (results, mails) = await SendAsync(client, ada, bob);
+            Assert.Equal([bob.Email], mails.Keys);
+            Assert.Equal(1, (int)results["suppressed_by_reason"]!["no_consent"]!);
+            await transaction.RollbackAsync(Ct);
         }
 
         await CopiedAsync(client, ada.Id, "withdrawn");

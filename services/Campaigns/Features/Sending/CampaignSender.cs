@@ -16,6 +16,7 @@ internal static class SendingServices
         services.AddSettings<LinkOptions>("Links");
         services.AddSingleton<SendingSignal>();
         services.AddSingleton<SendLedger>();
+        services.AddSingleton<ConsentQuestion>();
         services.AddHostedService<CampaignSender>();
     }
 }
@@ -25,13 +26,17 @@ internal sealed class SendingSignal : WakeSignal;
 
 /// <summary>
 /// Sends what the ledger has, over a few connections at once; any number of replicas may run. A lane opens its
-/// connection first and takes a message afterwards, so that a mail server that is away costs no message anything.
+/// connection first and takes a message afterwards, so that a mail server that is away costs no message anything; nor does
+/// Contacts, which is asked for consents before (<see cref="ConsentQuestion"/>).
 /// Each lane holds one message: a process that dies leaves at most as many uncertain as it had connections.
 /// </summary>
 internal sealed partial class CampaignSender(
-    SendLedger ledger, SendingSignal signal, IServiceScopeFactory scopes, IOptions<SmtpOptions> options, IOptions<LinkOptions> links, TimeProvider clock, ILogger<CampaignSender> logger) : BackgroundService
+    SendLedger ledger, ConsentQuestion question, SendingSignal signal, IServiceScopeFactory scopes, IOptions<SmtpOptions> options, IOptions<LinkOptions> links, TimeProvider clock, ILogger<CampaignSender> logger) : BackgroundService
 {
     private const int CachedTemplates = 32;
+
+    /// <summary>Other lanes and replicas may have taken all of a batch, and of the next one.</summary>
+    private const int MostBatches = 3;
 
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan CloseAfter = TimeSpan.FromSeconds(20);
@@ -143,11 +148,32 @@ internal sealed partial class CampaignSender(
         }
     }
 
-    /// <summary>False when there is nothing to send.</summary>
+    /// <summary>False when there is nothing to send, or nothing of which it is known that it may be sent.</summary>
     private async Task<bool> SendOneAsync(SmtpConnection connection, CancellationToken stopping)
     {
+        AskedMessages? asked = null;
+        for (var batch = 0; batch < MostBatches; batch++)
+        {
+            asked = await question.AskAsync(asked, stopping);
+            if (asked.Messages.Count == 0)
+            {
+                return false;
+            }
+
+            if (await SendOneOfAsync(asked, connection, stopping))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>False when others have taken them all.</summary>
+    private async Task<bool> SendOneOfAsync(AskedMessages asked, SmtpConnection connection, CancellationToken stopping)
+    {
         using var activity = Telemetry.Messaging.StartActivity("send campaign message", ActivityKind.Producer, parentContext: default);
-        var claimed = await ledger.ClaimAsync(_smtp.LeaseSeconds, _smtp.Sender.Host, stopping);
+        var claimed = await ledger.ClaimAsync(asked, _smtp.LeaseSeconds, _smtp.Sender.Host, stopping);
         if (claimed is null)
         {
             if (activity is not null)

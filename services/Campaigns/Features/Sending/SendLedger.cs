@@ -27,16 +27,19 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
     private static readonly string[] Variables = ["given_name", "family_name", "display_name", "email", "country", "locale", "lifecycle", "tier", "department"];
 
     /// <summary>
-    /// One statement: takes a due row that no other replica holds, asks at this moment whether the customer may be
-    /// written to, enters the address under its unique key, and marks the row <c>sending</c> or <c>suppressed</c>.
+    /// One statement: takes a due row of those that Contacts was asked about and that no other replica holds, asks at this
+    /// moment whether the customer may be written to as far as this service knows, too, enters the address under its unique
+    /// key, and marks the row <c>sending</c> or <c>suppressed</c>.
     /// A retry finds its own address entered and goes on. The lease is by the database's clock.
     /// </summary>
     private const string ClaimSql = """
         WITH picked AS (
-            SELECT id, campaign_id, customer_id, channel, kind, to_address, expires_at FROM messages
-            WHERE status = 'pending' AND next_at <= now()
-            ORDER BY next_at, id LIMIT 1
-            FOR UPDATE SKIP LOCKED
+            SELECT m.id, m.campaign_id, m.customer_id, m.channel, m.kind, m.to_address, m.expires_at, a.answer
+            FROM unnest(@asked, @customers, @answers) AS a (id, customer_id, answer) JOIN messages m ON m.id = a.id
+            -- Of whom it belongs to since a merge nothing was asked.
+            WHERE m.status = 'pending' AND m.next_at <= now() AND m.customer_id = a.customer_id
+            ORDER BY m.next_at, m.id LIMIT 1
+            FOR UPDATE OF m SKIP LOCKED
         ), judged AS (
             SELECT p.id, p.campaign_id, p.kind, lower(c.primary_email) AS address,
                    coalesce(p.to_address, c.primary_email) AS email, c.given_name, c.family_name, c.display_name, c.country, c.locale, c.lifecycle, c.tier, c.department,
@@ -53,6 +56,8 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
                            -- So does one of anybody else who has this mailbox (Links/RefusedMailboxes.cs).
                            AND NOT EXISTS (SELECT 1 FROM refused_mailboxes r WHERE r.digest = sha256(convert_to(lower(c.primary_email), 'UTF8'))
                                AND r.purpose = 'marketing' AND r.refused_at >= n.at)) THEN 'no_consent'
+                       -- Contacts knows better than the copy.
+                       WHEN p.answer IS NOT NULL THEN p.answer
                        WHEN EXISTS (SELECT 1 FROM customer_consents n WHERE n.customer_id = p.customer_id
                            AND n.channel = 'email' AND n.purpose = 'marketing' AND n.paused_until > now()) THEN 'paused'
                        WHEN EXISTS (SELECT 1 FROM cases k WHERE k.customer_id = p.customer_id
@@ -90,6 +95,28 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
         return await command.ExecuteScalarAsync(ct) is true;
     }
 
+    /// <summary>The first that are due, of confirmations and of campaigns' messages this many each; nobody holds them.</summary>
+    public async Task<IReadOnlyList<DueMessage>> FindDueAsync(int limit, bool campaigns, CancellationToken ct)
+    {
+        await using var command = dataSource.CreateCommand("""
+            (SELECT id, customer_id, kind FROM messages
+                WHERE status = 'pending' AND kind = 'confirmation' AND next_at <= now() ORDER BY next_at, id LIMIT @limit)
+            UNION ALL
+            (SELECT id, customer_id, kind FROM messages
+                WHERE status = 'pending' AND kind = 'campaign' AND next_at <= now() AND @campaigns ORDER BY next_at, id LIMIT @limit)
+            """);
+        command.Parameters.Add(new NpgsqlParameter<int>("limit", limit));
+        command.Parameters.Add(new NpgsqlParameter<bool>("campaigns", campaigns));
+        await using var reader = await command.ExecuteReaderAsync(ct);
+        var due = new List<DueMessage>();
+        while (await reader.ReadAsync(ct))
+        {
+            due.Add(new(reader.GetGuid(0), reader.GetGuid(1), EnumWords<MessageKind>.Parse(reader.GetString(2))));
+        }
+
+        return due;
+    }
+
     /// <summary>Rows whose sender died: the mail may be out, so they are uncertain and stay so.</summary>
     public async Task<int> ExpireLeasesAsync(CancellationToken ct)
     {
@@ -100,10 +127,13 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
         return await command.ExecuteNonQueryAsync(ct);
     }
 
-    /// <summary>Null when nothing is due that is not held by another sender.</summary>
-    public async Task<ClaimedMessage?> ClaimAsync(int leaseSeconds, string domain, CancellationToken ct)
+    /// <summary>Null when none of these messages is due any more that is not held by another sender.</summary>
+    public async Task<ClaimedMessage?> ClaimAsync(AskedMessages asked, int leaseSeconds, string domain, CancellationToken ct)
     {
         await using var command = dataSource.CreateCommand(ClaimSql);
+        command.Parameters.Add(new NpgsqlParameter<Guid[]>("asked", [.. asked.Messages.Select(m => m.Id)]));
+        command.Parameters.Add(new NpgsqlParameter<Guid[]>("customers", [.. asked.Messages.Select(m => m.CustomerId)]));
+        command.Parameters.Add(new NpgsqlParameter<string?[]>("answers", [.. asked.Answers.Select(a => a?.ToWord())]));
         command.Parameters.Add(new NpgsqlParameter<double>("lease", leaseSeconds));
         command.Parameters.Add(new NpgsqlParameter<string>("domain", domain));
         var token = LinkToken.New();
