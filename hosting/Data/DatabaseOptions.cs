@@ -32,6 +32,10 @@ public sealed class DatabaseOptions : IValidatableObject
     [Range(0, 10_000)]
     public int MaxAutoPrepare { get; init; } = 200;
 
+    /// <summary>Seconds that <c>--migrate</c> waits for a server that does not answer, that starts, or that has no connection left.</summary>
+    [Range(0, 86_400)]
+    public int MigrationWaitSeconds { get; init; } = 300;
+
     /// <summary>All of it as one string; set by the host from <c>ConnectionStrings:Database</c>.</summary>
     internal string? ConnectionString { get; set; }
 

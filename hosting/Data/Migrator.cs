@@ -1,7 +1,9 @@
+using System.Net.Sockets;
 using System.Reflection;
 using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
 using Npgsql;
 
 namespace Crm.Hosting.Data;
@@ -13,7 +15,8 @@ public sealed record MigrationModule(string Name, Assembly Assembly);
 /// Applies SQL migrations forward only, one transaction each, under an advisory lock; a file that was
 /// applied and then edited is an error. Killed half-way, the next run continues.
 /// </summary>
-internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<MigrationModule> modules, TimeProvider clock, ILogger<Migrator> logger)
+internal sealed partial class Migrator(
+    NpgsqlDataSource dataSource, IEnumerable<MigrationModule> modules, IOptions<DatabaseOptions> options, TimeProvider clock, ILogger<Migrator> logger)
 {
     private const long LockKey = 0x43524D_4D4947; // "CRMMIG"
 
@@ -23,9 +26,13 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
     /// <summary>Between two of them: what waited behind the migration has its turn.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
 
+    /// <summary>Between two lines that say that the server does not answer.</summary>
+    private static readonly TimeSpan Silence = TimeSpan.FromSeconds(5);
+
+    /// <summary>Waits for a server that is not there yet; whatever else is wrong ends it at once.</summary>
     public async Task ApplyAsync(CancellationToken ct)
     {
-        await using var connection = await dataSource.OpenConnectionAsync(ct);
+        await using var connection = await OpenAsync(ct);
         await ExecuteAsync(connection, """
             SELECT pg_advisory_lock(@key)
             """, ct, new NpgsqlParameter<long>("key", LockKey));
@@ -84,6 +91,45 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
             }
         }
     }
+
+    /// <summary>
+    /// A pod begins with its migrations, often before its database does. One that ended would be begun again later each time,
+    /// up to five minutes after the database is there.
+    /// </summary>
+    private async Task<NpgsqlConnection> OpenAsync(CancellationToken ct)
+    {
+        var wait = TimeSpan.FromSeconds(options.Value.MigrationWaitSeconds);
+        var started = clock.GetTimestamp();
+        TimeSpan? said = null;
+        using var quiet = QuietWork.Begin();
+        while (true)
+        {
+            try
+            {
+                return await dataSource.OpenConnectionAsync(ct);
+            }
+            catch (Exception exception) when (IsAway(exception) && clock.GetElapsedTime(started) < wait)
+            {
+                var waited = clock.GetElapsedTime(started);
+                if (said is null || waited - said >= Silence)
+                {
+                    LogDatabaseAway((int)waited.TotalSeconds, (int)wait.TotalSeconds, exception.Message);
+                    said = waited;
+                }
+            }
+
+            await Task.Delay(Pause, clock, ct);
+        }
+    }
+
+    /// <summary>Refused, no such host or no way there, no answer in time, ended while it was made; or the server says that it starts, stops or is full.</summary>
+    private static bool IsAway(Exception exception) => exception switch
+    {
+        PostgresException e => e.SqlState is PostgresErrorCodes.CannotConnectNow or PostgresErrorCodes.AdminShutdown or PostgresErrorCodes.CrashShutdown
+            or PostgresErrorCodes.TooManyConnections,
+        NpgsqlException { InnerException: SocketException or TimeoutException or IOException } or SocketException or TimeoutException => true,
+        _ => false,
+    };
 
     private async Task<IReadOnlyList<Migration>> PendingAsync(NpgsqlConnection connection, CancellationToken ct)
     {
@@ -148,6 +194,9 @@ internal sealed partial class Migrator(NpgsqlDataSource dataSource, IEnumerable<
 
     [LoggerMessage(LogLevel.Warning, "Migration {Module}/{Name} waits: a table is in use")]
     private partial void LogTableInUse(string module, string name);
+
+    [LoggerMessage(LogLevel.Warning, "The migrations wait for the database, {Seconds} of at most {Most} s until now: {Detail}")]
+    private partial void LogDatabaseAway(int seconds, int most, string detail);
 
     internal sealed record Migration(string Module, string Name, string Sql, string Checksum);
 

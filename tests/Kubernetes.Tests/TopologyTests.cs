@@ -44,6 +44,27 @@ public sealed partial class TopologyTests
         }
     }
 
+    /// <summary>A first install, where pods are there before their databases, is no failed rollout.</summary>
+    [Theory, MemberData(nameof(Installations))]
+    public async Task A_rollout_may_take_as_long_as_a_pod_waits_for_its_database_and_starts(string overlay)
+    {
+        var manifests = await Manifests.OfAsync(overlay);
+        foreach (var workload in manifests.Workloads.Where(w => w.Kind == "Deployment"))
+        {
+            var probe = workload.Main.Single()["startupProbe"]!;
+            var wait = Variables(workload.Pod["initContainers"]![0]!, manifests).Where(v => v.Name == "Database__MigrationWaitSeconds")
+                .Select(v => long.Parse(v.Value, CultureInfo.InvariantCulture)).SingleOrDefault(new DatabaseOptions().MigrationWaitSeconds);
+            // A minute for the image; 600 s is what Kubernetes takes by default.
+            var deadline = (long?)workload.Object["spec"]!["progressDeadlineSeconds"] ?? 600;
+            Assert.InRange(60 + wait + ((long)probe["periodSeconds"]! * (long)probe["failureThreshold"]!), 1, deadline);
+            foreach (var page in (string[])["install.md", "operator-guide.md"])
+            {
+                var text = await File.ReadAllTextAsync(Path.Combine(Topology.Root, "docs", page), TestContext.Current.CancellationToken);
+                Assert.Contains($"kubectl -n crm rollout status deployment --timeout={deadline / 60}m", text, StringComparison.Ordinal);
+            }
+        }
+    }
+
     [Theory, MemberData(nameof(Overlays))]
     public async Task Every_reference_leads_somewhere(string overlay)
     {

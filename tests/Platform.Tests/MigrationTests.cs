@@ -9,6 +9,8 @@ public sealed class MigrationTests : IAsyncLifetime
 {
     private const int NotMigrated = 78;
 
+    private const string Waiting = "The migrations wait for the database";
+
     private Crm.Runner.Platform _platform = null!;
 
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
@@ -132,6 +134,49 @@ public sealed class MigrationTests : IAsyncLifetime
 
         await reading.RollbackAsync(Ct);
         Assert.Equal(0, (await migrating).ExitCode);
+    }
+
+    [Fact]
+    public async Task Migrations_wait_for_a_server_that_takes_no_connection_yet_and_run_when_it_does()
+    {
+        // What it says (53300) is said in this place of a server that starts (57P03) as well.
+        await ExecuteAsync("postgres", "ALTER DATABASE contacts CONNECTION LIMIT 0");
+        var migrating = OwnedProcess.Start(new ProcessSpec
+        {
+            Name = "contacts", Command = [.. Contacts.Command, "--migrate"], LogFile = _platform.LogFile("migrate-waits"), Environment = Contacts.Environment, EndWithCaller = true,
+        });
+        await Eventually.GetAsync(() => Task.FromResult(migrating.LogTail()), log => log.Contains(Waiting, StringComparison.Ordinal), TimeSpan.FromMinutes(2), Ct);
+        Assert.True(migrating.IsAlive);
+
+        await ExecuteAsync("postgres", "ALTER DATABASE contacts CONNECTION LIMIT -1");
+        Assert.True(await migrating.WaitForExitAsync(TimeSpan.FromMinutes(2)));
+        // It lacks none, so they were all applied.
+        Assert.Contains("\n0 of ", (await CheckAsync()).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Migrations_give_up_a_server_that_stays_away_and_wait_for_none_that_refuses_them()
+    {
+        var environment = new Dictionary<string, string?>(Contacts.Environment)
+        {
+            ["CRM_SECRETS"] = null,
+            ["ConnectionStrings__Database"] = $"Host=127.0.0.1;Port={FreePort.Next()};Database=contacts;Username=contacts;Password=x",
+            ["Database__MigrationWaitSeconds"] = "2",
+        };
+        var away = await Shell.RunAsync([.. Contacts.Command, "--migrate"], environment, _platform.Folder, Ct);
+        Assert.Equal(1, away.ExitCode);
+        Assert.Contains(Waiting, away.Output, StringComparison.Ordinal);
+
+        environment["ConnectionStrings__Database"] = "Host=nowhere.invalid;Database=contacts;Username=contacts;Password=x";
+        var unknown = await Shell.RunAsync([.. Contacts.Command, "--migrate"], environment, _platform.Folder, Ct);
+        Assert.Equal(1, unknown.ExitCode);
+        Assert.Contains(Waiting, unknown.Output, StringComparison.Ordinal);
+
+        await ExecuteAsync("postgres", "ALTER ROLE contacts PASSWORD 'another'");
+        var refused = await Contacts.RunModeAsync(["--migrate"], Ct);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("28P01", refused.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain(Waiting, refused.Output, StringComparison.Ordinal);
     }
 
     [Fact]
