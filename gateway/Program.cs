@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Crm.Gateway;
 using Crm.Gateway.Authentication;
+using Crm.Gateway.Domain;
 using Crm.Gateway.Features;
 using Crm.Gateway.Limits;
 using Crm.Gateway.OpenApi;
@@ -19,7 +20,8 @@ builder.AddCrmDatabase<GatewayDb>();
 builder.Services.AddValidation();
 builder.Services.AddCrmOpenApi();
 
-builder.Services.AddSettings<GatewayOptions>("Gateway");
+builder.Services.AddSettings<GatewayOptions>("Gateway").Validate(
+    options => options.AdminKey?.Trim() is not { Length: > 0 } key || KeySecret.TryParse(key, out _), "Gateway:AdminKey is not sk_live_ and 43 letters, digits, - or _.");
 builder.Services.AddSingleton<DistributedContextPropagator, TraceWithoutBaggage>();
 builder.Services.AddAuthKeys();
 builder.Services.AddOidc();

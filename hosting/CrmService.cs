@@ -220,7 +220,7 @@ public static class CrmService
             switch (args)
             {
                 case ["--migrate", "--check"]:
-                    return await ActivatorUtilities.CreateInstance<MigrationCheck>(app.Services).RunAsync(Console.Out, CancellationToken.None);
+                    return await MigrationCheck.RunAsync(app.Services, Console.Out, CancellationToken.None);
                 case ["--migrate", var unknown, ..]:
                     await Console.Error.WriteLineAsync($"--migrate knows no {unknown}, only --check.");
                     return 2;

@@ -1,6 +1,7 @@
 using System.ComponentModel.DataAnnotations;
 using System.Globalization;
 using System.Reflection;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 
@@ -50,6 +51,33 @@ public static class Settings
         }
 
         return 0;
+    }
+
+    /// <summary>What would keep the program from starting, as the start itself finds it; what is not set by the name that it is set by.</summary>
+    internal static IReadOnlyList<string> FindProblems(IServiceProvider services)
+    {
+        var configuration = services.GetRequiredService<IConfiguration>();
+        var problems = services.GetServices<Setting>().Where(s => s.Required && s.Default.Length == 0 && string.IsNullOrEmpty(configuration[s.Name.Replace("__", ":", StringComparison.Ordinal)]))
+            .Select(s => s.Name).Order(StringComparer.Ordinal).Select(name => $"{name} is required and not set").ToList();
+        try
+        {
+            services.GetService<IStartupValidator>()?.Validate();
+        }
+        catch (OptionsValidationException exception)
+        {
+            problems.AddRange(exception.Failures);
+        }
+        catch (AggregateException exception) when (exception.InnerExceptions.All(e => e is OptionsValidationException))
+        {
+            problems.AddRange(exception.InnerExceptions.Cast<OptionsValidationException>().SelectMany(e => e.Failures));
+        }
+        catch (InvalidOperationException exception)
+        {
+            // A value that is none of its type; the message names it.
+            problems.Add(exception.Message);
+        }
+
+        return problems;
     }
 
     private static IEnumerable<Setting> Of(string prefix, Type type, object? instance)

@@ -5,6 +5,7 @@ programs="contacts interactions campaigns billing-sync support gateway"
 # How long a pod may wait for its image, a node or its admission, in seconds.
 patience=${CRM_JOB_SECONDS:-600}
 jobs=
+objects=
 items=
 
 # read_program NAME: sets labels, account, security, volumes, and migrate, the container.
@@ -29,6 +30,12 @@ JSON
   )
 }
 
+# add_object KIND NAME JSON: something that the jobs need, and that goes with them.
+add_object() {
+  objects="$objects $1/$2"
+  items="$items${items:+,}$3"
+}
+
 # why_it_waits JOB: why its pod does not run yet, as its containers, the scheduler or the admission say; nothing when it runs.
 why_it_waits() {
   local pods refused
@@ -46,7 +53,7 @@ why_it_waits() {
 # whatever ends it.
 run_jobs() {
   local job waits said since started=$SECONDS
-  trap 'remove_jobs || printf "These jobs are to be deleted:%s\n" "$jobs" >&2' EXIT
+  trap 'remove_jobs || printf "These are to be deleted: jobs%s%s\n" "$jobs" "${objects:+,$objects}" >&2' EXIT
   trap 'exit 1' HUP INT TERM
   remove_jobs
   printf '{"apiVersion":"v1","kind":"List","items":[%s]}' "$items" | kubectl apply -f -
@@ -85,4 +92,7 @@ run_jobs() {
 }
 
 # Their pods have the labels of the programs, so they do not stay.
-remove_jobs() { kubectl delete job $jobs --namespace $namespace --ignore-not-found; }
+remove_jobs() {
+  kubectl delete job $jobs --namespace $namespace --ignore-not-found || return
+  [ -z "$objects" ] || kubectl delete $objects --namespace $namespace --ignore-not-found
+}

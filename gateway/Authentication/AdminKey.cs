@@ -26,7 +26,7 @@ internal sealed partial class AdminKey(IServiceScopeFactory scopes, IOptions<Gat
                 await ApplyAsync(stoppingToken);
                 _done = true;
             }
-            catch (Exception exception) when (exception is not OptionsValidationException && !stoppingToken.IsCancellationRequested)
+            catch (Exception exception) when (!stoppingToken.IsCancellationRequested)
             {
                 LogWaiting(Transient.Is(exception) ? null : exception, exception.GetBaseException().Message);
                 await Task.Delay(TimeSpan.FromMilliseconds(500), clock, stoppingToken);
@@ -36,14 +36,10 @@ internal sealed partial class AdminKey(IServiceScopeFactory scopes, IOptions<Gat
 
     private async Task ApplyAsync(CancellationToken ct)
     {
-        if (options.Value.AdminKey?.Trim() is not { Length: > 0 } text)
+        // The start has checked what it looks like.
+        if (options.Value.AdminKey?.Trim() is not { Length: > 0 } text || !KeySecret.TryParse(text, out var secret))
         {
             return;
-        }
-
-        if (!KeySecret.TryParse(text, out var secret))
-        {
-            throw new OptionsValidationException("Gateway", typeof(GatewayOptions), ["Gateway:AdminKey is not sk_live_ and 43 letters, digits, - or _."]);
         }
 
         using var scope = scopes.CreateScope();

@@ -1,12 +1,14 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
 using Npgsql;
 
 namespace Crm.Hosting.Data;
 
 /// <summary>
-/// <c>--migrate --check</c>: which migrations are to come, what they ask of tables with rows, and what would stop them. Changes
-/// nothing. The result is the exit code: 1 when there is a problem.
+/// <c>--migrate --check</c>: which migrations are to come, what they ask of tables with rows, and what would stop them or the
+/// start of the program, its settings too. Changes nothing. The result is the exit code: 1 when there is a problem.
 /// </summary>
 internal sealed partial class MigrationCheck(NpgsqlDataSource dataSource, Migrator migrator)
 {
@@ -19,7 +21,25 @@ internal sealed partial class MigrationCheck(NpgsqlDataSource dataSource, Migrat
     private readonly List<string> _problems = [];
     private readonly List<string> _warnings = [];
 
-    public async Task<int> RunAsync(TextWriter output, CancellationToken ct)
+    public static async Task<int> RunAsync(IServiceProvider services, TextWriter output, CancellationToken ct)
+    {
+        var settings = Settings.FindProblems(services);
+        MigrationCheck check;
+        try
+        {
+            check = ActivatorUtilities.CreateInstance<MigrationCheck>(services);
+        }
+        catch (Exception exception) when (settings.Count > 0 && exception is (OptionsValidationException or InvalidOperationException))
+        {
+            // They do not say which database.
+            return await EndAsync(output, [], settings);
+        }
+
+        check._problems.AddRange(settings);
+        return await check.RunAsync(output, ct);
+    }
+
+    private async Task<int> RunAsync(TextWriter output, CancellationToken ct)
     {
         try
         {
@@ -54,13 +74,18 @@ internal sealed partial class MigrationCheck(NpgsqlDataSource dataSource, Migrat
             _problems.Add($"the database cannot be asked: {exception.Message}{(exception.InnerException is { } inner ? $" ({inner.Message})" : "")}");
         }
 
-        foreach (var line in _warnings.Select(w => $"warning: {w}").Concat(_problems.Select(p => $"problem: {p}")))
+        return await EndAsync(output, _warnings, _problems);
+    }
+
+    private static async Task<int> EndAsync(TextWriter output, IReadOnlyList<string> warnings, IReadOnlyList<string> problems)
+    {
+        foreach (var line in warnings.Select(w => $"warning: {w}").Concat(problems.Select(p => $"problem: {p}")))
         {
             await output.WriteLineAsync(line);
         }
 
-        await output.WriteLineAsync(_problems.Count == 0 ? "--migrate can run" : "--migrate would fail, or the program after it");
-        return _problems.Count == 0 ? 0 : 1;
+        await output.WriteLineAsync(problems.Count == 0 ? "--migrate can run" : "--migrate would fail, or the program after it");
+        return problems.Count == 0 ? 0 : 1;
     }
 
     private async Task<string> CheckServerAsync(NpgsqlConnection connection, CancellationToken ct)

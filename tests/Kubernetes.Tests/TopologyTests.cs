@@ -292,7 +292,7 @@ public sealed partial class TopologyTests
         Assert.True(result.ExitCode == 1, result.Output);
         Assert.All(programs, p => Assert.Contains($"check-upgrade-{p.Name} {reason}", result.Output, StringComparison.Ordinal));
         Assert.Contains("check-upgrade-gateway has not started in 1 seconds", result.Output, StringComparison.Ordinal);
-        Assert.All(applied!, j => Assert.InRange((long)j["spec"]!["activeDeadlineSeconds"]!, 1, 3600));
+        Assert.All(applied!.Where(o => Manifests.Kind(o) == "Job"), j => Assert.InRange((long)j["spec"]!["activeDeadlineSeconds"]!, 1, 3600));
         // What an earlier run may have left, and its own.
         var deletions = result.Output.Split('\n').Where(l => l.StartsWith("delete job", StringComparison.Ordinal)).ToList();
         Assert.Equal(2, deletions.Count);
@@ -309,22 +309,42 @@ public sealed partial class TopologyTests
         var copy = await Manifests.CopyAsync();
         var file = Path.Combine(copy, "overlays", "production", "kustomization.yaml");
         var ct = TestContext.Current.CancellationToken;
-        await File.WriteAllTextAsync(file, (await File.ReadAllTextAsync(file, ct)).Replace("newTag: 1.0.0", "newTag: 1.1.0", StringComparison.Ordinal), ct);
+        // The settings of the new release, which no pod has yet.
+        await File.WriteAllTextAsync(file, (await File.ReadAllTextAsync(file, ct)).Replace("newTag: 1.0.0", "newTag: 1.1.0", StringComparison.Ordinal)
+            .Replace("      - Gateway__TrustedProxies__0=", "      - Gateway__RequestsPerMinute=900\n      - Gateway__TrustedProxies__0=", StringComparison.Ordinal), ct);
+        var next = await Manifests.LoadAsync(copy, "overlays/production");
         var (result, applied) = await RunJobsAsync(programs, ["check-upgrade.sh", Path.Combine(copy, "overlays", "production")], "pod/contacts-1", outcome);
         Assert.True(result.ExitCode == expected, result.Output);
-        var jobs = applied!.Select(j => new Workload("check-upgrade", j)).ToList();
+        var maps = applied!.Where(o => Manifests.Kind(o) == "ConfigMap").ToDictionary(Manifests.Name, StringComparer.Ordinal);
+        Assert.Equal(next.Of("ConfigMap").Select(m => $"check-upgrade-{Manifests.Name(m)}").Order(StringComparer.Ordinal), maps.Keys.Order(StringComparer.Ordinal));
+        Assert.All(maps.Keys, m => Assert.Equal(2, result.Output.Split('\n').Count(l => l.StartsWith("delete configmap/", StringComparison.Ordinal) && $"{l} ".Contains($"configmap/{m} ", StringComparison.Ordinal))));
+        var jobs = applied!.Where(o => Manifests.Kind(o) == "Job").Select(j => new Workload("check-upgrade", j)).ToList();
         Assert.Equal(programs.Select(p => $"check-upgrade-{p.Name}").Order(StringComparer.Ordinal), jobs.Select(j => j.Name).Order(StringComparer.Ordinal));
         foreach (var (program, job) in programs.Select(p => (p, jobs.Single(j => j.Name == $"check-upgrade-{p.Name}"))))
         {
             var container = Assert.Single(job.All);
             Assert.Equal($"registry.example.com/crm/crm-{program.Name}:1.1.0", (string?)container["image"]);
             Assert.Equal(["--migrate", "--check"], container["args"]!.AsArray().Select(a => (string)a!));
-            Assert.Equal(Variables(program.Main.Single()), Variables(container));
+            var settings = Variables(next.Find("Deployment", program.Name)!["spec"]!["template"]!["spec"]!["containers"]![0]!, next).Order();
+            Assert.Equal(settings, (container["env"]?.AsArray() ?? []).Select(e => ((string)e!["name"]!, e["value"]?.ToString() ?? ""))
+                .Concat(container["envFrom"]!.AsArray().SelectMany(e => maps[(string)e!["configMapRef"]!["name"]!]["data"]!.AsObject().Select(d => (d.Key, (string?)d.Value ?? "")))).Order());
+            Assert.Equal(program.Name == "gateway", settings.Contains(("Gateway__RequestsPerMinute", "900")));
             Assert.True(JsonNode.DeepEquals(program.Main.Single()["volumeMounts"], container["volumeMounts"]) && JsonNode.DeepEquals(program.Pod["volumes"], job.Pod["volumes"]), $"{job}: volumes");
             // Nothing listens while it checks.
             Assert.Equal(8080, (long?)container["readinessProbe"]?["tcpSocket"]?["port"]);
             Assert.Equal(0, (long?)job.Object["spec"]!["backoffLimit"]);
         }
+    }
+
+    /// <summary>A pod would wait for it, and say nothing.</summary>
+    [Fact]
+    public async Task An_upgrade_whose_manifests_mount_a_secret_that_is_not_there_is_not_asked_further()
+    {
+        var programs = (await Manifests.OfAsync("overlays/production")).Workloads.Where(w => w.Kind == "Deployment").ToList();
+        var (result, applied) = await RunJobsAsync(programs, ["check-upgrade.sh", Path.Combine(Manifests.Folder, "overlays", "production")], "", "SuccessCriteriaMet Complete", lacking: "support-db-app");
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("support: there is no secret support-db-app", result.Output, StringComparison.Ordinal);
+        Assert.Null(applied);
     }
 
     [Theory, MemberData(nameof(Installations))]
@@ -343,7 +363,7 @@ public sealed partial class TopologyTests
 
     /// <summary>A script beside what stands for a cluster with these programs: what it sends there, or null when it sends nothing.</summary>
     private static async Task<(ShellResult Result, IReadOnlyList<JsonObject>? Applied)> RunJobsAsync(
-        IReadOnlyList<Workload> programs, IReadOnlyList<string> script, string running, string outcome, string? seconds = null)
+        IReadOnlyList<Workload> programs, IReadOnlyList<string> script, string running, string outcome, string? seconds = null, string lacking = "none")
     {
         Tools.Require("kubectl", "kubernetes-client");
         var ct = TestContext.Current.CancellationToken;
@@ -365,9 +385,10 @@ public sealed partial class TopologyTests
               "get deployment") cat "{folder}/$3" ;;
               "get job") printf '{outcome}' ;;
               "get events") printf 'images are signed' ;;
-              "delete job") printf '%s\n' "$*" ;;
+              "get secret") [ "$3" = '{lacking}' ] || printf 'secret/%s' "$3" ;;
+              "delete job" | "delete configmap/"*) printf '%s\n' "$*" ;;
               "apply -f") cat >'{applied}' ;;
-              kustomize*) exec '{real}' "$@" ;;
+              kustomize* | "label --local") exec '{real}' "$@" ;;
             esac
 
             """, ct);
