@@ -4,20 +4,58 @@
 #   k8s/make-secrets.sh              for overlays/trial: passwords, connection strings, broker users, keys
 #   k8s/make-secrets.sh production   for overlays/production: keys only, its operators make the passwords
 #
-# What was made once is kept (readable by you alone) in the folder CRM_SECRETS_FOLDER, default ~/.crm-secrets/<overlay>:
-# the same call gives the same secrets. Keep that folder safe, or throw it away and read the cluster's from then on.
+# It asks the cluster of kubectl's context first. What is there already stays as it is, and only what is missing is made: a server
+# keeps the passwords that it was first given, and programs trust the keys that they know. --new, behind the overlay, asks no
+# cluster: for a first install whose secrets are made where no cluster can be reached.
+#
+# What was made or read is kept (readable by you alone) in the folder CRM_SECRETS_FOLDER, default ~/.crm-secrets/<overlay>:
+# the same call gives the same secrets. Keep that folder safe, or throw it away: it is read from the cluster again.
 set -euo pipefail
 umask 077
 
 overlay=${1:-trial}
-case $overlay in
-  trial | production) ;;
-  *) printf 'usage: %s [trial | production]\n' "$0" >&2; exit 2 ;;
+case "$overlay ${2:-}" in
+  'trial ' | 'production ' | 'trial --new' | 'production --new') ;;
+  *) printf 'usage: %s [trial | production [--new]]\n' "$0" >&2; exit 2 ;;
 esac
 namespace=crm
 services="contacts interactions campaigns billing-sync support"
 folder=${CRM_SECRETS_FOLDER:-$HOME/.crm-secrets/$overlay}
 mkdir -p "$folder"
+
+# What the cluster has: lines "secret key value", the value in base64; of the public keys "--file", then its text.
+live_secrets=
+live_keys=
+if [ "${2:-}" != --new ]; then
+  if ! { live_secrets=$(kubectl get secrets --namespace $namespace --output 'go-template={{range .items}}{{$name := .metadata.name}}{{range $key, $value := .data}}{{$name}} {{$key}} {{$value}}{{"\n"}}{{end}}{{end}}') &&
+    live_keys=$(kubectl get configmap crm-trusted-keys --namespace $namespace --ignore-not-found --output 'go-template={{range $key, $value := .data}}--{{$key}}{{"\n"}}{{$value}}{{"\n"}}{{end}}'); }; then
+    printf '%s\n' 'The cluster cannot be asked which secrets it has, so none is made: new ones would end an installation that runs.' \
+      "If this is a first install, and no cluster can be reached from here: $0 $overlay --new" >&2
+    exit 1
+  fi
+fi
+
+# of_cluster SECRET KEY: its content, or nothing.
+of_cluster() { awk -v secret="$1" -v key="$2" '$1 == secret && $2 == key { printf "%s", $3 }' <<<"$live_secrets" | openssl base64 -d -A; }
+
+# taken NAME: the content on standard input, as the cluster has it, becomes the file; nothing, when the cluster has none.
+differing=
+read_back=
+taken() {
+  local file="$folder/$1"
+  cat >"$file.live"
+  if [ ! -s "$file.live" ]; then
+    rm -f "$file.live"
+  elif [ ! -s "$file" ]; then
+    mv "$file.live" "$file"
+    read_back="$read_back $1"
+  elif cmp -s "$file" "$file.live"; then
+    rm -f "$file.live"
+  else
+    rm -f "$file.live"
+    differing="$differing $1"
+  fi
+}
 
 # kept NAME COMMAND...: the file, made by the command when it is not there.
 kept() {
@@ -71,6 +109,29 @@ secret() {
     printf '  %s: %s\n' "$key" "$(openssl base64 -A <"$file")"
   done
 }
+
+for name in $services gateway; do
+  taken "key-$name" < <(of_cluster "crm-$name" Auth__PrivateKey)
+done
+taken admin-key < <(of_cluster crm-gateway Gateway__AdminKey)
+if [ "$overlay" = trial ]; then
+  taken postgres < <(of_cluster postgres postgres)
+  taken erlang-cookie < <(of_cluster rabbitmq erlang-cookie)
+  for name in $services gateway; do
+    taken "postgres-$name" < <(of_cluster postgres "${name//-/_}")
+    taken "postgres-$name" < <(of_cluster "crm-$name" ConnectionStrings__Database | sed -n 's|.*;Password=\([^;]*\).*|\1|p' | tr -d '\n')
+  done
+  for name in $services; do
+    taken "rabbitmq-$name" < <(of_cluster "crm-$name" Bus__Uri | sed -n 's|^amqp://[^:]*:\([^@]*\)@.*|\1|p' | tr -d '\n')
+    taken "rabbitmq-$name.salt" < <(of_cluster rabbitmq definitions.json | tr '{' '\n' | sed -n "s|^\"name\":\"$name\",\"password_hash\":\"\([^\"]*\)\".*|\1|p" | openssl base64 -d | head -c 4)
+  done
+fi
+[ -z "$read_back" ] || printf 'As the cluster has them:%s\n' "$read_back" >&2
+if [ -n "$differing" ]; then
+  printf '%s\n' "The cluster (context $(kubectl config current-context)) has others than $folder:$differing" \
+    'Is it the right cluster? If what it has counts, because it was changed there, remove these files; if yours do, docs/secrets.md says how to change a secret.' >&2
+  exit 1
+fi
 
 for name in $services gateway; do
   kept "key-$name" signing_key >/dev/null
@@ -130,7 +191,13 @@ fi
 
 # Public halves: no secret.
 printf -- '---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: crm-trusted-keys\n  namespace: %s\n  labels: { app.kubernetes.io/part-of: crm }\ndata:\n' "$namespace"
+# Those that the cluster trusts besides stay: a key that is being replaced, or that has signed what is still shown (docs/secrets.md).
 for name in $services gateway; do
+  public=$(openssl pkey -in "$folder/key-$name" -pubout)
+  known=$(awk -v file="--$name.pem" '/^--[a-z]/ { mine = $0 == file; next } mine && NF' <<<"$live_keys")
   printf '  %s.pem: |\n' "$name"
-  openssl pkey -in "$folder/key-$name" -pubout | sed 's/^/    /'
+  case $known in
+    *"$public"*) printf '%s\n' "$known" ;;
+    *) printf '%s\n' "$public" ${known:+"$known"} ;;
+  esac | sed 's/^/    /'
 done

@@ -151,12 +151,96 @@ public sealed partial class SettingsTests
         }
     }
 
+    /// <summary>By a second administrator, or on another machine: a server keeps the passwords that it was first given, and programs trust the keys that they know.</summary>
+    [Theory]
+    [InlineData("trial")]
+    [InlineData("production")]
+    public async Task Secrets_that_the_cluster_has_are_read_back_and_only_what_it_lacks_is_made(string overlay)
+    {
+        var first = await MakeSecretsAsync(overlay);
+        var made = Manifests.Parse(first.Text);
+        var second = await AskClusterAsync(made, overlay);
+        Assert.True(second.ExitCode == 0, second.Output);
+        Assert.Equal(first.Text, second.Output);
+
+        // A signing key that is lost is made anew; what it signed is shown still, so its public half stays.
+        var lacking = await AskClusterAsync([.. made.Where(o => Manifests.Name(o) != "crm-support")], overlay);
+        Assert.True(lacking.ExitCode == 0, lacking.Output);
+        var now = Manifests.Parse(lacking.Output);
+        Assert.Equal(made.Count, now.Count);
+        foreach (var (before, after) in made.Zip(now).Where(p => Manifests.Name(p.First) is not ("crm-support" or "crm-trusted-keys" or "rabbitmq")))
+        {
+            Assert.True(JsonNode.DeepEquals(before, after), Manifests.Name(before));
+        }
+
+        string Trusted(IReadOnlyList<JsonObject> objects) => (string)objects.Single(o => Manifests.Kind(o) == "ConfigMap")["data"]!["support.pem"]!;
+        Assert.EndsWith(Trusted(made), Trusted(now), StringComparison.Ordinal);
+        Assert.Equal(2 * Trusted(made).Length, Trusted(now).Length);
+    }
+
+    [Fact]
+    public async Task Other_secrets_than_the_cluster_s_are_not_put_in_their_place()
+    {
+        var made = Manifests.Parse((await MakeSecretsAsync("trial")).Text);
+        var (_, folder) = await MakeSecretsAsync("trial");
+        var result = await AskClusterAsync(made, "trial", folder);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("has others than", result.Output, StringComparison.Ordinal);
+        Assert.Contains(" postgres-support ", result.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("kind: Secret", result.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_cluster_that_cannot_be_asked_gets_no_new_secrets_unless_it_is_said_to_be_new()
+    {
+        var folder = Reaper.TemporaryFolder("secrets");
+        var result = await AskClusterAsync(null, "trial", folder);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("trial --new", result.Output, StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFiles(folder));
+
+        // One that answers, and has none: the pipe of a first install.
+        var first = await AskClusterAsync([], "trial", folder);
+        Assert.True(first.ExitCode == 0, first.Output);
+        Assert.Equal(first.Output, (await MakeSecretsAsync("trial", folder)).Text);
+    }
+
+    /// <summary>As for a first install, with no cluster.</summary>
     internal static async Task<(string Text, string Folder)> MakeSecretsAsync(string overlay, string? folder = null)
     {
         folder ??= Path.Combine(Reaper.TemporaryFolder("secrets"), overlay);
-        var result = await Shell.RunAsync(["bash", Path.Combine(Manifests.Folder, "make-secrets.sh"), overlay], new Dictionary<string, string?> { ["CRM_SECRETS_FOLDER"] = folder }, ct: TestContext.Current.CancellationToken);
+        var result = await Shell.RunAsync(["bash", Path.Combine(Manifests.Folder, "make-secrets.sh"), overlay, "--new"], new Dictionary<string, string?> { ["CRM_SECRETS_FOLDER"] = folder }, ct: TestContext.Current.CancellationToken);
         Assert.True(result.ExitCode == 0, result.Output);
         return (result.Output, folder);
+    }
+
+    /// <summary>The script beside what stands for a cluster with these objects; null: for one that does not answer. Of a success, what it wrote for kubectl alone.</summary>
+    private static async Task<ShellResult> AskClusterAsync(IReadOnlyList<JsonObject>? live, string overlay, string? folder = null)
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var cluster = Reaper.TemporaryFolder("cluster");
+        // As the templates that the script gives kubectl write them.
+        await File.WriteAllLinesAsync(Path.Combine(cluster, "secrets"), (live ?? []).Where(o => Manifests.Kind(o) == "Secret")
+            .SelectMany(o => o["data"]!.AsObject().Select(d => $"{Manifests.Name(o)} {d.Key} {(string?)d.Value}")), ct);
+        await File.WriteAllLinesAsync(Path.Combine(cluster, "keys"), (live ?? []).Where(o => Manifests.Kind(o) == "ConfigMap")
+            .SelectMany(o => o["data"]!.AsObject().Select(d => $"--{d.Key}\n{(string?)d.Value}")), ct);
+        await File.WriteAllTextAsync(Path.Combine(cluster, "kubectl"), $"""
+            #!/bin/sh
+            case "$1 $2" in
+              "get secrets") {(live is null ? "exit 1" : $"cat '{cluster}/secrets'")} ;;
+              "get configmap") cat '{cluster}/keys' ;;
+              config*) echo here ;;
+            esac
+
+            """, ct);
+        Assert.Equal(0, (await Shell.RunAsync(["chmod", "+x", Path.Combine(cluster, "kubectl")], ct: ct)).ExitCode);
+        var environment = new Dictionary<string, string?>
+        {
+            ["PATH"] = $"{cluster}:{Environment.GetEnvironmentVariable("PATH")}", ["CRM_SECRETS_FOLDER"] = folder ?? Path.Combine(Reaper.TemporaryFolder("secrets"), overlay),
+        };
+        // Shown on a failure only: what it says of what it read is on standard error.
+        const string Apart = "errors=$(mktemp); bash \"$0\" \"$1\" 2>\"$errors\" || { code=$?; cat \"$errors\"; exit $code; }";
+        return await Shell.RunAsync(["sh", "-c", Apart, Path.Combine(Manifests.Folder, "make-secrets.sh"), overlay], environment, cluster, ct);
     }
 
     /// <summary>Name, and whether the program starts without it.</summary>
