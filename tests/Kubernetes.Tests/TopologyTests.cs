@@ -176,6 +176,33 @@ public sealed partial class TopologyTests
         Assert.Equal(clusters.Select(Manifests.Name), manifests.Of("ScheduledBackup").Where(b => (bool?)b["spec"]!["immediate"] is true).Select(b => (string)b["spec"]!["cluster"]!["name"]!));
     }
 
+    /// <summary>The figures of the README were measured with it (eng/runner/PostgresServer.cs says why), and it leaves the volume to the data.</summary>
+    [Fact]
+    public async Task Every_server_has_the_WAL_that_was_measured_and_a_volume_that_has_room_for_it()
+    {
+        var trial = (await Manifests.OfAsync("overlays/trial")).Workloads.Single(w => w.Name == "postgres");
+        var start = await File.ReadAllTextAsync(Path.Combine(Manifests.Folder, "overlays", "trial", "postgres", "start.sh"), TestContext.Current.CancellationToken);
+        Assert.Contains(" -c max_wal_size=4GB ", start, StringComparison.Ordinal);
+        var volumes = (await Manifests.OfAsync("overlays/production")).Of("Cluster").Select(c =>
+        {
+            Assert.Equal("4GB", (string?)c["spec"]!["postgresql"]!["parameters"]!["max_wal_size"]);
+            return (string)c["spec"]!["storage"]!["size"]!;
+        }).Append((string)trial.Object["spec"]!["volumeClaimTemplates"]![0]!["spec"]!["resources"]!["requests"]!["storage"]!).ToList();
+        Assert.Equal(1 + Topology.Services.Count(), volumes.Count);
+        Assert.All(volumes, size => Assert.InRange(4, 1, int.Parse(size.Replace("Gi", "", StringComparison.Ordinal), CultureInfo.InvariantCulture) / 2));
+    }
+
+    /// <summary>Parallel workers share memory in /dev/shm, of which a container has 64 MB; what is in it counts as the pod's. CloudNativePG mounts one of its own.</summary>
+    [Fact]
+    public async Task The_trial_s_server_has_memory_to_share_among_its_workers()
+    {
+        var postgres = (await Manifests.OfAsync("overlays/trial")).Workloads.Single(w => w.Name == "postgres");
+        var mount = Assert.Single(postgres.Main.Single()["volumeMounts"]!.AsArray(), m => (string?)m!["mountPath"] == "/dev/shm")!;
+        var volume = Assert.Single(postgres.Pod["volumes"]!.AsArray(), v => (string?)v!["name"] == (string?)mount["name"])!;
+        Assert.Equal(("Memory", "256Mi"), ((string?)volume["emptyDir"]!["medium"], (string?)volume["emptyDir"]!["sizeLimit"]));
+        Assert.Equal("3Gi", (string?)postgres.Main.Single()["resources"]!["limits"]!["memory"]);
+    }
+
     /// <summary>Its operator makes no budget, and gives no priority, of its own accord.</summary>
     [Fact]
     public async Task One_node_of_production_s_broker_is_drained_at_a_time_and_none_gives_way_to_other_pods()
