@@ -388,6 +388,29 @@ public sealed partial class TopologyTests
         }
     }
 
+    /// <summary>Whoever changes what the documentation says, and nothing else, has changed all: names under example.com, and the door in one file.</summary>
+    [Fact]
+    public async Task Production_s_names_are_all_under_one_domain_and_its_ingress_controller_is_named_in_one_file()
+    {
+        var folder = Path.Combine(Manifests.Folder, "overlays", "production");
+        var files = Directory.EnumerateFiles(folder, "*.yaml").Concat(Directory.EnumerateFiles(Path.Combine(Manifests.Folder, "admission"), "*.yaml")).ToList();
+        Assert.Empty(files.SelectMany(f => ExampleName().Matches(File.ReadAllText(f)).Where(m => m.Value != ".example.com").Select(m => $"{f}: {m.Value}")));
+        Assert.Equal(["ingress.yaml"], files.Where(f => File.ReadAllText(f).Contains("nginx", StringComparison.Ordinal)).Select(f => Path.GetFileName(f)));
+
+        var manifests = await Manifests.OfAsync("overlays/production");
+        var ingress = Assert.Single(manifests.Of("Ingress"))["spec"]!;
+        var solver = Assert.Single(manifests.Find("Issuer", "public")!["spec"]!["acme"]!["solvers"]!.AsArray())!;
+        Assert.Equal((string?)ingress["ingressClassName"], (string?)solver["http01"]!["ingress"]!["ingressClassName"]);
+        var certificate = manifests.Find("Certificate", "gateway-tls")!["spec"]!;
+        var host = (string)Assert.Single(ingress["rules"]!.AsArray())!["host"]!;
+        Assert.Equal([host], certificate["dnsNames"]!.AsArray().Select(n => (string)n!));
+        Assert.Equal([host], ingress["tls"]![0]!["hosts"]!.AsArray().Select(n => (string)n!));
+        Assert.Equal((string?)certificate["secretName"], (string?)ingress["tls"]![0]!["secretName"]);
+        Assert.True(JsonNode.DeepEquals(From("to-gateway"), From("acme-solver")), "to-gateway, acme-solver");
+
+        JsonNode? From(string policy) => manifests.Find("NetworkPolicy", policy)!["spec"]!["ingress"]![0]!["from"];
+    }
+
     /// <summary>A script beside what stands for a cluster with these programs: what it sends there, or null when it sends nothing.</summary>
     private static async Task<(ShellResult Result, IReadOnlyList<JsonObject>? Applied)> RunJobsAsync(
         IReadOnlyList<Workload> programs, IReadOnlyList<string> script, string running, string outcome, string? seconds = null, string lacking = "none")
@@ -473,6 +496,9 @@ public sealed partial class TopologyTests
 
     [GeneratedRegex("^https?://(?<host>[a-z-]+)(\\.crm)?:(?<port>[0-9]+)", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Address();
+
+    [GeneratedRegex(@"\.example\b(\.\w+)?", RegexOptions.ExplicitCapture, 10_000)]
+    private static partial Regex ExampleName();
 
     [GeneratedRegex("max_connections=(?<number>[0-9]+)", RegexOptions.ExplicitCapture, 10_000)]
     private static partial Regex Connections();
