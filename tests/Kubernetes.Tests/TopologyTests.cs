@@ -1,8 +1,10 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Crm.Contracts.Events;
 using Crm.Hosting.Data;
 using Crm.Runner;
+using Crm.Testing;
 using Npgsql;
 
 namespace Kubernetes.Tests;
@@ -157,6 +159,42 @@ public sealed partial class TopologyTests
         long Surge(string name) => (long)manifests.Find("Deployment", name)!["spec"]!["strategy"]!["rollingUpdate"]!["maxSurge"]!;
 
         static long Number(string text) => long.Parse(text, CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>As their comments say that they are used: the one as a patch of the overlay, the other in the settings of prometheus-adapter.</summary>
+    [Fact]
+    public async Task Pods_go_by_queues_where_somebody_adds_the_patch_and_by_a_metric_that_is_recorded()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var copy = await Manifests.CopyAsync();
+        var file = Path.Combine(copy, "overlays", "production", "kustomization.yaml");
+        await File.WriteAllTextAsync(file, (await File.ReadAllTextAsync(file, ct)).Replace("patchesStrategicMerge:\n", "patchesStrategicMerge:\n  - queue-scaling.yaml\n", StringComparison.Ordinal), ct);
+        var (before, after) = (await Manifests.OfAsync("overlays/production"), await Manifests.LoadAsync(copy, "overlays/production"));
+        Assert.Equal(before.Objects.Count, after.Objects.Count);
+        var schema = KubernetesSchema.Load(SharedData.Require("k8s/k8s-1.32.3-definitions.json"));
+        Assert.Empty(after.Objects.Where(schema.Knows).SelectMany(schema.Check));
+
+        const string Metric = "crm_queue_messages_ready";
+        foreach (var scaler in after.Of("HorizontalPodAutoscaler").Select(s => s["spec"]!))
+        {
+            var name = (string)scaler["scaleTargetRef"]!["name"]!;
+            var one = before.Find("HorizontalPodAutoscaler", name)!["spec"]!;
+            Assert.Equal(((long)one["minReplicas"]!, (long)one["maxReplicas"]!), ((long)scaler["minReplicas"]!, (long)scaler["maxReplicas"]!));
+            var metrics = scaler["metrics"]!.AsArray();
+            string[] types = name == "gateway" ? ["Resource"] : ["Resource", "External"];
+            Assert.Equal(types, metrics.Select(m => (string)m!["type"]!));
+            foreach (var metric in metrics.Select(m => m!["external"]?["metric"]).OfType<JsonNode>())
+            {
+                Assert.Equal((Metric, name), ((string?)metric["name"], (string?)metric["selector"]!["matchLabels"]!["service"]));
+                // By the second part of a queue's name the rule knows whose it is.
+                Assert.Contains(EventCatalog.All.SelectMany(r => r.Queues), q => q.StartsWith($"crm.{name}.", StringComparison.Ordinal));
+            }
+        }
+
+        Assert.Contains($"seriesQuery: '{Metric}'", await File.ReadAllTextAsync(Path.Combine(Manifests.Folder, "overlays", "production", "metrics-adapter.yaml"), ct), StringComparison.Ordinal);
+        var rules = Manifests.Parse(await File.ReadAllTextAsync(Path.Combine(Manifests.Folder, "observability", "rules", "crm.rules.yaml"), ct));
+        var rule = Assert.Single(rules.SelectMany(f => f["groups"]!.AsArray()).SelectMany(g => g!["rules"]!.AsArray()), r => (string?)r!["record"] == Metric)!;
+        Assert.StartsWith("sum by (service) (", (string)rule["expr"]!, StringComparison.Ordinal);
     }
 
     /// <summary>As in the trial and in all tests: under C, the default of CloudNativePG, a name with an umlaut is not found in capitals.</summary>
