@@ -329,18 +329,18 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
                 Other,jo.ada+{word}@example.com,,,
                 Other,ada+{word}@example.com.au,,,
                 """), $"?mapping={mapping}"),
-            (Json($$"""
-                {"kind":"person","given_name":"Zoë","emails":[{"address":"\u0061da\u002B{{word}}\u0040example.com"}]}
-                {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (20) {{number}}"}]}
-                {"kind":"person","given_name":"Zoë","external_ids":[{"id":"A {{word}}", "system":"{{system}}"}]}
-                {"kind":"person","given_name":"Zoë","attributes":{"note":"From\nada+{{word}}@example.com."}}
-                {"kind":"person","given_name":"Zoë","attributes":{"note":"http:\/\/example.com\/?\"ada+{{word}}@example.com\""}}
-                {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (0)20 {{number}}"}]}
-                {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{number}}8"}]}
-                {"kind":"person","given_name":"Other","external_ids":[{"system":"{{system}}","id":"A {{word}}3"}]}
-                {"kind":"person","given_name":"Other","emails":[{"address":"joada+{{word}}@example.com"}]}
-                {"kind":"person","given_name":"Other","emails":[{"address":"jo\u002dada+{{word}}@example.com"}]}
-                {"kind":"person","given_name":"Other","emails":[{"address":"ada+{{word}}@example.com.au"}]}
+            (Json($$$"""
+                {"kind":"person","given_name":"Zoë","emails":[{"address":"\u0061da\u002B{{{word}}}\u0040example.com"}]}
+                {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (20) {{{number}}}"}]}
+                {"kind":"person","given_name":"Zoë","external_ids":[{"id":"A {{{word}}}", "system":"{{{system}}}"}]}
+                {"kind":"person","given_name":"Zoë","attributes":{"note":"From\nada+{{{word}}}@example.com."}}
+                {"kind":"person","given_name":"Zoë","attributes":{"note":"http:\/\/example.com\/?\"ada+{{{word}}}@example.com\""}}
+                {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (0)20 {{{number}}}"}]}
+                {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{{number}}}8"}]}
+                {"kind":"person","given_name":"Other","external_ids":[{"system":"{{{system}}}","id":"A {{{word}}}3"}]}
+                {"kind":"person","given_name":"Other","emails":[{"address":"joada+{{{word}}}@example.com"}]}
+                {"kind":"person","given_name":"Other","emails":[{"address":"jo\u002dada+{{{word}}}@example.com"}]}
+                {"kind":"person","given_name":"Other","emails":[{"address":"ada+{{{word}}}@example.com.au"}]}
                 """), ""),
             (Workbook(TestWorkbook.Of(
                 TestWorkbook.Header("Name", "Mail", "Tel", "Nr", "Note"),

@@ -216,7 +216,7 @@ public sealed class HistoryCheck : IAsyncDisposable
                 differences.Add($"The undo of {fact.Id} lists {string.Join(' ', listed.Order())}; it must list {string.Join(' ', fact.Stayed.Order())}.");
             // A lifecycle that moved meanwhile may be among them, of which the model knows nothing.
             var kept = merge.GetProperty("kept_edits").EnumerateArray()
-                .SelectMany(k => k.GetProperty("fields").EnumerateArray().Select(f => (PublicIds.Parse(k.GetProperty("customer_id").GetString()!), f.GetString()!))).ToHashSet();
+                .SelectMany(k => k.GetProperty("fields").EnumerateArray().Select(f => (Customer: PublicIds.Parse(k.GetProperty("customer_id").GetString()!), Field: f.GetString()!))).ToHashSet();
             if (fact.UndoneAt is not null && !fact.KeptEdits.IsSubsetOf(kept))
                 differences.Add($"The undo of {fact.Id} does not list that {string.Join(' ', fact.KeptEdits.Except(kept).Select(k => $"{Name(k.Customer)} keeps {k.Field}"))}.");
         }
