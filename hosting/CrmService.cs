@@ -120,7 +120,7 @@ public static class CrmService
         builder.Services.AddSingleton(new MigrationModule("service", typeof(TDb).Assembly));
         builder.Services.AddSingleton<Migrator>();
         builder.Services.AddHostedService<SchemaCheck>();
-        builder.Services.AddHostedService<ClockOffset>();
+        builder.Services.AddHostedService<DatabaseWatch>();
         builder.Services.AddHttpContextAccessor();
         builder.Services.AddSingleton<AuditChain>();
         builder.Services.AddHostedService(p => p.GetRequiredService<AuditChain>());

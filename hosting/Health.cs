@@ -18,10 +18,10 @@ namespace Crm.Hosting;
 public static class Health
 {
     /// <summary>
-    /// The connection that readiness asks over, and nobody else: with those of requests it would wait behind them, and a load
-    /// that takes them all would take all replicas out at once.
+    /// The connection that readiness asks over, and <see cref="DatabaseWatch"/>, but no request: with those of requests it would wait
+    /// behind them, and a load that takes them all would take all replicas out at once.
     /// </summary>
-    private const string Readiness = "readiness";
+    internal const string Readiness = "readiness";
 
     internal static void AddCrmHealth(this IServiceCollection services)
     {

@@ -19,7 +19,7 @@ public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectio
     /// <summary>Names as Prometheus has them, with the names of their labels, of all that was received until now.</summary>
     public IReadOnlyDictionary<string, IReadOnlyCollection<string>> Series => _series.ToDictionary(s => s.Key, s => (IReadOnlyCollection<string>)[.. s.Value.Keys], StringComparer.Ordinal);
 
-    /// <summary>What a program sent last of a gauge of fractions without labels, whose name is as Prometheus has it; null before the first.</summary>
+    /// <summary>What a program sent last of a gauge without labels, whose name is as Prometheus has it; null before the first.</summary>
     public Point? Last(string service, string metric) => _gauges.GetValueOrDefault(($"crm-{service}", metric));
 
     protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment) { ["support:Shutdown__DrainSeconds"] = "20" };
@@ -31,9 +31,10 @@ public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectio
             var service = resource.Resource.Attributes.FirstOrDefault(a => a.Key == "service.name")?.Value.StringValue ?? "";
             foreach (var metric in resource.ScopeMetrics.SelectMany(s => s.Metrics))
             {
-                foreach (var point in (metric.Gauge?.DataPoints ?? []).Where(p => p.ValueCase == NumberPoint.ValueOneofCase.AsDouble))
+                foreach (var point in metric.Gauge?.DataPoints ?? [])
                 {
-                    _gauges[(service, PrometheusNames.Of(metric).Single())] = new(point.AsDouble, DateTimeOffset.UtcNow);
+                    var value = point.ValueCase == NumberPoint.ValueOneofCase.AsInt ? point.AsInt : point.AsDouble;
+                    _gauges[(service, PrometheusNames.Of(metric).Single())] = new(value, DateTimeOffset.UtcNow);
                 }
 
                 var attributes = metric.DataCase switch

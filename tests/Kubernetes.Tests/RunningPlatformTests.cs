@@ -52,17 +52,18 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     }
 
     [Fact]
-    public async Task Every_program_says_how_far_its_clock_is_from_its_databases()
+    public async Task Every_program_says_that_its_database_answers_and_how_far_its_clock_is_from_it()
     {
         foreach (var service in fixture.Platform.Topology.Services)
         {
+            await DatabaseAsync(service.Name, 1);
             // Both are this machine's.
             await Eventually.GetAsync(() => Task.FromResult(fixture.Last(service.Name, "crm_clock_offset_seconds")?.Value), offset => offset is > -1 and < 1, ct: Ct);
         }
     }
 
     [Fact]
-    public async Task A_clock_that_differs_from_the_databases_shows_by_how_much_and_shows_nothing_while_the_database_is_away()
+    public async Task A_clock_that_differs_from_the_databases_shows_by_how_much_and_a_database_that_is_away_shows_instead_of_a_clock()
     {
         var support = fixture.Platform["support"];
         await using var database = NpgsqlDataSource.Create(await fixture.Platform.ConnectionStringAsync("support"));
@@ -81,6 +82,10 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
                 await Eventually.GetAsync(
                     () => Task.FromResult(fixture.Last("support", "crm_outbox_oldest_age_seconds")!.At - fixture.Last("support", "crm_clock_offset_seconds")!.At),
                     behind => behind > TimeSpan.FromSeconds(5), ct: Ct);
+                foreach (var service in fixture.Platform.Topology.Services)
+                {
+                    await DatabaseAsync(service.Name, 0);
+                }
             }
             finally
             {
@@ -94,6 +99,10 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
         }
 
         await Eventually.GetAsync(() => Task.FromResult(fixture.Last("support", "crm_clock_offset_seconds")?.Value), offset => offset is > -1 and < 1, ct: Ct);
+        foreach (var service in fixture.Platform.Topology.Services)
+        {
+            await DatabaseAsync(service.Name, 1);
+        }
 
         async Task RestartWithAsync(string setting)
         {
@@ -109,6 +118,10 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
             await command.ExecuteNonQueryAsync(Ct);
         }
     }
+
+    /// <summary>Until the program says that its database answers, 1, or does not, 0.</summary>
+    private Task<double?> DatabaseAsync(string service, double expected) =>
+        Eventually.GetAsync(() => Task.FromResult(fixture.Last(service, "crm_database_up")?.Value), up => up == expected, ct: Ct);
 
     [Fact]
     public async Task A_process_that_is_asked_to_stop_is_not_ready_still_answers_and_sends_its_callers_away()
