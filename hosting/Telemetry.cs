@@ -15,7 +15,7 @@ using OpenTelemetry.Trace;
 namespace Crm.Hosting;
 
 /// <summary>
-/// Traces, metrics and logs over OTLP, and logs on standard output. Endpoint, protocol, headers and sampling come from the standard
+/// Traces, metrics and logs over OTLP, and logs on standard output. Endpoint, protocol, headers, sampling and where it runs come from the standard
 /// <c>OTEL_*</c> variables; with no endpoint set nothing is exported.
 /// </summary>
 public static class Telemetry

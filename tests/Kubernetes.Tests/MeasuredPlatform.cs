@@ -22,7 +22,7 @@ public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectio
     /// <summary>What a program sent last of a gauge without labels, whose name is as Prometheus has it; null before the first.</summary>
     public Point? Last(string service, string metric) => _gauges.GetValueOrDefault(($"crm-{service}", metric));
 
-    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment) { ["support:Shutdown__DrainSeconds"] = "20" };
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment) { ["support:Shutdown__DrainSeconds"] = "20", ["OTEL_RESOURCE_ATTRIBUTES"] = "k8s.pod.name=pod-1,k8s.node.name=node-1" };
 
     protected override void Receive(byte[] body)
     {

@@ -119,6 +119,13 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
         }
     }
 
+    [Fact]
+    public async Task A_metric_has_the_labels_by_which_its_pod_is_found()
+    {
+        string[] labels = ["service_name", "service_instance_id", "k8s_pod_name", "k8s_node_name"];
+        await Eventually.GetAsync(() => Task.FromResult(fixture.Series.GetValueOrDefault("crm_database_up")), found => found is not null && labels.All(found.Contains), ct: Ct);
+    }
+
     /// <summary>Until the program says that its database answers, 1, or does not, 0.</summary>
     private Task<double?> DatabaseAsync(string service, double expected) =>
         Eventually.GetAsync(() => Task.FromResult(fixture.Last(service, "crm_database_up")?.Value), up => up == expected, ct: Ct);

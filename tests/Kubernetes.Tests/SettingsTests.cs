@@ -27,7 +27,9 @@ public sealed partial class SettingsTests
             var settings = await SettingsOfAsync(workload.Name);
             foreach (var container in workload.All)
             {
-                var set = TopologyTests.Variables(container, manifests).Select(v => v.Name).Where(n => !OfLibraries.Any(l => n.StartsWith(l, StringComparison.Ordinal)))
+                var variables = TopologyTests.Variables(container, manifests).ToList();
+                // What is set only for the value of another to name it is not for the program.
+                var set = variables.Select(v => v.Name).Where(n => !OfLibraries.Any(l => n.StartsWith(l, StringComparison.Ordinal)) && !variables.Any(v => v.Value.Contains($"$({n})", StringComparison.Ordinal)))
                     .Concat(Files(workload, secrets)).Distinct().ToList();
                 problems.AddRange(set.Where(name => !settings.Any(s => Names(s.Name, name))).Select(name => $"{workload}: {name} is not read by the program"));
                 problems.AddRange(settings.Where(s => s.Required && !set.Contains(s.Name, StringComparer.Ordinal)).Select(s => $"{workload}: {s.Name} is required and not set"));

@@ -486,6 +486,24 @@ public sealed partial class TopologyTests
         return (result, File.Exists(applied) ? [.. JsonNode.Parse(await File.ReadAllTextAsync(applied, ct))!["items"]!.AsArray().Select(j => j!.AsObject())] : null);
     }
 
+    /// <summary>A reference is to what stands before it, and otherwise stays as it is written.</summary>
+    [Theory, MemberData(nameof(Installations))]
+    public async Task Every_program_says_with_what_it_measures_in_which_pod_and_on_which_node_it_runs(string overlay)
+    {
+        var manifests = await Manifests.OfAsync(overlay);
+        foreach (var container in manifests.Workloads.Where(w => w.Kind == "Deployment").SelectMany(w => w.All))
+        {
+            var before = container["env"]!.AsArray().Select(e => e!).TakeWhile(e => (string?)e["name"] != "OTEL_RESOURCE_ATTRIBUTES").ToList();
+            var attributes = (string)container["env"]![before.Count]!["value"]!;
+            foreach (var variable in before.Where(e => e["valueFrom"] is not null))
+            {
+                attributes = attributes.Replace($"$({(string?)variable["name"]})", (string?)variable["valueFrom"]!["fieldRef"]!["fieldPath"], StringComparison.Ordinal);
+            }
+
+            Assert.Equal("k8s.pod.name=metadata.name,k8s.namespace.name=metadata.namespace,k8s.node.name=spec.nodeName", attributes);
+        }
+    }
+
     internal static IReadOnlyList<string> Variables(JsonNode container) =>
         [.. (container["env"]?.AsArray() ?? []).Select(e => $"{(string?)e!["name"]}={(string?)e["value"]}").Concat((container["envFrom"]?.AsArray() ?? []).Select(e => (string)e!["configMapRef"]!["name"]!))];
 
