@@ -23,6 +23,7 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
         "rabbitmq_alarms_free_disk_space_watermark", "rabbitmq_alarms_memory_used_watermark", "rabbitmq_alarms_file_descriptor_limit",
         "rabbitmq_channel_messages_unroutable_returned_total", "rabbitmq_channel_messages_unroutable_dropped_total",
         "rabbitmq_detailed_queue_messages_ready", "rabbitmq_detailed_queue_messages_unacked",
+        "cnpg_pg_stat_archiver_last_failed_time", "cnpg_pg_stat_archiver_last_archived_time", "cnpg_collector_pg_wal_archive_status", "cnpg_pg_replication_in_recovery",
         "cnpg_pg_replication_lag", "cnpg_pg_replication_streaming_replicas", "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
         "certmanager_certificate_expiration_timestamp_seconds",
         "kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes",
