@@ -34,16 +34,23 @@ internal sealed class DatabaseWatch([FromKeyedServices(Health.Readiness)] Npgsql
     protected override async Task RunAsync(CancellationToken ct)
     {
         Answer? answer = null;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
+        limit.CancelAfter(LongestRoundTrip);
         try
         {
             // Asked for before the time is taken: a probe may have to give it back first.
-            await using var connection = await dataSource.OpenConnectionAsync(ct);
-            await using var command = new NpgsqlCommand("SELECT clock_timestamp()", connection) { CommandTimeout = (int)LongestRoundTrip.TotalSeconds };
+            await using var connection = await dataSource.OpenConnectionAsync(limit.Token);
+            await using var command = new NpgsqlCommand("SELECT clock_timestamp()", connection);
             var (asked, start) = (Clock.GetUtcNow().UtcDateTime, Clock.GetTimestamp());
-            var database = (DateTime)(await command.ExecuteScalarAsync(ct))!;
+            var database = (DateTime)(await command.ExecuteScalarAsync(limit.Token))!;
             var end = Clock.GetTimestamp();
             var roundTrip = Clock.GetElapsedTime(start, end);
             answer = new(end, roundTrip <= LongestRoundTrip ? (asked + (roundTrip / 2) - database).TotalSeconds : double.NaN);
+        }
+        catch (OperationCanceledException exception) when (!ct.IsCancellationRequested)
+        {
+            // The probes share this connection: nobody holds it longer than one of them waits.
+            throw new TimeoutException("The database does not answer.", exception);
         }
         finally
         {

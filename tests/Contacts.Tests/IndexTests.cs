@@ -10,7 +10,8 @@ public sealed class IndexTests(ContactsFixture fixture) : ContactsTest(fixture)
         await using var database = await Fixture.DatabaseAsync("contacts");
         await using var list = database.CreateCommand("""
             SELECT format('%s.%s', c.relname, a.attname), EXISTS (
-                SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indpred IS NULL AND i.indkey[0] = a.attnum)
+                SELECT FROM pg_index i
+                WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum AND coalesce(pg_get_expr(i.indpred, c.oid), '') IN ('', format('(%s IS NOT NULL)', a.attname)))
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
             WHERE n.nspname = current_schema() AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND starts_with(a.attname::text, 'origin_')
             """);

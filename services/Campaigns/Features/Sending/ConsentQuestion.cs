@@ -13,7 +13,7 @@ internal sealed record DueMessage(Guid Id, Guid CustomerId, MessageKind Kind);
 
 /// <summary>Some messages that were due, and what Contacts said of their customers just then.</summary>
 /// <param name="Answers">Of each message: why it may not be sent; null when it may.</param>
-/// <param name="At">Of the question, by the monotonic clock.</param>
+/// <param name="At">Of the answer, by the monotonic clock.</param>
 internal sealed record AskedMessages(IReadOnlyList<DueMessage> Messages, IReadOnlyList<MessageReason?> Answers, long At);
 
 /// <summary>
@@ -25,7 +25,7 @@ internal sealed partial class ConsentQuestion(SendLedger ledger, Contacts.Contac
 {
     private const int Batch = 20;
 
-    /// <summary>An answer that is older is not gone by.</summary>
+    /// <summary>An answer that came longer ago is not gone by.</summary>
     private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(1);
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
@@ -60,11 +60,9 @@ internal sealed partial class ConsentQuestion(SendLedger ledger, Contacts.Contac
     {
         var waits = _unansweredAt is { } since && Stopwatch.GetElapsedTime(since) < Patience;
         var due = await ledger.FindDueAsync(Batch, campaigns: !waits, ct);
-        var at = Stopwatch.GetTimestamp();
         try
         {
-            var answers = await AnswersAsync(due, ct);
-            return new(due, answers, at);
+            return new(due, await AnswersAsync(due, ct), Stopwatch.GetTimestamp());
         }
         catch (RpcException exception) when (ct.IsCancellationRequested)
         {
@@ -75,7 +73,7 @@ internal sealed partial class ConsentQuestion(SendLedger ledger, Contacts.Contac
             _unansweredAt = Stopwatch.GetTimestamp();
             LogUnanswered(exception.StatusCode);
             DueMessage[] confirmations = [.. due.Where(m => m.Kind == MessageKind.Confirmation)];
-            return new(confirmations, new MessageReason?[confirmations.Length], at);
+            return new(confirmations, new MessageReason?[confirmations.Length], Stopwatch.GetTimestamp());
         }
     }
 

@@ -35,34 +35,27 @@ internal sealed class MakeMatchKeys(NpgsqlDataSource dataSource, TimeProvider cl
         return made;
     }
 
-    private static async Task<int> MakeMissingAsync(NpgsqlConnection connection, CancellationToken ct)
-    {
-        await using var read = new NpgsqlCommand($"SELECT {MatchRows.Columns} FROM customers c WHERE match_keys IS NULL ORDER BY id LIMIT {Batch} FOR UPDATE SKIP LOCKED", connection);
-        return await MakeAsync(connection, read, ct);
-    }
+    private static async Task<int> MakeMissingAsync(NpgsqlConnection connection, CancellationToken ct) =>
+        (await MakeAsync(connection, "customers c WHERE c.match_keys IS NULL", ct)).Count;
 
-    /// <returns>How many were on the list; of one that was erased since then no keys are made.</returns>
+    /// <returns>How many were taken off the list; who is being changed stays on it until the next round.</returns>
     private static async Task<int> RemakeOutdatedAsync(NpgsqlConnection connection, CancellationToken ct)
     {
-        await using var take = new NpgsqlCommand($"""
-            WITH taken AS (
-                DELETE FROM outdated_match_keys WHERE customer_id IN (SELECT customer_id FROM outdated_match_keys ORDER BY 1 LIMIT {Batch} FOR UPDATE SKIP LOCKED)
-                RETURNING customer_id)
-            SELECT coalesce(array_agg(customer_id), ARRAY[]::uuid[]) FROM taken
-            """, connection);
-        var taken = (Guid[])(await take.ExecuteScalarAsync(ct))!;
-        if (taken.Length > 0)
-        {
-            await using var read = new NpgsqlCommand($"SELECT {MatchRows.Columns} FROM customers c WHERE id = ANY (@ids) AND match_keys <> '{{}}' ORDER BY id FOR UPDATE", connection);
-            read.Parameters.Add(new NpgsqlParameter<Guid[]>("ids", taken));
-            await MakeAsync(connection, read, ct);
-        }
+        var made = await MakeAsync(connection, "customers c JOIN outdated_match_keys o ON o.customer_id = c.id WHERE c.match_keys <> '{}'", ct);
 
-        return taken.Length;
+        // Of one that was erased since then no keys are made.
+        await using var done = new NpgsqlCommand("""
+            DELETE FROM outdated_match_keys o USING customers c WHERE c.id = o.customer_id AND (o.customer_id = ANY (@made) OR c.match_keys = '{}')
+            """, connection);
+        done.Parameters.Add(new NpgsqlParameter<Guid[]>("made", [.. made]));
+        await done.ExecuteNonQueryAsync(ct);
+        return made.Count;
     }
 
-    private static async Task<int> MakeAsync(NpgsqlConnection connection, NpgsqlCommand read, CancellationToken ct)
+    /// <returns>Whose were made. Nobody waits for who is being changed, nor is anybody held up who writes what belongs to a customer.</returns>
+    private static async Task<List<Guid>> MakeAsync(NpgsqlConnection connection, string whose, CancellationToken ct)
     {
+        await using var read = new NpgsqlCommand($"SELECT {MatchRows.Columns} FROM {whose} ORDER BY c.id LIMIT {Batch} FOR NO KEY UPDATE OF c SKIP LOCKED", connection);
         var (ids, keys) = (new List<Guid>(), new List<string>());
         await using (var rows = await read.ExecuteReaderAsync(ct))
         {
@@ -82,6 +75,6 @@ internal sealed class MakeMatchKeys(NpgsqlDataSource dataSource, TimeProvider cl
             await write.ExecuteNonQueryAsync(ct);
         }
 
-        return ids.Count;
+        return ids;
     }
 }
