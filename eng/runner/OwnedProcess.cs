@@ -153,14 +153,17 @@ public sealed partial class OwnedProcess : IServerProcess
 
     Task<bool> IServerProcess.IsAliveAsync() => Task.FromResult(IsAlive);
 
+    /// <summary>With its children, which PostgreSQL gives groups of their own: they would go on answering.</summary>
     Task IServerProcess.FreezeAsync()
     {
         Freeze();
+        SignalChildren(Stop);
         return Task.CompletedTask;
     }
 
     Task IServerProcess.ThawAsync()
     {
+        SignalChildren(Continue);
         Thaw();
         return Task.CompletedTask;
     }
@@ -217,6 +220,14 @@ public sealed partial class OwnedProcess : IServerProcess
         // Just after the start the session is not yet made, and the group does not exist.
         if (SendSignal(-Pid, signal) != 0)
             _ = SendSignal(Pid, signal);
+    }
+
+    private void SignalChildren(int signal)
+    {
+        foreach (var (child, _) in IsAlive ? ChildrenOf(Pid) : [])
+        {
+            _ = SendSignal(child, signal);
+        }
     }
 
     private static List<(int Pid, long Ticks)> ChildrenOf(int parent)

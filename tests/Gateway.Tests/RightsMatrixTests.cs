@@ -262,7 +262,7 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         // What is to be done: a relationship, an account manager, a merge and why; never a value of a field.
         "ChangeRequestView.request",
         // Who looks after whom, and how customers belong together.
-        "AccountManager*.manager", "*Transactions.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "Relationship*.ends_on",
+        "AccountManager*.manager", "*Transactions.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "CircleView.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.
         "Erasure*.erased", "Erasure*.kept", "*.statement", "*.missing", "Export*.counts", "StatementKey.*", "Erase*.reason", "Erasure*.reason", "LegalHold*.reason", "LegalHold*.lift_reason", "*.lifted_by",
         // Imports: how columns are called and what went wrong, never a value.

@@ -81,7 +81,7 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
             {
                 // Exports go on, every second, without it.
                 await Eventually.GetAsync(
-                    () => Task.FromResult(fixture.Last("support", "crm_outbox_oldest_age_seconds")!.At - fixture.Last("support", "crm_clock_offset_seconds")!.At),
+                    () => Task.FromResult(fixture.Last("support", "crm_database_up")!.At - fixture.Last("support", "crm_clock_offset_seconds")!.At),
                     behind => behind > TimeSpan.FromSeconds(5), ct: Ct);
                 foreach (var service in fixture.Platform.Topology.Services)
                 {

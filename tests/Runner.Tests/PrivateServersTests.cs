@@ -63,12 +63,16 @@ public sealed class PrivateServersTests(ServersFixture servers) : IClassFixture<
     {
         var ct = TestContext.Current.CancellationToken;
         var database = await servers.CreateDatabaseAsync("frozen", ct);
+        await using var open = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(database) { Pooling = false, CommandTimeout = 2 }.ConnectionString);
+        await open.OpenAsync(ct);
 
         await servers.Postgres.Process.FreezeAsync();
         try
         {
             var impatient = new NpgsqlConnectionStringBuilder(database) { Pooling = false, Timeout = 2 }.ConnectionString;
             await Assert.ThrowsAnyAsync<NpgsqlException>(() => ExecuteAsync(impatient, "SELECT 1"));
+            await using var asked = new NpgsqlCommand("SELECT 1", open);
+            await Assert.ThrowsAnyAsync<NpgsqlException>(() => asked.ExecuteScalarAsync(ct));
             Assert.True(await servers.Postgres.Process.IsAliveAsync());
         }
         finally

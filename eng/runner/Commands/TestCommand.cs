@@ -38,11 +38,9 @@ internal static class TestCommand
             .OrderByDescending(p => SizeOf(Path.GetDirectoryName(p)!)).ThenBy(p => p, StringComparer.Ordinal).ToLookup(p => Path.GetFileName(p).StartsWith("Platform.", StringComparison.Ordinal));
         var ended = new List<Ended>();
 
-        // Two at once, since all wait for a part of their time; those of the whole platform, which take as long as all others
-        // together, with the smallest of them beside their beginning.
-        var others = projects[false].ToList();
-        var half = others.Count / 2;
-        await Parallel.ForEachAsync([.. others[..half], .. projects[true], .. others[half..]], new ParallelOptions { MaxDegreeOfParallelism = 2 }, async (project, _) =>
+        // Two at once, since all wait for a part of their time; those of the whole platform first, which take as long as all others
+        // together.
+        await Parallel.ForEachAsync([.. projects[true], .. projects[false]], new ParallelOptions { MaxDegreeOfParallelism = 2 }, async (project, _) =>
         {
             progress.Step("test", Path.GetFileNameWithoutExtension(project));
             var one = await TestAsync(root, project, results, args, limit.Token);
