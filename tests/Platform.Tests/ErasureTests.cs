@@ -653,7 +653,7 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         await OkAsync(Api.PutAsync($"v1/customers/{ada}/billing-accounts/stripe", $$"""{"provider_customer_id":"{{tag}}","subscription":"none"}""", Ct));
         var opened = await OkAsync(Api.PostAsync("v1/cases", $$"""{"customer_id":"{{ada}}","type":"question","subject":"{{tag}}","description":"{{tag}}"}""", Ct));
         await OkAsync(PostOnceAsync($"v1/cases/{opened["id"]}/messages", $$"""{"direction":"inbound","body":"I am {{tag}}","author":"{{email}}"}"""));
-        await CampaignAsync(batch);
+        await SendAsync(batch);
 
         await using (var bus = await TestBus.StartAsync(Fixture.Platform.BusUri, Ct))
         {
@@ -677,18 +677,6 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         var import = await Eventually.GetAsync(() => Api.CallAsync(accepted.Headers.Location!.ToString(), Ct), i => (string?)i["status"] == "completed", ct: Ct);
         Assert.Equal((1, 1), ((int)import["updated"]!, (int)import["failed"]!));
         return accepted.Headers.Location!.ToString();
-    }
-
-    private async Task CampaignAsync(string batch)
-    {
-        var segment = await Eventually.GetAsync(
-            () => Api.PostAsync("v1/segments", $$$"""{"name":"{{{batch}}}","definition":{"all":[{"fact":"attributes.batch","eq":"{{{batch}}}"},{"fact":"consent.email.marketing","eq":"granted"}]}}""", Ct),
-            s => (int?)s["count"] == 1, ct: Ct);
-        var campaign = await OkAsync(Api.PostAsync("v1/campaigns",
-            $$$$"""{"name":"{{{{batch}}}}","segment_id":"{{{{segment["id"]}}}}","channel":"email","template":{"subject":"Hello {{given_name}}","text":"Hello. {{unsubscribe_url}}"}}""", Ct));
-        await OkAsync(Api.PostAsync($"v1/campaigns/{campaign["id"]}/launch", "{}", Ct));
-        var results = await Eventually.GetAsync(() => Api.CallAsync($"v1/campaigns/{campaign["id"]}/results", Ct), r => r["completed_at"] is not null, ct: Ct);
-        Assert.Equal(1, (int)results["sent"]!);
     }
 
     private async Task AnswersGoneAsync(string ada, string absorbed)

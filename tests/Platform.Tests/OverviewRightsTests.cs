@@ -46,19 +46,4 @@ public sealed class OverviewRightsTests(TracedPlatform fixture) : PlatformTest(f
         async Task<JsonNode> CampaignsAsync(HttpClient caller) => (await Eventually.GetAsync(
             () => caller.CallAsync($"v1/customers/{ada}/overview", Ct), o => (string?)o["campaigns"]!["status"] == "ok", ct: Ct))["campaigns"]!;
     }
-
-    /// <summary>Writes to those of the batch who consent.</summary>
-    /// <param name="more">That the segment asks besides.</param>
-    private async Task<(string Campaign, string Segment)> SendAsync(string batch, string more)
-    {
-        var segment = await Eventually.GetAsync(
-            () => Api.PostAsync("v1/segments", $$$"""{"name":"{{{batch}}}","definition":{"all":[{"fact":"attributes.batch","eq":"{{{batch}}}"},{"fact":"consent.email.marketing","eq":"granted"}{{{more}}}]}}""", Ct),
-            s => (int?)s["count"] == 1, ct: Ct);
-        var campaign = await OkAsync(Api.PostAsync("v1/campaigns",
-            $$$$"""{"name":"{{{{batch}}}}","segment_id":"{{{{segment["id"]}}}}","channel":"email","template":{"subject":"Hello {{given_name}}","text":"Hello. {{unsubscribe_url}}"}}""", Ct));
-        await OkAsync(Api.PostAsync($"v1/campaigns/{campaign["id"]}/launch", "{}", Ct));
-        var results = await Eventually.GetAsync(() => Api.CallAsync($"v1/campaigns/{campaign["id"]}/results", Ct), r => r["completed_at"] is not null, ct: Ct);
-        Assert.Equal(1, (int)results["sent"]!);
-        return ((string)campaign["id"]!, (string)segment["id"]!);
-    }
 }
