@@ -68,7 +68,8 @@ public abstract class ServicesFixture : PlatformFixture
         };
 
     /// <summary>A connection to a service's own database, to look at what is there.</summary>
-    public async Task<NpgsqlDataSource> DatabaseAsync(string service) => NpgsqlDataSource.Create(await Platform.ConnectionStringAsync(service));
+    public async Task<NpgsqlDataSource> DatabaseAsync(string service) =>
+        NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(await Platform.ConnectionStringAsync(service)) { CommandTimeout = 300 });
 
     public override async ValueTask DisposeAsync()
     {

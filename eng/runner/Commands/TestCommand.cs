@@ -68,7 +68,7 @@ internal static class TestCommand
         var report = Path.Combine(results, name + ".trx");
         var (exit, output) = await RunAsync(root, project, report, args, ct);
         var outcomes = File.Exists(report) ? Outcomes(report).ToList() : [];
-        var failures = outcomes.Where(o => o.Outcome is not ("Passed" or "NotExecuted")).Select(o => o.Test).ToList();
+        var failures = outcomes.Where(o => o.Outcome is not ("Passed" or "NotExecuted")).Select(o => $"{o.Test}{(o.Message is { } said ? $"\n  {said[..Math.Min(said.Length, 1000)].ReplaceLineEndings("\n  ")}" : "")}").ToList();
         // A run that ended without a word (crash, time-out) is a failure too.
         if (exit != 0 && failures.Count == 0)
             failures.Add($"{name}: the test run ended with {exit}");
@@ -122,10 +122,11 @@ internal static class TestCommand
 
     private static long SizeOf(string folder) => Directory.EnumerateFiles(folder, "*.cs").Sum(f => new FileInfo(f).Length);
 
-    private static IEnumerable<(string Test, string Outcome)> Outcomes(string report)
+    private static IEnumerable<(string Test, string Outcome, string? Message)> Outcomes(string report)
     {
         XNamespace ns = "http://microsoft.com/schemas/VisualStudio/TeamTest/2010";
-        return XDocument.Load(report).Descendants(ns + "UnitTestResult").Select(r => ((string)r.Attribute("testName")!, (string)r.Attribute("outcome")!));
+        return XDocument.Load(report).Descendants(ns + "UnitTestResult")
+            .Select(r => ((string)r.Attribute("testName")!, (string)r.Attribute("outcome")!, (string?)r.Descendants(ns + "Message").FirstOrDefault()));
     }
 
     private sealed record Ended(string Project, int Passed, int Skipped, IReadOnlyList<string> Failures, string Output);
