@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 
 namespace Crm.Runner;
@@ -110,4 +111,20 @@ public sealed class ApiException(HttpMethod method, string path, HttpStatusCode 
     public HttpStatusCode Status { get; } = status;
 
     public string Problem { get; } = problem;
+
+    /// <summary>Of the call, when the answer is the platform's own.</summary>
+    public string? TraceId
+    {
+        get
+        {
+            try
+            {
+                return (string?)JsonNode.Parse(Problem)?["trace_id"];
+            }
+            catch (Exception e) when (e is JsonException or InvalidOperationException)
+            {
+                return null;
+            }
+        }
+    }
 }

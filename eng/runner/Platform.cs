@@ -120,6 +120,11 @@ public sealed class Platform : IAsyncDisposable
 
     public string LogFile(string name) => Path.Combine(Folder, "logs", name + ".log");
 
+    /// <summary>What the services logged as errors in one trace: what happened where an answer says only that something failed.</summary>
+    public IReadOnlyList<string> ErrorsOf(string traceId) => [.. _services.Keys.Select(LogFile).Where(File.Exists)
+        .SelectMany(File.ReadLines)
+        .Where(line => line.Contains(traceId, StringComparison.Ordinal) && line.Contains("\"level\":\"error\"", StringComparison.Ordinal))];
+
     /// <summary>Starts everything in a temporary folder on free ports; for tests. Programs must be built.</summary>
     public static async Task<Platform> StartAsync(
         string name = "platform", IReadOnlyDictionary<string, string>? environment = null, IReadOnlyCollection<string>? only = null,

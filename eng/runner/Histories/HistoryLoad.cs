@@ -25,12 +25,12 @@ public static class HistoryLoad
             {
                 var history = History.Of(seed);
                 var run = new HistoryRun(api, check, history, patience);
-                var found = await EndAsync(run, ct);
+                var found = await EndAsync(platform, run, ct);
                 lock (differences)
                 {
                     histories++;
                     acknowledged += run.Acknowledged;
-                    differences.AddRange(found.Select((d, i) => $"History {seed}{(i == 0 ? $" ({history})" : "")} {d}"));
+                    differences.AddRange(found.Select((d, i) => $"History {seed} {d}{(i == 0 ? $" ({history})" : "")}"));
                     recorded.AddRange(run.Recorded);
                 }
             }
@@ -46,7 +46,7 @@ public static class HistoryLoad
     }
 
     /// <summary>An answer that must not be is a difference; the others go on.</summary>
-    private static async Task<IReadOnlyList<string>> EndAsync(HistoryRun run, CancellationToken ct)
+    private static async Task<IReadOnlyList<string>> EndAsync(Platform platform, HistoryRun run, CancellationToken ct)
     {
         try
         {
@@ -54,7 +54,7 @@ public static class HistoryLoad
         }
         catch (ApiException e)
         {
-            return [e.Message];
+            return [string.Join('\n', [e.Message, .. e.TraceId is { } trace ? platform.ErrorsOf(trace) : []])];
         }
     }
 }
