@@ -2,7 +2,7 @@ using Crm.Runner;
 using Crm.Testing;
 using Npgsql;
 
-namespace Platform.Tests;
+namespace Durability.Tests;
 
 /// <summary>Migrations as they go wrong, on a server of their own; of Contacts, which has most of them.</summary>
 public sealed class MigrationTests : IAsyncLifetime

@@ -2,7 +2,7 @@ using System.Text.RegularExpressions;
 using Crm.Hosting.Data;
 using Crm.Runner;
 
-namespace Platform.Tests;
+namespace Durability.Tests;
 
 /// <summary>
 /// During an upgrade the old release runs on the new schema, so a migration only adds. What takes something away from it, or

@@ -5,7 +5,7 @@ using Crm.Runner.Histories;
 using Crm.Testing;
 using Npgsql;
 
-namespace Platform.Tests;
+namespace Durability.Tests;
 
 /// <summary>A platform of its own: its databases are replaced.</summary>
 public sealed class BackupTests : IDisposable

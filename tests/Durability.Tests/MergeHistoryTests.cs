@@ -2,7 +2,10 @@ using System.Globalization;
 using Crm.Runner.Histories;
 using Crm.Testing;
 
-namespace Platform.Tests;
+// Each has a platform of its own.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
+
+namespace Durability.Tests;
 
 /// <summary>
 /// Random histories of a few customers each; 200 of them, or as many as CRM_HISTORIES says, of other seeds at every run.
