@@ -24,6 +24,7 @@ var commands = new Dictionary<string, Func<string[], CancellationToken, Task<int
     ["find-personal-data"] = FindPersonalDataCommand.RunAsync,
     ["backup"] = BackupCommand.RunAsync,
     ["restore"] = RestoreCommand.RunAsync,
+    ["keep-release"] = KeepReleaseCommand.RunAsync,
     ["images"] = ImagesCommand.RunAsync,
     ["smtp-sink"] = SmtpSinkCommand.RunAsync,
 };

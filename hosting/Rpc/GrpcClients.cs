@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using Crm.Hosting.Auth;
 using Grpc.Core;
 using Grpc.Core.Interceptors;
@@ -57,6 +58,7 @@ public static class GrpcClients
                 KeepAlivePingDelay = TimeSpan.FromSeconds(20),
                 KeepAlivePingTimeout = TimeSpan.FromSeconds(5),
             })
+            .AddHttpMessageHandler(() => new UnmadeConnections())
             .AddInterceptor<CallDefaults>();
     }
 
@@ -79,6 +81,25 @@ public static class GrpcClients
         }
 
         return config;
+    }
+}
+
+/// <summary>
+/// A connection that is not made in time ends as a cancelled call, which gRPC tells like one that its caller gave up. It means
+/// what a refused one does: the peer is unavailable, and an idempotent call is tried again.
+/// </summary>
+internal sealed class UnmadeConnections : DelegatingHandler
+{
+    protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await base.SendAsync(request, cancellationToken);
+        }
+        catch (OperationCanceledException exception) when (exception.InnerException is TimeoutException && !cancellationToken.IsCancellationRequested)
+        {
+            throw new HttpRequestException(HttpRequestError.ConnectionError, "The connection was not made in time.", new SocketException((int)SocketError.TimedOut));
+        }
     }
 }
 

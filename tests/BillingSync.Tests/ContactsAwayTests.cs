@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 
 namespace BillingSync.Tests;
 
@@ -24,6 +25,36 @@ public sealed class ContactsAwayTests(BillingFixture fixture)
         }
         finally
         {
+            await fixture.Platform["contacts"].StartAsync();
+        }
+    }
+
+    [Fact]
+    public async Task While_Contacts_takes_no_connection_unknown_customers_are_asked_to_wait_too()
+    {
+        var address = fixture.Platform["contacts"].GrpcAddress!;
+        await fixture.Platform["contacts"].KillAsync();
+        var waiting = new List<Socket>();
+        try
+        {
+            using var nobody = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            nobody.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+            nobody.Bind(new IPEndPoint(IPAddress.Loopback, address.Port));
+            nobody.Listen(0);
+            // Whoever is not in the queue of those that nobody accepts hears nothing.
+            for (var queued = true; queued;)
+            {
+                waiting.Add(new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+                var connecting = waiting[^1].ConnectAsync(IPAddress.Loopback, address.Port, TestContext.Current.CancellationToken).AsTask();
+                queued = await Task.WhenAny(connecting, Task.Delay(1000, TestContext.Current.CancellationToken)) == connecting;
+            }
+
+            using var response = await fixture.Billing.SendAsync(HttpMethod.Put, Http.NewPath("orders"), OrderTests.Order("cus_00000000000000000000000000"));
+            Assert.Equal((HttpStatusCode.ServiceUnavailable, "unavailable"), (response.StatusCode, (string?)(await response.BodyAsync())["code"]));
+        }
+        finally
+        {
+            waiting.ForEach(s => s.Dispose());
             await fixture.Platform["contacts"].StartAsync();
         }
     }
