@@ -7,13 +7,19 @@ namespace Crm.Contracts.Events;
 /// <param name="CustomerId">Whose erasure was asked for.</param>
 /// <param name="Customers">The snapshots of all of them, with nothing personal left: what every service keeps as a tombstone.</param>
 /// <param name="BackupsGoneBy">When the last backup with the data in it has aged out.</param>
+/// <param name="Mailboxes">
+/// Of the e-mail addresses that they have and had, in lower case, the SHA-256 in hexadecimal: what was sent there on behalf of
+/// somebody else is theirs. None that somebody else has today. The addresses themselves are nowhere any more. Null before
+/// there was this.
+/// </param>
 [EventName("contacts.customers-erased.v1")]
 public sealed record CustomersErased(
     string ErasureId,
     string CustomerId,
     IReadOnlyList<CustomerSnapshot> Customers,
     DateTimeOffset At,
-    DateTimeOffset BackupsGoneBy);
+    DateTimeOffset BackupsGoneBy,
+    IReadOnlyList<string>? Mailboxes = null);
 
 /// <summary>What one service did for an erasure.</summary>
 /// <param name="Statement">

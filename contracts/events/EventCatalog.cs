@@ -22,7 +22,7 @@ public enum EventSubject
     /// <summary>It lists records as objects with an <c>id</c>: those of the erased are taken out of it.</summary>
     Several,
 
-    /// <summary>It carries ids and counts: it stays.</summary>
+    /// <summary>It carries ids, counts and digests: it stays.</summary>
     Nobody,
 }
 

@@ -17,7 +17,8 @@ public static class ErasureRun
     /// <param name="ids">The erased customers.</param>
     /// <param name="owners">For whom they stand in this database.</param>
     /// <param name="names">Their public ids, in the order of <paramref name="ids"/>.</param>
-    public static async Task<ErasedCounts> EraseAsync(this CrmDbContext db, Guid[] ids, Guid[] owners, string[] names, CancellationToken ct)
+    /// <param name="mailboxes">Digests of their mailboxes, as <see cref="CustomersErased.Mailboxes"/> has them.</param>
+    public static async Task<ErasedCounts> EraseAsync(this CrmDbContext db, Guid[] ids, Guid[] owners, string[] names, string[] mailboxes, CancellationToken ct)
     {
         var (erased, kept) = (new SortedDictionary<string, long>(StringComparer.Ordinal), new SortedDictionary<string, long>(StringComparer.Ordinal));
         var records = new List<(string? Type, Guid Id, string Name)>();
@@ -26,7 +27,8 @@ public static class ErasureRun
         foreach (var step in db.ErasureSteps)
         {
             await using var command = db.Command(
-                step.Sql, new NpgsqlParameter<Guid[]>("ids", ids), new NpgsqlParameter<Guid[]>("owners", owners), new NpgsqlParameter<string[]>("names", names));
+                step.Sql, new NpgsqlParameter<Guid[]>("ids", ids), new NpgsqlParameter<Guid[]>("owners", owners), new NpgsqlParameter<string[]>("names", names),
+                new NpgsqlParameter<string[]>("mailboxes", mailboxes));
             long rows = 0;
             if (step.Ids is { } kind)
             {

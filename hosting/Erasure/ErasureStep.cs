@@ -10,7 +10,8 @@ namespace Crm.Hosting.Erasure;
 /// <param name="Table">As the receipt counts it; null for a statement that erases no rows, such as one that takes locks.</param>
 /// <param name="Sql">
 /// One statement. <c>@ids</c> are the erased customers (uuid[]), <c>@owners</c> those for whom they stand here, who have
-/// the rows as <c>customer_id</c>; <c>@names</c> their public ids (text[]).
+/// the rows as <c>customer_id</c>; <c>@names</c> their public ids (text[]); of steps only, <c>@mailboxes</c> the digests of
+/// their mailboxes, present and former, that nobody else has (text[], <see cref="Crm.Contracts.Events.CustomersErased.Mailboxes"/>).
 /// </param>
 /// <param name="Ids">How the rows are named outside, when they are: then the statement ends with <c>RETURNING id</c>.</param>
 /// <param name="RecordType">The rows' type in the audit log, when they have one.</param>

@@ -33,6 +33,15 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
         new("messages", $"UPDATE messages SET link_hash = NULL WHERE {CustomerCopy.OwnedRows.OfErased} AND kind = 'campaign' RETURNING id", Ids.Message, Kept: true),
         new("campaign_addresses", $"DELETE FROM campaign_addresses WHERE message_id IN (SELECT id FROM messages WHERE {CustomerCopy.OwnedRows.OfErased})"),
         new("messages", $"DELETE FROM messages WHERE {CustomerCopy.OwnedRows.OfErased} AND kind = 'confirmation' RETURNING id", Ids.Message),
+        // Sent to a mailbox of theirs in the name of somebody else, who was merged with one of them then or had the address. Of
+        // an erasure without mailboxes nothing is read.
+        new("campaign_addresses", "DELETE FROM campaign_addresses WHERE cardinality(@mailboxes) > 0 AND encode(sha256(convert_to(address, 'UTF8')), 'hex') = ANY (@mailboxes)"),
+        new("messages", """
+            DELETE FROM messages
+            WHERE cardinality(@mailboxes) > 0 AND kind = 'confirmation' AND confirms_id IS NOT NULL
+                AND encode(sha256(convert_to(lower(to_address), 'UTF8')), 'hex') = ANY (@mailboxes)
+            RETURNING id
+            """, Ids.Message),
         new("orders", $"DELETE FROM orders WHERE {CustomerCopy.OwnedRows.OfErased}"),
         new("cases", $"DELETE FROM cases WHERE {CustomerCopy.OwnedRows.OfErased}"),
         new("interactions", $"DELETE FROM interactions WHERE {CustomerCopy.OwnedRows.OfErased}"),

@@ -145,12 +145,13 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     /// Makes tombstones of these customers and erases what this service has of them, while nobody writes rows of theirs.
     /// Rows are erased by the customer under whom they were recorded: one who is no longer merged into the erased keeps them.
     /// </summary>
-    internal async Task<ErasedCounts> EraseAsync(IReadOnlyList<CustomerSnapshot> tombstones, CancellationToken ct)
+    /// <param name="mailboxes">As the event has them; none from a Contacts of before.</param>
+    internal async Task<ErasedCounts> EraseAsync(IReadOnlyList<CustomerSnapshot> tombstones, IReadOnlyList<string>? mailboxes, CancellationToken ct)
     {
         var ids = tombstones.Select(t => Ids.Customer.Parse(t.Id)).ToArray();
         await StoreAloneAsync(tombstones, ids, ct);
         var owners = await Database.SqlQuery<Guid>($"SELECT DISTINCT customer_root(id) AS \"Value\" FROM unnest({ids}) AS id").ToArrayAsync(ct);
-        return await this.EraseAsync(ids, owners, [.. tombstones.Select(t => t.Id)], ct);
+        return await this.EraseAsync(ids, owners, [.. tombstones.Select(t => t.Id)], [.. mailboxes ?? []], ct);
     }
 
     /// <summary>

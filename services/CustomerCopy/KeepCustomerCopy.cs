@@ -55,7 +55,7 @@ public sealed class KeepCustomerCopy(CustomerCopyDb db, ServiceName service, Sig
     public async Task Consume(ConsumeContext<CustomersErased> context)
     {
         var (erased, ct) = (context.Message, context.CancellationToken);
-        var counts = await db.EraseAsync(erased.Customers, ct);
+        var counts = await db.EraseAsync(erased.Customers, erased.Mailboxes, ct);
         var customer = Ids.Customer.Parse(erased.CustomerId);
         db.Audit("erased", "customer", customer, customer, AuditChanges.Between(null, counts));
         var statement = statements.Sign(new ErasureStatement(

@@ -359,6 +359,28 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     }
 
     [Fact]
+    public async Task Rows_that_wait_for_an_erased_customer_fail_by_what_it_had_before_too_unless_somebody_else_has_that_now()
+    {
+        var (word, passed, number) = (Unique(), NewEmail(), $"{Random.Shared.Next(10_000_000, 99_999_999)}");
+        var ada = await CreateAsync($$$"""
+            {"kind":"person","given_name":"Ada","emails":[{"address":"Ada+{{{word}}}@example.com"},{"address":"{{{passed}}}"}],"phones":[{"number":"+4420{{{number}}}"}],"source":{"type":"enquiry"}}
+            """);
+        await OkAsync(HttpMethod.Patch, $"/v1/customers/{ada["id"]}", $$"""{"emails":[{"address":"{{NewEmail()}}"}],"phones":[]}""", ("If-Match", "*"));
+        await CreatePersonAsync("Bob", "Hill", passed);
+        var outcomes = await OutcomesAsync(
+            (string)ada["id"]!,
+            (Json($$$"""
+                {"kind":"person","given_name":"Zoë","emails":[{"address":"ada+{{{word}}}@example.com"}]}
+                {"kind":"person","given_name":"Zoë","phones":[{"number":"+44 (0)20 {{{number}}}"}]}
+                {"kind":"person","given_name":"Zoë","attributes":{"note":"From ada+{{{word}}}@example.com."}}
+                {"kind":"person","given_name":"Other","emails":[{"address":"joada+{{{word}}}@example.com"}]}
+                {"kind":"person","given_name":"Other","phones":[{"number":"+4420{{{number}}}9"}]}
+                {"kind":"person","given_name":"Other","source":{"type":"import","detail":"Of {{{passed}}}"}}
+                """), ""));
+        Assert.Equal(["failed", "failed", "failed", "created", "created", "created"], Assert.Single(outcomes));
+    }
+
+    [Fact]
     public async Task Rows_that_wait_for_an_erased_customer_fail_when_they_name_it_by_a_unique_field_only()
     {
         var (word, value) = (Unique(), Random.Shared.Next(10_000_000, 99_999_999));

@@ -585,26 +585,96 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{living}", Ct)).Status);
     }
 
-    [Fact]
-    public async Task The_mailbox_of_a_confirmation_asked_for_while_two_were_merged_is_forgotten_with_whose_it_is()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task The_mailbox_of_a_confirmation_asked_for_while_two_were_merged_is_forgotten_with_whose_it_is_or_was(bool former)
     {
         const string Mailboxes = "SELECT count(*) FROM consent_confirmations WHERE mailbox = $1";
+        const string Mails = "SELECT count(*) FROM messages WHERE to_address = $1";
+        const string Asked = """{"channel":"email","purpose":"surveys","state":"pending","source":"web_form","double_opt_in":true}""";
         var address = $"zq{Guid.NewGuid():n}@example.com";
+        var like = $"jo.{address}";
         var living = await PersonAsync("Living");
+        var other = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"Other","emails":[{"address":"{{{like}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        await OkAsync(Api.PostAsync($"v1/customers/{other}/consents", Asked, Ct));
         var ada = (string)(await OkAsync(Api.PostAsync(
             "v1/customers", $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{address}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
         var preview = await OkAsync(Api.PostAsync(
             "v1/merge-previews", $$$"""{"customer_ids":["{{{ada}}}"],"survivor_id":"{{{living}}}","choices":{"emails":"{{{ada}}}"}}""", Ct));
         var merge = await OkAsync(Api.PostAsync("v1/merges", $$"""{"token":"{{preview["token"]}}","reason":"Same person"}""", Ct));
-        await OkAsync(Api.PostAsync(
-            $"v1/customers/{living}/consents", """{"channel":"email","purpose":"surveys","state":"pending","source":"web_form","double_opt_in":true}""", Ct));
+        await OkAsync(Api.PostAsync($"v1/customers/{living}/consents", Asked, Ct));
         Assert.Equal(1, await CountTextAsync("contacts", Mailboxes, address));
+        foreach (var asked in new[] { address, like })
+        {
+            await Eventually.GetAsync(() => CountTextAsync("campaigns", Mails, asked), n => n == 1, ct: Ct);
+        }
+
         await OkAsync(Api.PostAsync($"v1/merges/{merge["id"]}/undo", """{"reason":"Two persons"}""", Ct));
         await Eventually.GetAsync(() => Api.CallAsync($"v1/merges/{merge["id"]}", Ct), m => (string?)m["status"] == "undone", ct: Ct);
+        if (former)
+        {
+            await OkAsync(Api.PatchAsync($"v1/customers/{ada}", $$"""{"emails":[{"address":"{{Guid.NewGuid().ToString("n")}}@example.com"}]}""", "*", Ct));
+        }
 
-        Assert.Equal(HttpStatusCode.Accepted, (await EraseAsync(ada, "*")).Status);
-        Assert.Equal(0, await CountTextAsync("contacts", Mailboxes, address));
+        await ErasedAsync(ada);
+        Assert.Equal((0L, 0L), (await CountTextAsync("contacts", Mailboxes, address), await CountTextAsync("campaigns", Mails, address)));
+        Assert.Equal((1L, 1L), (await CountTextAsync("contacts", Mailboxes, like), await CountTextAsync("campaigns", Mails, like)));
         Assert.Equal(1, await CountAsync("contacts", "SELECT count(*) FROM consent_confirmations WHERE customer_id = $1", living));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task What_a_dry_run_or_a_change_request_has_of_a_former_address_is_forgotten_unless_somebody_else_has_it_now(bool passedOn)
+    {
+        const string Drafts = "SELECT count(*) FROM import_drafts WHERE customer #>> '{emails,0,address}' = $1";
+        var address = $"zq{Guid.NewGuid():n}@example.com";
+        var like = $"jo.{address}";
+        var living = await PersonAsync("Living", ""","department":"sales" """);
+        var ada = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{address}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        await OkAsync(Api.PatchAsync($"v1/customers/{ada}", $$"""{"emails":[{"address":"{{Guid.NewGuid().ToString("n")}}@example.com"}]}""", "*", Ct));
+        if (passedOn)
+        {
+            await OkAsync(Api.PostAsync("v1/customers", $$$"""{"kind":"person","given_name":"Bob","emails":[{"address":"{{{address}}}"}],"source":{"type":"enquiry"}}""", Ct));
+        }
+
+        using var asker = await OfSupportAsync();
+        var (theirs, likewise) = (await AskAsync(address), await AskAsync(like));
+        var import = Guid.CreateVersion7();
+        await using var database = NpgsqlDataSource.Create(await Fixture.Platform.ConnectionStringAsync("contacts"));
+        await using (var draft = database.CreateCommand("""
+            INSERT INTO import_drafts (import_id, draft_id, customer)
+            SELECT $1, gen_random_uuid(), jsonb_build_object('emails', jsonb_build_array(jsonb_build_object('address', a.address))) FROM unnest($2) AS a (address)
+            """))
+        {
+            draft.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = import });
+            draft.Parameters.Add(new NpgsqlParameter<string[]> { TypedValue = [address, like] });
+            await draft.ExecuteNonQueryAsync(Ct);
+        }
+
+        try
+        {
+            await ErasedAsync(ada);
+            Assert.Equal((passedOn ? 1L : 0L, 1L), (await CountTextAsync("contacts", Drafts, address), await CountTextAsync("contacts", Drafts, like)));
+            Assert.Equal(passedOn ? HttpStatusCode.OK : HttpStatusCode.NotFound, (await asker.CallAsync(theirs, Ct)).Status);
+            Assert.Equal(HttpStatusCode.OK, (await asker.CallAsync(likewise, Ct)).Status);
+        }
+        finally
+        {
+            await using var clear = database.CreateCommand("DELETE FROM import_drafts WHERE import_id = $1");
+            clear.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = import });
+            await clear.ExecuteNonQueryAsync(Ct);
+        }
+
+        async Task<string> AskAsync(string wanted)
+        {
+            var answer = await asker.PatchAsync($"v1/customers/{living}", $$"""{"emails":[{"address":"{{wanted}}","type":"work"}]}""", "*", Ct);
+            Assert.True(answer.Status == HttpStatusCode.Accepted, answer.ToString());
+            return $"v1/change-requests/{answer["id"]}";
+        }
     }
 
     [Fact]

@@ -66,23 +66,60 @@ internal static class EraseCustomer
             await db.SaveChangesAsync(ct);
         }
 
+        Guid[] ids = [.. erasure.CustomerIds];
         await TellUniqueValuesAsync(db, customers.Values, ct);
+        var mailboxes = await TellIdentifiersAsync(db, ids, ct);
         foreach (var customer in customers.Values)
         {
             customer.Erase(now);
         }
 
         await db.SaveChangesAsync(ct);
-        Guid[] ids = [.. erasure.CustomerIds];
         string[] names = [.. ids.Select(id => Ids.Customer.Format(id))];
-        var counts = await db.EraseAsync(ids, ids, names, ct);
+        var counts = await db.EraseAsync(ids, ids, names, mailboxes, ct);
         db.Audit("erased", Customer.RecordType, key, key, AuditChanges.Between(null, counts));
         var statement = new ErasureStatement(
             "contacts", Ids.Erasure.Format(erasure.Id), Ids.Customer.Format(key), names, counts.Erased, counts.Kept, now, erasure.BackupsGoneBy);
         erasure.Take(statement, statements.Sign(statement), now);
-        db.Publish(erasure, new CustomersErased(statement.ErasureId, statement.CustomerId, [.. customers.Values.Select(c => c.Snapshot())], now, erasure.BackupsGoneBy));
+        db.Publish(erasure, new CustomersErased(statement.ErasureId, statement.CustomerId, [.. customers.Values.Select(c => c.Snapshot())], now, erasure.BackupsGoneBy, mailboxes));
         await db.SaveChangesAsync(ct);
         return erasure;
+    }
+
+    /// <summary>
+    /// To <see cref="ErasureSteps"/>, until the transaction ends: the addresses and numbers that the customers have, and those
+    /// that they had, as their history, their own fields and those from before merges know them. All of this goes with the
+    /// erasure, in the same transaction, and the other services hear of it by the event that is saved in it.
+    /// </summary>
+    /// <returns><see cref="CustomersErased.Mailboxes"/>.</returns>
+    private static async Task<string[]> TellIdentifiersAsync(ContactsDb db, Guid[] ids, CancellationToken ct)
+    {
+        await db.Database.ExecuteSqlAsync($"""
+            WITH written AS (
+                SELECT v.changes::jsonb AS document FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
+                WHERE e.record_type = 'customer' AND e.record_id = ANY ({ids})
+                UNION ALL
+                SELECT jsonb_build_object('emails', c.emails, 'phones', c.phones, 'layers', c.layers) FROM customers c WHERE c.id = ANY ({ids})),
+            theirs AS (
+                SELECT c.kind, c.value FROM customer_identifiers c WHERE c.customer_id = ANY ({ids})
+                UNION
+                SELECT 'email', lower(a.value) FROM written w
+                CROSS JOIN LATERAL jsonb_array_elements_text(jsonb_path_query_array(w.document, '$.**.emails.**.address')) AS a (value)
+                WHERE strpos(a.value, '@') > 0
+                UNION
+                SELECT 'phone', p.value FROM written w
+                CROSS JOIN LATERAL jsonb_array_elements_text(jsonb_path_query_array(w.document, '$.**.phones.**.number')) AS p (value)
+                WHERE p.value ~ '^[+][0-9]+$')
+            SELECT set_config('crm.erased_identifiers', coalesce(jsonb_agg(jsonb_build_object(
+                'kind', t.kind, 'value', t.value,
+                'present', EXISTS (SELECT FROM customer_identifiers c WHERE (c.kind, c.value) = (t.kind, t.value) AND c.customer_id = ANY ({ids})),
+                'alone', NOT EXISTS (SELECT FROM customer_identifiers o WHERE (o.kind, o.value) = (t.kind, t.value) AND o.customer_id <> ALL ({ids}))))::text, '[]'), true)
+            FROM theirs t
+            """, ct);
+        return await db.Database.SqlQueryRaw<string>($"""
+            WITH {ErasureSteps.TheirIdentifiers}
+            SELECT encode(sha256(convert_to(t.value, 'UTF8')), 'hex') AS "Value" FROM theirs t WHERE t.kind = 'email' AND t.alone ORDER BY 1
+            """).ToArrayAsync(ct);
     }
 
     /// <summary>To <see cref="ErasureSteps"/>, until the transaction ends: rows of imports may know a customer by nothing else.</summary>

@@ -32,17 +32,15 @@ internal static class ErasureSteps
                     AND (v.changes::jsonb -> 'to_id' ->> 'new') = ANY (@ids::text[]))))
         """;
 
-    /// <summary>The addresses and numbers that they have, and those that they had: their history knows these until the end of the steps.</summary>
-    private const string TheirIdentifiers = """
+    /// <summary>
+    /// The addresses and numbers that they have (present), and those that they had, as <see cref="EraseCustomer"/> has told them
+    /// before anything went: whether nobody else has them today (alone). Of a former one that somebody else has, what is
+    /// written anywhere is that one's.
+    /// </summary>
+    public const string TheirIdentifiers = """
         theirs AS MATERIALIZED (
-            SELECT c.kind, c.value FROM customer_identifiers c WHERE c.customer_id = ANY (@ids)
-            UNION
-            SELECT had.kind, had.value FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
-            CROSS JOIN LATERAL (
-                SELECT 'email' AS kind, lower(a.value #>> '{}') AS value FROM jsonb_path_query(v.changes::jsonb, '$.emails.*[*].address') AS a (value)
-                UNION ALL
-                SELECT 'phone', p.value #>> '{}' FROM jsonb_path_query(v.changes::jsonb, '$.phones.*[*].number') AS p (value)) AS had
-            WHERE e.record_type = 'customer' AND e.record_id = ANY (@ids))
+            SELECT t.kind, t.value, t.present, t.alone
+            FROM jsonb_to_recordset(coalesce(nullif(current_setting('crm.erased_identifiers', true), ''), '[]')::jsonb) AS t (kind text, value text, present boolean, alone boolean))
         """;
 
     public static readonly IReadOnlyList<ErasureStep> All =
@@ -52,14 +50,16 @@ internal static class ErasureSteps
         // where it is no part of a longer one: joann@ and jo.ann@ are others than ann@, .org.uk is another domain than .org. A
         // character that an escape of JSON stands for is in no address. In doubt it is theirs. A phone number, which may be
         // written with blanks, with (0) and without its calling code, is found between other characters than digits; an
-        // external id, and the value of a unique field, in the column or member that it fills.
-        new("import_rows", """
+        // external id, and the value of a unique field, in the column or member that it fills. What they had before
+        // is found in the same way, unless somebody else has it now.
+        new("import_rows", $$$"""
+            WITH {{{TheirIdentifiers}}}
             UPDATE import_rows r SET body = CASE i.format WHEN 'ndjson' THEN 'null' ELSE '[]' END
             FROM imports i CROSS JOIN LATERAL (SELECT CASE jsonb_typeof(i.mapping -> 'fields') WHEN 'object' THEN i.mapping -> 'fields' END AS fields) AS m
             WHERE i.id = r.import_id AND (
                 EXISTS (
-                    SELECT FROM customer_identifiers c
-                    WHERE c.customer_id = ANY (@ids) AND CASE
+                    SELECT FROM theirs c
+                    WHERE (c.present OR c.alone) AND CASE
                         WHEN c.kind = 'email' AND strpos(lower(r.body), c.value) = 0 THEN false
                         WHEN c.kind = 'email' THEN EXISTS (
                             SELECT FROM (
@@ -108,10 +108,19 @@ internal static class ErasureSteps
                             CROSS JOIN unnest(ARRAY['{', ',']) AS opening CROSS JOIN unnest(ARRAY[',', '}']) AS closing
                             WHERE strpos(lower(bare.body), opening || written.pair || closing) > 0 AND strpos(bare.body, ':' || bare.value || closing) > 0) END))
             """),
-        new("import_drafts", """
-            DELETE FROM import_drafts d WHERE draft_id = ANY (@ids) OR EXISTS (
-                SELECT 1 FROM import_draft_keys k JOIN customer_identifiers c USING (kind, value)
-                WHERE (k.import_id, k.draft_id) = (d.import_id, d.draft_id) AND c.customer_id = ANY (@ids))
+        // A draft has keys for what its import matches on only.
+        new("import_drafts", $"""
+            WITH {TheirIdentifiers}
+            DELETE FROM import_drafts d WHERE draft_id = ANY (@ids)
+                OR EXISTS (
+                    SELECT FROM import_draft_keys k JOIN theirs c USING (kind, value)
+                    WHERE (k.import_id, k.draft_id) = (d.import_id, d.draft_id) AND (c.present OR c.alone))
+                OR EXISTS (
+                    SELECT FROM jsonb_array_elements_text(jsonb_path_query_array(d.customer, '$.emails[*].address')) AS a (value)
+                    JOIN theirs c ON c.kind = 'email' AND c.alone AND c.value = lower(a.value))
+                OR EXISTS (
+                    SELECT FROM jsonb_array_elements_text(jsonb_path_query_array(d.customer, '$.phones[*].number')) AS p (value)
+                    JOIN theirs c ON c.kind = 'phone' AND c.alone AND c.value = p.value)
             """),
         new("import_results", "UPDATE import_results SET before = NULL, errors = NULL WHERE customer_id = ANY (@ids)", Kept: true),
         // An import that changed a customer who was merged with one of them then, directly or over others, has the other's values,
@@ -124,10 +133,9 @@ internal static class ErasureSteps
             """, Kept: true),
         new("consent_confirmations", "DELETE FROM consent_confirmations WHERE customer_id = ANY (@ids)"),
         // Asked of somebody else, who was merged with one of them then or had the address.
-        new("consent_confirmations", """
-            UPDATE consent_confirmations f SET mailbox = NULL FROM customer_identifiers c
-            WHERE c.customer_id = ANY (@ids) AND c.kind = 'email' AND f.mailbox = c.value
-                AND NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
+        new("consent_confirmations", $"""
+            WITH {TheirIdentifiers}
+            UPDATE consent_confirmations f SET mailbox = NULL FROM theirs c WHERE c.kind = 'email' AND c.alone AND f.mailbox = c.value
             """, Kept: true),
         new("consents", "DELETE FROM consents WHERE customer_id = ANY (@ids) RETURNING id", Ids.Consent, "consent"),
         new("consent_states", "DELETE FROM consent_states WHERE customer_id = ANY (@ids)"),
@@ -141,10 +149,7 @@ internal static class ErasureSteps
             """, Ids.Duplicate, Domain.Duplicates.Duplicate.RecordType, Kept: true),
         new("blocked_identifiers", $"""
             WITH {TheirIdentifiers}
-            DELETE FROM blocked_identifiers b USING theirs c
-            WHERE (b.kind, b.value) = (c.kind, c.value)
-                AND NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
-            RETURNING b.id
+            DELETE FROM blocked_identifiers b USING theirs c WHERE c.alone AND (b.kind, b.value) = (c.kind, c.value) RETURNING b.id
             """, Ids.BlockedIdentifier, Domain.Duplicates.BlockedIdentifier.RecordType),
         // Of one that counts again there is no row any more; the log has its value.
         new(null, $"""
@@ -153,8 +158,7 @@ internal static class ErasureSteps
                 SELECT e.record_id AS id, v.changes::jsonb AS changes FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
                 WHERE e.record_type = '{Domain.Duplicates.BlockedIdentifier.RecordType}' AND e.action = 'created')
             SELECT DISTINCT b.id FROM blocked b
-            JOIN theirs c ON c.kind = (b.changes -> 'kind' ->> 'new') AND c.value = (b.changes -> 'value' ->> 'new')
-            WHERE NOT EXISTS (SELECT 1 FROM customer_identifiers o WHERE (o.kind, o.value) = (c.kind, c.value) AND o.customer_id <> ALL (@ids))
+            JOIN theirs c ON c.alone AND c.kind = (b.changes -> 'kind' ->> 'new') AND c.value = (b.changes -> 'value' ->> 'new')
             """, Ids.BlockedIdentifier, Domain.Duplicates.BlockedIdentifier.RecordType),
         new("customer_identifiers", "DELETE FROM customer_identifiers WHERE customer_id = ANY (@ids)"),
         new("external_ids", "DELETE FROM external_ids WHERE customer_id = ANY (@ids)"),
@@ -169,6 +173,18 @@ internal static class ErasureSteps
         new("change_requests", """
             DELETE FROM change_requests r USING unnest(@ids) AS own (id) CROSS JOIN LATERAL merged_into(own.id) AS w
             WHERE r.concerned @> ARRAY[w.other] AND r.requested_at BETWEEN w.since AND coalesce(w.undone_at, 'infinity')
+            RETURNING r.id
+            """, Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
+        // Asked for at any time, it may be about an address or a number of theirs that nobody else has.
+        new("change_requests", $"""
+            WITH {TheirIdentifiers}
+            DELETE FROM change_requests r
+            WHERE ((r.wanted -> 'emails') IS NOT NULL AND EXISTS (
+                    SELECT FROM jsonb_array_elements_text(jsonb_path_query_array(jsonb_build_array(r.before, r.wanted), '$[*].emails[*].address')) AS a (value)
+                    JOIN theirs c ON c.kind = 'email' AND c.alone AND c.value = lower(a.value)))
+                OR ((r.wanted -> 'phones') IS NOT NULL AND EXISTS (
+                    SELECT FROM jsonb_array_elements_text(jsonb_path_query_array(jsonb_build_array(r.before, r.wanted), '$[*].phones[*].number')) AS p (value)
+                    JOIN theirs c ON c.kind = 'phone' AND c.alone AND c.value = p.value))
             RETURNING r.id
             """, Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         // Asked for before and rejected in that while, it has a reason that may say what the other is.
