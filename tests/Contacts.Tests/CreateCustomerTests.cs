@@ -129,7 +129,12 @@ public sealed class CreateCustomerTests(ContactsFixture fixture) : ContactsTest(
     [InlineData("0044 (0) 20 {0}", "+4420{0}")]
     [InlineData("(+353) (0)1 {0}", "+3531{0}")]
     [InlineData("+39 (0)6 {0}", "+3906{0}")]
-    public async Task A_0_in_brackets_after_the_country_code_is_no_part_of_the_number_but_in_Italy(string written, string number)
+    [InlineData("+225 (0)7 {0}", "+22507{0}")]
+    [InlineData("00225 (0)7 {0}", "+22507{0}")]
+    [InlineData("+242 (0)6 {0}", "+24206{0}")]
+    [InlineData("+243 (0)8 {0}", "+2438{0}")]
+    [InlineData("+1 (0)242 {0}", "+1242{0}")]
+    public async Task A_0_in_brackets_after_the_country_code_is_no_part_of_the_number_but_where_numbers_begin_with_it(string written, string number)
     {
         var digits = $"{Random.Shared.Next(10_000_000, 99_999_999)}";
         var created = await CreateAsync($$$"""{"kind":"person","given_name":"Ada","phones":[{"number":"{{{written.Replace("{0}", digits, StringComparison.Ordinal)}}}"}],"source":{"type":"enquiry"}}""");

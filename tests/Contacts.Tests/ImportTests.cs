@@ -983,6 +983,14 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
     [InlineData("+39", "390669812345", "+390669812345")]
     [InlineData("+39", "+39 (0)6 698 12345", "+390669812345")]
     [InlineData("+378", "0549 882914", "+3780549882914")]
+    [InlineData("+225", "07 07 12 34 56", "+2250707123456")]
+    [InlineData("+225", "2250707123456", "+2250707123456")]
+    [InlineData("+225", "+225 (0)7 07 12 34 56", "+2250707123456")]
+    [InlineData("+225", "27 20 12 34 56", "+2252720123456")]
+    [InlineData("+242", "06 612 34 56", "+242066123456")]
+    [InlineData("+242", "242066123456", "+242066123456")]
+    [InlineData("+242", "00242 05 512 34 56", "+242055123456")]
+    [InlineData("+243", "081 234 5678", "+243812345678")]
     public async Task A_phone_number_gets_its_calling_code_once_and_a_leading_0_stays_only_where_it_belongs_to_the_number(string code, string written, string number)
     {
         var system = $"p{Unique()}";

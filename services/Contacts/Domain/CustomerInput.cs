@@ -257,15 +257,24 @@ public sealed partial record Phone : IValidatableObject
         return compact.StartsWith("00", StringComparison.Ordinal) ? string.Concat("+", compact.AsSpan(2)) : compact;
     }
 
-    /// <summary>Whether a 0 at the beginning is part of the number in E.164 too, as in Italy, the Vatican and San Marino; elsewhere it is dialled in the country only.</summary>
+    /// <summary>
+    /// Calling codes, as a pattern has them, of countries where a 0 at the beginning is part of the number in E.164 too (ITU-T E.164
+    /// national numbering plans): Italy, San Marino, the Vatican, Côte d'Ivoire (ten digits since 2021, such as 07…) and Congo
+    /// (nine, such as 06…). Elsewhere it is dialled in the country only.
+    /// </summary>
+    private const string CodesWithZero = "39|378|379|225|242";
+
+    private static readonly HashSet<string> KeepingZero = CodesWithZero.Split('|').Select(code => $"+{code}").ToHashSet(StringComparer.Ordinal);
+
+    /// <summary>Whether a 0 at the beginning is part of the number (<see cref="CodesWithZero"/>).</summary>
     /// <param name="callingCode">Such as <c>+39</c>.</param>
-    internal static bool KeepsZero(string callingCode) => callingCode is "+39" or "+378" or "+379";
+    internal static bool KeepsZero(string callingCode) => KeepingZero.Contains(callingCode);
 
     [GeneratedRegex(@"^\+[1-9][0-9]{6,14}$", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex E164();
 
     /// <summary>A (0) that follows a country code, but those of <see cref="KeepsZero"/>.</summary>
-    [GeneratedRegex(@"(?<=^[ (]*(?:\+|00)[ (]*(?!39|37[89])[1-9][0-9]{0,2}[ \-.()/\u00a0]*)\([ \u00a0]*0[ \u00a0]*\)", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
+    [GeneratedRegex(@"(?<=^[ (]*(?:\+|00)[ (]*(?!" + CodesWithZero + @")[1-9][0-9]{0,2}[ \-.()/\u00a0]*)\([ \u00a0]*0[ \u00a0]*\)", RegexOptions.CultureInvariant, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex TrunkPrefix();
 }
 
