@@ -843,6 +843,40 @@ public sealed class AutomaticMergeTests(MergingFixture fixture) : ScanningTest(f
     }
 
     [Fact]
+    public async Task Organizations_of_one_name_are_merged_when_somebody_is_asked_only_if_their_legal_forms_differ()
+    {
+        var (firm, other) = (NewName(), NewName());
+        string[] same = [await FirmAsync($"{firm} GmbH", firm, "shop"), await FirmAsync($"{firm} G.m.b.H.", firm, "erp")];
+        string[] two = [await FirmAsync($"{other} GmbH", other, "shop"), await FirmAsync($"{other} GmbH & Co. KG", other, "erp")];
+
+        Assert.Equal("completed", (string?)(await ScanAsync("full"))["status"]);
+        Assert.Equal([200, 308], await StatusesAsync(same));
+        Assert.Equal([200, 200], await StatusesAsync(two));
+        Assert.Single(await OpenAsync(two[0]));
+
+        async Task<string> FirmAsync(string name, string mailbox, string system)
+        {
+            var answer = await Api.PutAsync($"v1/customers/by-external-id/{system}/{Guid.NewGuid():n}", $$$"""
+                {"kind":"organization","name":"{{{name}}}","emails":[{"address":"{{{mailbox}}}@example.com"}],"source":{"type":"enquiry"},
+                 "addresses":[{"lines":["7 {{{mailbox}}} Road"],"city":"Ware","postal_code":"SG12 9AB"}]}
+                """, Ct);
+            Assert.True(answer.Status == HttpStatusCode.Created, answer.ToString());
+            return (string)answer["id"]!;
+        }
+
+        async Task<IReadOnlyList<int>> StatusesAsync(string[] customers)
+        {
+            var statuses = new List<int>();
+            foreach (var customer in customers)
+            {
+                statuses.Add((int)(await Api.CallAsync($"v1/customers/{customer}", Ct)).Status);
+            }
+
+            return [.. statuses.Order()];
+        }
+    }
+
+    [Fact]
     public async Task A_survivor_that_has_got_an_id_is_compared_anew_before_it_takes_in_another_one()
     {
         var (name, near) = (NewName(), NewName());

@@ -210,8 +210,8 @@ public sealed class MatchingTests
         var (one, other) = (WithId("001D000000IRFma"), WithId("001D000000IRFmA"));
         Assert.Equal("one_error", Model.Score(one, other).Fields.Single(f => f.Field == MatchField.ExternalId).Level);
         Assert.Equal("different", Model.Score(WithId("a1"), WithId("A1")).Fields.Single(f => f.Field == MatchField.ExternalId).Level);
-        Assert.False(MatchModel.MayMergeUnasked(Model.Compare(one, other)));
-        Assert.True(MatchModel.MayMergeUnasked(Model.Compare(one, one)));
+        Assert.False(MayMergeUnasked(one, other));
+        Assert.True(MayMergeUnasked(one, one));
         Assert.NotEqual(BlockingKeys.Of(one), BlockingKeys.Of(other));
 
         static MatchRecord WithId(string id) => MatchRecord.Of(new()
@@ -231,7 +231,7 @@ public sealed class MatchingTests
         var (one, other) = (WithPhone("+4930123456-60"), WithPhone(phone));
         var vector = Model.Compare(one, other);
         Assert.Equal(level, Model.Score(one, other).Fields.Single(f => f.Field == MatchField.Phone).Level);
-        Assert.Equal((unasked, unasked), (MatchModel.MoreThanNamesAgree(vector), MatchModel.MayMergeUnasked(vector)));
+        Assert.Equal((unasked, unasked), (MatchModel.MoreThanNamesAgree(vector), MatchModel.MayMergeUnasked(one, other, vector)));
 
         static MatchRecord WithPhone(string number) => MatchRecord.Of(new() { Id = Guid.NewGuid(), GivenName = "Anna", FamilyName = "Schmidt", Phones = [number] });
     }
@@ -247,7 +247,7 @@ public sealed class MatchingTests
     [InlineData("Anna", "", "", false)]
     public void Whoever_may_be_another_of_the_household_is_not_merged_unasked(string a, string b, string birth, bool unasked)
     {
-        Assert.Equal(unasked, MatchModel.MayMergeUnasked(Model.Compare(OfHousehold(a), OfHousehold(b))));
+        Assert.Equal(unasked, MayMergeUnasked(OfHousehold(a), OfHousehold(b)));
 
         MatchRecord OfHousehold(string given) => MatchRecord.Of(new()
         {
@@ -264,7 +264,7 @@ public sealed class MatchingTests
     [InlineData("anna.schmidt@example.net", "1 Main Street", "Ware", true)]
     public void Namesakes_are_merged_unasked_for_the_very_same_mailbox_or_a_house_in_one_place_only(string email, string street, string? city, bool unasked)
     {
-        Assert.Equal(unasked, MatchModel.MayMergeUnasked(Model.Compare(Anna("anna.schmidt@example.com", "1 Main Street", "Ware"), Anna(email, street, city))));
+        Assert.Equal(unasked, MayMergeUnasked(Anna("anna.schmidt@example.com", "1 Main Street", "Ware"), Anna(email, street, city)));
 
         static MatchRecord Anna(string mailbox, string line, string? town) => MatchRecord.Of(new()
         {
@@ -273,12 +273,18 @@ public sealed class MatchingTests
     }
 
     [Theory]
-    [InlineData("Acme Widgets", true)]
-    [InlineData("Acme Wigdets", false)]
-    public void Organisations_are_merged_unasked_by_the_very_same_name_only(string name, bool unasked)
+    [InlineData("Acme Widgets", "Acme Widgets", true)]
+    [InlineData("Acme Widgets", "Acme Wigdets", false)]
+    [InlineData("Müller GmbH", "MULLER, G.m.b.H.", true)]
+    [InlineData("Müller GmbH & Co. KG", "Müller GmbH und Co KG", true)]
+    [InlineData("Müller GmbH", "Müller GmbH & Co. KG", false)]
+    [InlineData("Müller GmbH", "Müller AG", false)]
+    [InlineData("Müller GmbH", "Müller", false)]
+    [InlineData("Müller Holding", "Müller", false)]
+    public void Organisations_are_merged_unasked_by_the_very_same_name_and_legal_form_only(string a, string b, bool unasked)
     {
-        var vector = MatchModel.Default(organization: true, 1000).Compare(OfOffice("Acme Widgets"), OfOffice(name));
-        Assert.Equal(unasked, MatchModel.MayMergeUnasked(vector));
+        var (one, other) = (OfOffice(a), OfOffice(b));
+        Assert.Equal(unasked, MatchModel.MayMergeUnasked(one, other, MatchModel.Default(organization: true, 1000).Compare(one, other)));
 
         static MatchRecord OfOffice(string firm) => MatchRecord.Of(new() { Id = Guid.NewGuid(), Organization = true, Name = firm, Emails = ["hello@acme.example"] });
     }
@@ -314,7 +320,7 @@ public sealed class MatchingTests
     }
 
     private static string Everything(MatchRecord r) => System.Text.Json.JsonSerializer.Serialize(
-        new { r.Id, r.Organization, r.Given, r.Family, r.FamilyCompact, r.Name, r.NameTokens, r.BirthDate, r.Emails, r.Phones, Ids = r.ExternalIds.Select(e => $"{e.System} {e.Value}"), r.Addresses });
+        new { r.Id, r.Organization, r.Given, r.Family, r.FamilyCompact, r.Name, r.NameTokens, r.LegalForm, r.BirthDate, r.Emails, r.Phones, Ids = r.ExternalIds.Select(e => $"{e.System} {e.Value}"), r.Addresses });
 
     private static List<(int, int)> Pairs(CandidatePairs candidates, IReadOnlyList<MatchRecord> records)
     {
@@ -334,6 +340,8 @@ public sealed class MatchingTests
 
     private static MatchRecord Person(string given, string family, string? birth, params MatchAddress[] addresses) =>
         MatchRecord.Of(new() { Id = Guid.NewGuid(), GivenName = given, FamilyName = family, BirthDate = birth, Addresses = addresses });
+
+    private static bool MayMergeUnasked(MatchRecord a, MatchRecord b) => MatchModel.MayMergeUnasked(a, b, Model.Compare(a, b));
 
     private static MatchRecord Organization(string name) => MatchRecord.Of(new() { Id = Guid.NewGuid(), Organization = true, Name = name });
 }

@@ -264,10 +264,11 @@ internal sealed class MatchModel
     /// <summary>
     /// True for a pair that may be merged without being asked about, whatever its score: twins and households score high. A
     /// birth date that nearly agrees may be that of father and son, names that nearly agree those of brother and sister or of
-    /// two branches.
+    /// two branches; "Müller GmbH", "Müller GmbH &amp; Co. KG" and "Müller" are compared as one name and may be three firms.
     /// </summary>
-    public static bool MayMergeUnasked(ulong vector) =>
+    public static bool MayMergeUnasked(MatchRecord a, MatchRecord b, ulong vector) =>
         NothingDiffers(vector)
+        && a.LegalForm == b.LegalForm
         && GivenNamesAgree(vector)
         && Comparison.Level(vector, MatchField.OrganizationName) is Comparison.Missing or 6
         && (Comparison.Level(vector, MatchField.BirthDate) == 4 || (Comparison.Level(vector, MatchField.BirthDate) == Comparison.Missing && FewShare(vector)));

@@ -37,18 +37,11 @@ internal sealed class MatchRecord
     {
         Id = fields.Id;
         Organization = fields.Organization;
-        Given = fields.Organization ? "" : Words(fields.GivenName);
-        Family = fields.Organization ? "" : Words(fields.FamilyName);
-        if (Family.Length == 0 && Given.Contains(' ', StringComparison.Ordinal))
-        {
-            // A whole name in one field: the last word is the family's.
-            var cut = Given.LastIndexOf(' ');
-            (Given, Family) = (Given[..cut], Given[(cut + 1)..]);
-        }
-
+        (Given, Family) = fields.Organization ? ("", "") : Parted(Words(fields.GivenName), Words(fields.FamilyName));
         FamilyCompact = Family.Replace(" ", "", StringComparison.Ordinal);
         NameTokens = fields.Organization ? OrganizationName.Tokens(fields.Name) : [];
         Name = string.Join(' ', NameTokens);
+        LegalForm = fields.Organization ? OrganizationName.LegalForm(fields.Name) : "";
         BirthDate = fields.BirthDate is { Length: 8 } digits && digits.All(char.IsAsciiDigit) && digits is not ("00000000" or "19000101" or "19700101" or "99991231" or "00010101")
             ? digits
             : "";
@@ -60,10 +53,10 @@ internal sealed class MatchRecord
 
     /// <summary>As <see cref="PackedRecords"/> has kept it.</summary>
     internal MatchRecord(
-        Guid id, bool organization, string given, string family, string[] nameTokens, string birthDate, string[] emails, string[] phones,
+        Guid id, bool organization, string given, string family, string[] nameTokens, string legalForm, string birthDate, string[] emails, string[] phones,
         (string System, string Value)[] externalIds, NormalAddress[] addresses)
     {
-        (Id, Organization, Given, Family, NameTokens, BirthDate) = (id, organization, given, family, nameTokens, birthDate);
+        (Id, Organization, Given, Family, NameTokens, LegalForm, BirthDate) = (id, organization, given, family, nameTokens, legalForm, birthDate);
         FamilyCompact = Family.Replace(" ", "", StringComparison.Ordinal);
         Name = string.Join(' ', NameTokens);
         (Emails, Phones, ExternalIds, Addresses) = (emails, phones, externalIds, addresses);
@@ -81,6 +74,10 @@ internal sealed class MatchRecord
     public string Name { get; }
 
     public string[] NameTokens { get; }
+
+    /// <summary>An organisation's as its name says it; it is not compared.</summary>
+    public string LegalForm { get; }
+
     public string BirthDate { get; }
     public string[] Emails { get; }
     public string[] Phones { get; }
@@ -91,11 +88,54 @@ internal sealed class MatchRecord
     /// <param name="blocked">Says which e-mail addresses (lower case) and phone numbers (digits) many people share and so prove nothing.</param>
     public static MatchRecord Of(MatchFields fields, Func<string, bool>? blocked = null) => new(fields, blocked);
 
+    /// <summary>
+    /// Nothing tells the two apart: whatever is compared is the same in both or missing in both, their <see cref="FullName"/> is
+    /// known, and what many share counts too.
+    /// </summary>
+    public static bool AreIndistinguishable(MatchFields a, MatchFields b)
+    {
+        if (a.Organization != b.Organization || FullName(a) is not { } name || name != FullName(b))
+        {
+            return false;
+        }
+
+        var (one, other) = (Of(a), Of(b));
+        return one.BirthDate == other.BirthDate
+            && one.Emails.SequenceEqual(other.Emails, StringComparer.Ordinal)
+            && one.Phones.SequenceEqual(other.Phones, StringComparer.Ordinal)
+            && one.ExternalIds.SequenceEqual(other.ExternalIds)
+            && one.Addresses.Select(Parts).ToHashSet().SetEquals(other.Addresses.Select(Parts));
+
+        static (string, string, string, string, string) Parts(NormalAddress address) => (address.Number, address.Street, address.Second, address.City, address.PostalCode);
+    }
+
+    /// <summary>
+    /// An organisation's name with its legal form, or a person's given and family name, folded; words such as "test" are names
+    /// here. Null of a person of whom only one of the two is known, who may be anybody.
+    /// </summary>
+    public static string? FullName(MatchFields fields)
+    {
+        if (fields.Organization)
+        {
+            return Written(fields.Name) is { Length: > 0 } name ? name : null;
+        }
+
+        var (given, family) = Parted(Written(fields.GivenName), Written(fields.FamilyName));
+        return given.Length > 0 && family.Length > 0 ? $"{given}|{family}" : null;
+    }
+
     /// <summary>An e-mail address or phone number as <see cref="Emails"/> and <see cref="Phones"/> have it.</summary>
     public static string Identifier(string value) => value.Contains('@', StringComparison.Ordinal) ? value.Trim().ToLowerInvariant() : Digits(value);
 
     /// <summary>Letters, with the marks that are of the word, and digits of the folded text; everything else parts words; placeholders are nothing.</summary>
     internal static string Words(string? text)
+    {
+        var words = Written(text);
+        return words is "unknown" or "na" or "n a" or "none" or "null" or "test" or "tbd" or "anonymous" or "unbekannt" or "xxx" or "x" ? "" : words;
+    }
+
+    /// <summary>The same with placeholders.</summary>
+    private static string Written(string? text)
     {
         if (string.IsNullOrWhiteSpace(text))
         {
@@ -130,9 +170,12 @@ internal sealed class MatchRecord
             }
         }
 
-        var result = words.ToString().TrimEnd();
-        return result is "unknown" or "na" or "n a" or "none" or "null" or "test" or "tbd" or "anonymous" or "unbekannt" or "xxx" or "x" ? "" : result;
+        return words.ToString().TrimEnd();
     }
+
+    /// <summary>Of a whole name in the given name's field the last word is the family's.</summary>
+    private static (string Given, string Family) Parted(string given, string family) =>
+        family.Length == 0 && given.LastIndexOf(' ') is > 0 and var cut ? (given[..cut], given[(cut + 1)..]) : (given, family);
 
     private static string Digits(string phone) => string.Concat(phone.Where(char.IsAsciiDigit));
 

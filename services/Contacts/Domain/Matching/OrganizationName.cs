@@ -29,9 +29,12 @@ internal static class OrganizationName
     public static string[] Tokens(string? name)
     {
         var words = MatchRecord.Words(name).Split(' ', StringSplitOptions.RemoveEmptyEntries);
-        var telling = words.Where((w, i) => !Fillers.Contains(w) && !(i > 0 && LegalForms.Contains(w))).Select(w => Abbreviations.GetValueOrDefault(w, w)).ToArray();
+        var telling = words.Where((w, i) => !Fillers.Contains(w) && !IsLegalForm(w, i)).Select(w => Abbreviations.GetValueOrDefault(w, w)).ToArray();
         return telling.Length > 0 ? telling : words;
     }
+
+    /// <summary>The legal form as it is written, such as "gmbh co kg"; empty where the name says none.</summary>
+    public static string LegalForm(string? name) => string.Join(' ', MatchRecord.Words(name).Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(IsLegalForm));
 
     /// <summary>Two names that differ in case, accents and punctuation at most; "Acme GmbH" and "Acme Ltd" are two.</summary>
     public static bool IsSame(string? a, string? b) => MatchRecord.Words(a) is { Length: > 0 } words && words == MatchRecord.Words(b);
@@ -82,4 +85,7 @@ internal static class OrganizationName
 
         return sum / Math.Sqrt(normA * normB);
     }
+
+    /// <param name="position">Of the word in the name: what a name begins with is no legal form.</param>
+    private static bool IsLegalForm(string word, int position) => position > 0 && LegalForms.Contains(word);
 }

@@ -30,7 +30,7 @@ internal sealed class PackedRecords : IReadOnlyList<MatchRecord>
             bytes = bytes[16..];
             var organization = ReadNumber(ref bytes) == 1;
             return new(
-                id, organization, ReadText(ref bytes), ReadText(ref bytes), ReadTexts(ref bytes), ReadText(ref bytes), ReadOwn(ref bytes), ReadOwn(ref bytes), ReadIds(ref bytes), ReadAddresses(ref bytes));
+                id, organization, ReadText(ref bytes), ReadText(ref bytes), ReadTexts(ref bytes), ReadText(ref bytes), ReadText(ref bytes), ReadOwn(ref bytes), ReadOwn(ref bytes), ReadIds(ref bytes), ReadAddresses(ref bytes));
         }
     }
 
@@ -48,6 +48,7 @@ internal sealed class PackedRecords : IReadOnlyList<MatchRecord>
             Write(word);
         }
 
+        Write(record.LegalForm);
         Write(record.BirthDate);
         WriteOwn(record.Emails);
         WriteOwn(record.Phones);

@@ -334,7 +334,7 @@ internal sealed partial class DuplicateScanner(
 
     /// <summary>
     /// As the two are at the merge: one that was merged before it, or an edit since they were compared, may have given one of
-    /// them an id, a name, a birth date or a value of a unique field that differs.
+    /// them an id, a name, a legal form, a birth date or a value of a unique field that differs.
     /// </summary>
     /// <exception cref="RuleViolationException">Somebody is to look at them.</exception>
     private async Task RequireCertainAsync(Duplicate duplicate, double threshold, CancellationToken ct)
@@ -381,7 +381,7 @@ internal sealed partial class DuplicateScanner(
         public static Found Of(MatchModel model, MatchRecord a, MatchRecord b)
         {
             var vector = model.Compare(a, b);
-            return new(a.Id, b.Id, model.Score(a, b, vector), MatchModel.MayMergeUnasked(vector));
+            return new(a.Id, b.Id, model.Score(a, b, vector), MatchModel.MayMergeUnasked(a, b, vector));
         }
     }
 }
