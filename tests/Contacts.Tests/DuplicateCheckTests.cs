@@ -97,6 +97,70 @@ public sealed class DuplicateCheckTests(ContactsFixture fixture) : ContactsTest(
         });
     }
 
+    [Theory, InlineData("Wilhelmina"), InlineData("Test"), InlineData(null)]
+    public async Task Of_fifty_identical_creates_of_which_only_names_are_known_one_makes_a_row(string? given)
+    {
+        var body = given is null ? Firm($"{NewName()} Werke GmbH") : Person(given, NewName(), null);
+        var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => SendAsync(HttpMethod.Post, "/v1/customers", body)));
+        var created = Assert.Single(answers, a => a.Response.StatusCode == HttpStatusCode.Created);
+        Assert.All(answers.Where(a => a.Response.StatusCode != HttpStatusCode.Created), a =>
+        {
+            AssertProblem(a.Response, a.Body, 409, "duplicate_suspected");
+            Assert.Equal((string?)created.Body["id"], (string?)Assert.Single(a.Body["candidates"]!.AsArray())!["customer_id"]);
+        });
+    }
+
+    [Fact]
+    public async Task Whoever_has_the_same_names_is_suspected_only_where_nothing_tells_the_two_apart()
+    {
+        var name = NewName();
+        var known = await PersonAsync("Wilhelmina", name, null);
+        await CreatePersonAsync("Wilhelmina", name);
+        await CreateAsync(Person("Wilhelmina", name, "1962-03-14"));
+        await CreateAsync(Person("Wilhelmina", name, null).Replace("\"source\"", "\"attributes\":{\"rank\":\"admiral\"},\"source\"", StringComparison.Ordinal));
+        foreach (var same in (string[])[Person("Wilhelmina", name, null), Person("WILHELMÍNA", name.ToUpperInvariant(), null), Person($"Wilhelmina {name}", null, null)])
+        {
+            var (refused, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", same);
+            AssertProblem(refused, problem, 409, "duplicate_suspected", "/family_name");
+            Assert.Equal((string?)known["id"], (string?)Assert.Single(problem["candidates"]!.AsArray())!["customer_id"]);
+        }
+
+        // One of the two names may be anybody's.
+        await CreateAsync(Person(name, null, null));
+        await CreateAsync(Person(name, null, null));
+    }
+
+    [Fact]
+    public async Task Whom_nothing_tells_apart_is_created_with_a_reason_that_is_kept()
+    {
+        var body = Person("Wilhelmina", NewName(), null);
+        var known = await CreateAsync(body);
+        var (response, forced) = await SendAsync(HttpMethod.Post, "/v1/customers?allow_duplicate=true&reason=her+cousin", body);
+        Assert.Equal(HttpStatusCode.Created, response.StatusCode);
+        Assert.NotEqual((string?)known["id"], (string?)forced["id"]);
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var kept = database.CreateCommand("""
+            SELECT o.reason, cardinality(o.candidate_ids), EXISTS (SELECT FROM audit_entry a WHERE a.record_id = o.customer_id AND a.record_type = 'duplicate_override')
+            FROM duplicate_overrides o WHERE o.customer_id = $1
+            """);
+        kept.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Crm.Contracts.Ids.Customer.Parse((string)forced["id"]!) });
+        await using var row = await kept.ExecuteReaderAsync(Ct);
+        Assert.True(await row.ReadAsync(Ct));
+        Assert.Equal(("her cousin", 1, true), (row.GetString(0), row.GetInt32(1), row.GetBoolean(2)));
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task Whom_nothing_tells_apart_is_found_among_more_of_the_name_than_are_compared(bool firm)
+    {
+        var body = firm ? Firm(NewName()) : Person("Maria", NewName(), null);
+        var known = await CreateAsync(body);
+        var others = await Task.WhenAll(Enumerable.Range(0, 60).Select(_ => SendAsync(HttpMethod.Put, $"/v1/customers/by-external-id/shop/{Unique()}", body)));
+        Assert.All(others, o => Assert.Equal(HttpStatusCode.Created, o.Response.StatusCode));
+        var (refused, problem) = await SendAsync(HttpMethod.Post, "/v1/customers", body);
+        AssertProblem(refused, problem, 409, "duplicate_suspected");
+        Assert.Equal((string?)known["id"], (string?)Assert.Single(problem["candidates"]!.AsArray())!["customer_id"]);
+    }
+
     [Fact]
     public async Task An_organization_is_suspected_by_its_name_alone()
     {
@@ -244,7 +308,7 @@ public sealed class DuplicateCheckTests(ContactsFixture fixture) : ContactsTest(
         return firm.ToJsonString();
     }
 
-    private static string Person(string given, string family, string? birth, string? street = null)
+    private static string Person(string given, string? family, string? birth, string? street = null)
     {
         var person = new JsonObject { ["kind"] = "person", ["given_name"] = given, ["family_name"] = family, ["source"] = new JsonObject { ["type"] = "enquiry" } };
         if (birth is not null)

@@ -40,7 +40,7 @@ public abstract class OneServiceFixture(string service) : ServicesFixture
     /// <summary>The id of a new customer, whom the service's copy knows.</summary>
     public async Task<string> CustomerAsync()
     {
-        var created = await Contacts.PostAsync("/v1/customers", """{"kind":"person","given_name":"Ada","family_name":"Byron","source":{"type":"enquiry"}}""");
+        var created = await Contacts.PostAsync("/v1/customers", $$$"""{"kind":"person","given_name":"Ada","family_name":"Byron {{{Guid.NewGuid():n}}}","source":{"type":"enquiry"}}""");
         Assert.Equal(HttpStatusCode.Created, created.Status);
         var customer = (string)created["id"]!;
         Assert.True(Ids.Customer.TryParse(customer, out var id));

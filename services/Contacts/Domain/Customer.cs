@@ -361,7 +361,7 @@ internal sealed class Customer : IAggregate
         GivenName = input.GivenName;
         FamilyName = input.FamilyName;
         Name = input.Name;
-        DisplayName = Kind == CustomerKind.Organization ? Name! : string.Join(' ', new[] { GivenName, FamilyName }.Where(n => n is not null));
+        DisplayName = input.DisplayName();
         SearchName = TextFolding.Fold(DisplayName);
         Emails = input.Emails!;
         Phones = input.Phones!;

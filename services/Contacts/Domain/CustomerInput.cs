@@ -165,6 +165,8 @@ public sealed record CustomerInput : IValidatableObject
         }
     }
 
+    internal string DisplayName() => Kind == CustomerKind.Organization ? Name! : string.Join(' ', new[] { GivenName, FamilyName }.Where(n => n is not null));
+
     /// <summary>The same customer with defaults filled in and contact points in their canonical form.</summary>
     internal CustomerInput Normalized() => this with
     {

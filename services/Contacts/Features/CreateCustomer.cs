@@ -13,8 +13,8 @@ namespace Crm.Contacts.Features;
 /// <summary>
 /// Creates a customer. 409 <c>already_exists</c> names the record that has the external id, 409
 /// <c>in_recycle_bin</c> the one in the recycle bin; 409 <c>duplicate_suspected</c> lists in <c>candidates</c> who shares an
-/// e-mail address or a phone number, is an organization of the same name with no other address, or agrees in the names and
-/// in something else, each with its probability and the weight of every field in bits; it is overridden with
+/// e-mail address or a phone number, is an organization of the same name with no other address, agrees in the names and
+/// in something else, or has the same full name and nothing that would tell the two apart, each with its probability and the weight of every field in bits; it is overridden with
 /// <c>allow_duplicate=true</c> and a <c>reason</c>; the pairs wait in the review queue then.
 /// </summary>
 internal static class CreateCustomer
