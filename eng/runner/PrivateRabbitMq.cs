@@ -20,6 +20,8 @@ public sealed class PrivateRabbitMq : RabbitMqServer
     /// <summary>The port mapper; RabbitMQ would start one itself that outlives it and belongs to nobody.</summary>
     public OwnedProcess Mapper { get; private set; } = null!;
 
+    public override Uri? Metrics => Options.MetricsPort is { } port ? new Uri($"http://127.0.0.1:{port}/") : null;
+
     public static async Task<PrivateRabbitMq> StartAsync(RabbitMqOptions options, CancellationToken ct = default)
     {
         RequireInstalled();
@@ -91,6 +93,7 @@ public sealed class PrivateRabbitMq : RabbitMqServer
         }
 
         var configuration = Path.Combine(folder, "rabbitmq.conf");
+        var metrics = Options.MetricsPort is { } port ? $"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {port}\n" : "";
         await SecretFile.WriteAsync(configuration, $"""
             listeners.tcp.1 = 127.0.0.1:{Options.Port}
             default_vhost = {VirtualHost}
@@ -101,8 +104,8 @@ public sealed class PrivateRabbitMq : RabbitMqServer
             default_permissions.write = .*
             log.console = true
             log.file = false
-            """ + "\n");
-        await File.WriteAllTextAsync(Path.Combine(folder, "enabled_plugins"), "[].\n");
+            """ + "\n" + metrics);
+        await File.WriteAllTextAsync(Path.Combine(folder, "enabled_plugins"), Options.MetricsPort is null ? "[].\n" : "[rabbitmq_prometheus].\n");
 
         var (mapper, distribution) = (FreePort.Next(), FreePort.Next());
         // The data folder carries the node's name, so the name must stay.

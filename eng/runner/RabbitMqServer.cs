@@ -16,6 +16,9 @@ public sealed record RabbitMqOptions
 
     public required string Password { get; init; }
 
+    /// <summary>Of what Prometheus reads, for a broker whose metrics somebody wants: counting costs it time.</summary>
+    public int? MetricsPort { get; init; }
+
     public bool EndWithCaller { get; init; }
 
     /// <summary>Whose processes they are: marked in their environment, and recorded as soon as they are started.</summary>
@@ -32,6 +35,9 @@ public abstract class RabbitMqServer : OwnServer
     public int Port => Options.Port;
 
     public string Uri => $"amqp://{User}:{Options.Password}@127.0.0.1:{Options.Port}/{VirtualHost}";
+
+    /// <summary>Where Prometheus would read; null where nobody asked for it, or this kind of server has it not.</summary>
+    public virtual Uri? Metrics => null;
 
     protected RabbitMqOptions Options { get; }
 

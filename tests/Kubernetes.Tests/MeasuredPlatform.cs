@@ -1,10 +1,11 @@
 using System.Collections.Concurrent;
+using Crm.Runner;
 using Crm.Testing;
 using Kubernetes.Tests.Otlp;
 
 namespace Kubernetes.Tests;
 
-/// <summary>The whole platform as processes, sending its metrics over OTLP to the test; for the tests of its collection.</summary>
+/// <summary>The whole platform as processes, sending its metrics over OTLP to the test, with a broker that gives its own; for the tests of its collection.</summary>
 [CollectionDefinition(MeasuredPlatform.Collection)]
 public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectionFixture<MeasuredPlatform>
 {
@@ -23,6 +24,8 @@ public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectio
     public Point? Last(string service, string metric) => _gauges.GetValueOrDefault(($"crm-{service}", metric));
 
     protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment) { ["support:Shutdown__DrainSeconds"] = "20", ["OTEL_RESOURCE_ATTRIBUTES"] = "k8s.pod.name=pod-1,k8s.node.name=node-1" };
+
+    protected override async Task<IServers> ServersAsync() => new MeasuredServers(await base.ServersAsync());
 
     protected override void Receive(byte[] body)
     {
@@ -54,6 +57,14 @@ public sealed class MeasuredPlatform() : ObservedPlatform("metrics"), ICollectio
                 }
             }
         }
+    }
+
+    private sealed class MeasuredServers(IServers servers) : IServers
+    {
+        public Task<PostgresServer> StartPostgresAsync(PostgresOptions options, CancellationToken ct = default) => servers.StartPostgresAsync(options, ct);
+
+        public Task<RabbitMqServer> StartRabbitMqAsync(RabbitMqOptions options, CancellationToken ct = default) =>
+            servers.StartRabbitMqAsync(options with { MetricsPort = FreePort.Next() }, ct);
     }
 }
 

@@ -50,6 +50,17 @@ public sealed class RulesTests
         Assert.Equal(clusters, scraped.Select(s => name.Replace(s, "$1")));
     }
 
+    /// <summary>The broker of production and the trial's; which metrics come of it shows at a running one (RunningPlatformTests).</summary>
+    [Theory, InlineData("rabbitmq"), InlineData("rabbitmq-queues")]
+    public async Task Each_broker_is_asked_for_the_same_under_the_same_name(string name)
+    {
+        var (plain, tls) = (await JobAsync(name), await JobAsync($"{name}-tls"));
+        Assert.Equal((string?)plain["metrics_path"], (string?)tls["metrics_path"]);
+        Assert.Equal(plain["params"]?.ToJsonString(), tls["params"]?.ToJsonString());
+        var label = tls["relabel_configs"]!.AsArray().Single()!;
+        Assert.Equal(("job", name), ((string?)label["target_label"], (string?)label["replacement"]));
+    }
+
     /// <summary>A kubelet tells thousands of series to whoever has the right, and runs commands for whoever has a little more.</summary>
     [Fact]
     public async Task The_kubelets_are_asked_for_what_the_rules_read_with_no_right_beyond_it()
@@ -103,7 +114,7 @@ public sealed class RulesTests
         }
     }
 
-    private static async Task<JsonNode> JobAsync(string name)
+    internal static async Task<JsonNode> JobAsync(string name)
     {
         var settings = Manifests.Parse(await File.ReadAllTextAsync(Path.Combine(Manifests.Folder, "observability", "prometheus-settings.yaml"), TestContext.Current.CancellationToken))[0];
         return settings["scrape_configs"]!.AsArray().Single(j => (string?)j!["job_name"] == name)!;

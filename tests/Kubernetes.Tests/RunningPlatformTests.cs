@@ -1,7 +1,9 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Http.Json;
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
+using Crm.Contracts.Events;
 using Crm.Runner;
 using Crm.Testing;
 using Npgsql;
@@ -16,13 +18,10 @@ namespace Kubernetes.Tests;
 [Collection(MeasuredPlatform.Collection)]
 public sealed class RunningPlatformTests(MeasuredPlatform fixture)
 {
-    /// <summary>Metrics of others: of RabbitMQ 3.10's plugin rabbitmq_prometheus, CloudNativePG 1.25, cert-manager, kubelet, Prometheus.</summary>
+    /// <summary>Metrics of others, which nobody here can ask: of CloudNativePG 1.25, cert-manager, kubelet, Prometheus.</summary>
     private static readonly HashSet<string> OfOthers = new(StringComparer.Ordinal)
     {
         "up",
-        "rabbitmq_alarms_free_disk_space_watermark", "rabbitmq_alarms_memory_used_watermark", "rabbitmq_alarms_file_descriptor_limit",
-        "rabbitmq_channel_messages_unroutable_returned_total", "rabbitmq_channel_messages_unroutable_dropped_total",
-        "rabbitmq_detailed_queue_messages_ready", "rabbitmq_detailed_queue_messages_unacked",
         "cnpg_pg_stat_archiver_last_failed_time", "cnpg_pg_stat_archiver_last_archived_time", "cnpg_collector_pg_wal_archive_status", "cnpg_pg_replication_in_recovery",
         "cnpg_pg_replication_lag", "cnpg_pg_replication_streaming_replicas", "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
         "certmanager_certificate_expiration_timestamp_seconds",
@@ -41,15 +40,44 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
         using var overview = await partner.GetAsync($"v1/customers/{id}/overview", Ct);
         using var nobody = await partner.GetAsync("v1/nothing", Ct);
 
-        var used = PromQl.UsedMetrics();
+        var used = PromQl.UsedMetrics().Where(u => IsBrokerMeasured || !u.Metric.StartsWith("rabbitmq_", StringComparison.Ordinal)).ToList();
         Assert.NotEmpty(used);
-        string[] Missing() => [.. used.Where(u => !fixture.Series.ContainsKey(u.Metric) && !OfOthers.Contains(u.Metric)).Select(u => $"{u.Place}: {u.Metric}").Order(StringComparer.Ordinal)];
+        HashSet<string> broker = [];
+        string[] Missing() => [.. used.Where(u => !fixture.Series.ContainsKey(u.Metric) && !broker.Contains(u.Metric) && !OfOthers.Contains(u.Metric)).Select(u => $"{u.Place}: {u.Metric}").Order(StringComparer.Ordinal)];
         for (var i = 0; i < 120 && Missing().Length > 0; i++)
         {
             await Task.Delay(500, Ct);
+            broker.UnionWith((await BrokerSeriesAsync()).Select(line => line.Split('{', ' ')[0]));
         }
 
-        Assert.True(Missing().Length == 0, $"not exported:\n{string.Join('\n', Missing())}\n\nexported:\n{string.Join('\n', fixture.Series.Keys.Order(StringComparer.Ordinal))}");
+        Assert.True(Missing().Length == 0, $"not exported:\n{string.Join('\n', Missing())}\n\nexported:\n{string.Join('\n', fixture.Series.Keys.Concat(broker).Order(StringComparer.Ordinal))}");
+    }
+
+    /// <summary>QueueWithoutConsumers goes by it: who has none must say 0, not nothing, and no queue of this name may be without one on purpose.</summary>
+    [Fact]
+    public async Task The_broker_counts_the_consumers_of_each_queue_and_says_none_where_a_service_is_away()
+    {
+        Assert.SkipUnless(IsBrokerMeasured, "This broker gives no metrics.");
+        var queues = EventCatalog.All.SelectMany(r => r.Queues).Distinct(StringComparer.Ordinal).ToList();
+        await Eventually.GetAsync(ConsumersAsync, counted => queues.All(counted.ContainsKey) && counted.Values.All(c => c > 0), ct: Ct);
+        var support = fixture.Platform["support"];
+        // It would drain first.
+        await support.KillAsync();
+        try
+        {
+            await Eventually.GetAsync(ConsumersAsync, counted => queues.All(counted.ContainsKey) && counted.All(c => (c.Value == 0) == c.Key.StartsWith("crm.support.", StringComparison.Ordinal)), ct: Ct);
+        }
+        finally
+        {
+            await support.StartAsync(ct: Ct);
+        }
+
+        await Eventually.GetAsync(ConsumersAsync, counted => queues.All(counted.ContainsKey) && counted.Values.All(c => c > 0), ct: Ct);
+
+        // rabbitmq_detailed_queue_consumers{vhost="crm",queue="crm.support.customer-copy"} 1
+        async Task<Dictionary<string, double>> ConsumersAsync() => (await BrokerSeriesAsync())
+            .Where(line => line.StartsWith("rabbitmq_detailed_queue_consumers{", StringComparison.Ordinal) && line.Contains("queue=\"crm.", StringComparison.Ordinal))
+            .ToDictionary(line => line.Split("queue=\"")[1].Split('"')[0], line => double.TryParse(line[(line.LastIndexOf(' ') + 1)..], CultureInfo.InvariantCulture, out var count) ? count : double.NaN, StringComparer.Ordinal);
     }
 
     [Fact]
@@ -125,6 +153,36 @@ public sealed class RunningPlatformTests(MeasuredPlatform fixture)
     {
         string[] labels = ["service_name", "service_instance_id", "k8s_pod_name", "k8s_node_name"];
         await Eventually.GetAsync(() => Task.FromResult(fixture.Series.GetValueOrDefault("crm_database_up")), found => found is not null && labels.All(found.Contains), ct: Ct);
+    }
+
+    /// <summary>Not where it is a container.</summary>
+    private bool IsBrokerMeasured => fixture.Platform.RabbitMq?.Metrics is not null;
+
+    /// <summary>What Prometheus reads of the broker with the settings that it has in a cluster, a line a series.</summary>
+    private async Task<IReadOnlyList<string>> BrokerSeriesAsync()
+    {
+        if (fixture.Platform.RabbitMq?.Metrics is not { } address)
+        {
+            return [];
+        }
+
+        using var http = new HttpClient { BaseAddress = address };
+        var lines = new List<string>();
+        foreach (var name in new[] { "rabbitmq", "rabbitmq-queues" })
+        {
+            var job = await RulesTests.JobAsync(name);
+            var query = new List<string>();
+            if (job["params"] is JsonObject parameters)
+            {
+                query.AddRange(parameters.SelectMany(p => p.Value!.AsArray().Select(v => $"{p.Key}={(string)v!}")));
+            }
+
+            var path = (string?)job["metrics_path"] ?? "/metrics";
+            var text = await http.GetStringAsync(new Uri($"{path}?{string.Join('&', query)}", UriKind.Relative), Ct);
+            lines.AddRange(text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(line => line[0] != '#'));
+        }
+
+        return lines;
     }
 
     /// <summary>Until the program says that its database answers, 1, or does not, 0.</summary>

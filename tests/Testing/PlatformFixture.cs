@@ -22,8 +22,11 @@ public class PlatformFixture : IAsyncLifetime
     /// <summary>The services to start; null is all.</summary>
     protected virtual IReadOnlyCollection<string>? Only => null;
 
+    /// <summary>Where its PostgreSQL and RabbitMQ come from.</summary>
+    protected virtual Task<IServers> ServersAsync() => TestServers.GetAsync();
+
     public virtual async ValueTask InitializeAsync() => _platform = await Platform.StartAsync(
-        "platform", new Dictionary<string, string>(Environment) { [Patience.Name] = Patience.Value }, Only, (name, text) => TestContext.Current.SendDiagnosticMessage("{0}: {1}", name, text), servers: await TestServers.GetAsync(), ct: TestContext.Current.CancellationToken);
+        "platform", new Dictionary<string, string>(Environment) { [Patience.Name] = Patience.Value }, Only, (name, text) => TestContext.Current.SendDiagnosticMessage("{0}: {1}", name, text), servers: await ServersAsync(), ct: TestContext.Current.CancellationToken);
 
     public virtual async ValueTask DisposeAsync()
     {
