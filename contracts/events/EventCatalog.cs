@@ -3,7 +3,8 @@ using System.Reflection;
 namespace Crm.Contracts.Events;
 
 /// <summary>One integration event: who publishes it, how partners call it, which queues it must reach.</summary>
-public sealed record EventRoute(Type Type, string PublicName, IReadOnlyList<string> Queues, EventSubject Subject = EventSubject.One)
+/// <param name="Outside">It is for listeners outside the platform: no service reads it.</param>
+public sealed record EventRoute(Type Type, string PublicName, IReadOnlyList<string> Queues, EventSubject Subject = EventSubject.One, bool Outside = false)
 {
     private readonly EventNameAttribute _name = Type.GetCustomAttribute<EventNameAttribute>()
         ?? throw new InvalidOperationException($"{Type} has no [EventName].");
@@ -28,7 +29,8 @@ public enum EventSubject
 
 /// <summary>
 /// The routing table of the bus. Every publisher declares these queues and bindings before its relay
-/// starts, so that nothing is published before its consumers can receive it.
+/// starts, so that nothing is published before its consumers can receive it. A service whose consumers read anything else
+/// than the table says does not start.
 /// </summary>
 public static class EventCatalog
 {
@@ -38,7 +40,7 @@ public static class EventCatalog
         Route<CustomerUpdated>("customer.updated", Queues.CustomerCopies),
         Route<TierChanged>("tier.changed", Queues.CustomerCopies, EventSubject.Nobody),
         Route<GrantChanged>("grant.changed", Queues.CustomerCopies, EventSubject.Nobody),
-        Route<ChangeRequestChanged>("change_request.changed", [], EventSubject.Nobody),
+        Outside<ChangeRequestChanged>("change_request.changed", EventSubject.Nobody),
         Route<CustomersImported>("customer.imported", Queues.CustomerImports, EventSubject.Several),
         Route<ConsentRecorded>("consent.recorded", Queues.CustomerCopies),
         Route<ConsentConfirmationRequested>("consent.confirmation_requested", [Queues.CampaignsConsentMails]),
@@ -77,6 +79,8 @@ public static class EventCatalog
         All.Where(r => string.Equals(r.Publisher, service, StringComparison.Ordinal));
 
     private static EventRoute Route<T>(string publicName, IReadOnlyList<string> queues, EventSubject subject = EventSubject.One) => new(typeof(T), publicName, queues, subject);
+
+    private static EventRoute Outside<T>(string publicName, EventSubject subject) => new(typeof(T), publicName, [], subject, Outside: true);
 }
 
 /// <summary>An event that this build does not know: the row was written by another version.</summary>

@@ -21,6 +21,28 @@ public sealed class BusConsumers
     /// may have them.
     /// </summary>
     public void Consume<TConsumer>(string name) where TConsumer : class, IConsumer => Consumers.Add((name, typeof(TConsumer)));
+
+    /// <summary>
+    /// Publishers bind queues by the catalogue: an event that it does not list for a queue would be lost while the consumer has
+    /// never run, and one that nobody reads would go from the queue to the dead letters.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The service's consumers read something else than the catalogue says.</exception>
+    internal void RequireCatalogue(string service)
+    {
+        var listed = EventCatalog.All.SelectMany(r => r.Queues.Select(q => (Queue: q, r.Type)))
+            .Where(l => l.Queue.StartsWith($"crm.{service}.", StringComparison.Ordinal)).ToHashSet();
+        var read = Consumers.SelectMany(c => MessagesOf(c.Consumer).Select(m => (Queue: $"crm.{service}.{c.Name}", Type: m))).ToHashSet();
+        var problems = listed.Except(read).Select(l => $"no consumer of {l.Queue} reads {l.Type.Name}")
+            .Concat(read.Except(listed).Select(r => $"{r.Queue} reads {r.Type.Name}, which the catalogue does not list for it"))
+            .ToArray();
+        if (problems.Length > 0)
+        {
+            throw new InvalidOperationException($"The consumers are not those of the event catalogue: {string.Join("; ", problems)}.");
+        }
+    }
+
+    private static IEnumerable<Type> MessagesOf(Type consumer) =>
+        consumer.GetInterfaces().Where(i => i.IsGenericType && i.GetGenericTypeDefinition() == typeof(IConsumer<>)).Select(i => i.GetGenericArguments()[0]);
 }
 
 internal static class Bus
@@ -29,6 +51,7 @@ internal static class Bus
     {
         var consumers = new BusConsumers();
         configure?.Invoke(consumers);
+        consumers.RequireCatalogue(service);
         RequireOneQueueOfBatches(consumers);
 
         builder.Services.AddSettings<BusOptions>("Bus");
