@@ -40,7 +40,7 @@ public sealed class OldReleaseTests
         await RequireAsync(then["answers"]!, api);
 
         // A merge of then is undone now, and both are what they were.
-        await JsonCalls.OkAsync(api.PostAsync($"v1/merges/{then["merge"]}/undo", "{}", Ct));
+        await JsonCalls.OkAsync(api.PostAsync($"v1/merges/{then["merge"]}/undo", """{"reason":"two persons"}""", Ct));
         await Eventually.GetAsync(() => api.CallAsync($"v1/merges/{then["merge"]}", Ct), m => (string?)m["status"] == "undone", TimeSpan.FromMinutes(2), Ct);
         await RequireAsync(then["before"]!, api);
     }

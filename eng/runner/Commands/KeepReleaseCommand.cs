@@ -12,7 +12,7 @@ internal static class KeepReleaseCommand
 {
     public const string Answers = "answers.json";
 
-    private static readonly string[] OfCustomer = ["", "/timeline?limit=100", "/consents", "/history?limit=100", "/account", "/lifecycle"];
+    private static readonly string[] OfCustomer = ["", "/timeline?limit=20", "/consents", "/history?limit=20", "/account", "/lifecycle"];
 
     private static readonly string[] Lists = ["customers", "orders", "invoices", "payments", "cases", "interactions", "segments", "campaigns"];
 
@@ -26,19 +26,19 @@ internal static class KeepReleaseCommand
         var root = Topology.FindRoot();
         using var installation = Installation.Open(root);
         using var api = ApiClient.OfInstallation(installation);
-        var customers = await Task.WhenAll(Enumerable.Range(1, 12).Select(async n => (string)(await ReadAsync(api, $"v1/customers/by-external-id/demo/{n}", ct))["id"]!));
+        var customers = await Task.WhenAll(Enumerable.Range(1, 6).Select(async n => (string)(await ReadAsync(api, $"v1/customers/by-external-id/demo/{n}", ct))["id"]!));
 
         var kept = new JsonObject { ["before"] = new JsonObject(), ["answers"] = new JsonObject() };
         foreach (var customer in customers[..2])
             await KeepAsync(api, kept["before"]!, $"v1/customers/{customer}", ct);
         var stands = await MergeAsync(api, customers[0], customers[1], ct);
         var undone = await MergeAsync(api, customers[2], customers[3], ct);
-        await api.PostAsync($"v1/merges/{undone}/undo", new { }, $"undo-{undone}", ct);
+        await api.PostAsync($"v1/merges/{undone}/undo", new { reason = "two persons" }, $"undo-{undone}", ct);
         await WaitAsync(api, undone, "undone", ct);
         kept["merge"] = stands;
 
         foreach (var path in customers.Except([customers[1]]).SelectMany(c => OfCustomer.Select(part => $"v1/customers/{c}{part}"))
-            .Concat(Lists.Select(list => $"v1/{list}?limit=100")).Concat([$"v1/merges/{stands}", $"v1/merges/{undone}"]))
+            .Concat(Lists.Select(list => $"v1/{list}?limit=20")).Concat([$"v1/merges/{stands}", $"v1/merges/{undone}"]))
             await KeepAsync(api, kept["answers"]!, path, ct);
 
         var progress = new Progress();
@@ -51,7 +51,7 @@ internal static class KeepReleaseCommand
     private static async Task<string> MergeAsync(ApiClient api, string survivor, string absorbed, CancellationToken ct)
     {
         var preview = await api.PostAsync("v1/merge-previews", new { customer_ids = new[] { absorbed }, survivor_id = survivor }, $"preview-{absorbed}", ct);
-        var merge = await api.PostAsync("v1/merges", new { token = preview.GetProperty("token").GetString() }, $"merge-{absorbed}", ct);
+        var merge = await api.PostAsync("v1/merges", new { token = preview.GetProperty("token").GetString(), reason = "one person" }, $"merge-{absorbed}", ct);
         var id = merge.GetProperty("id").GetString()!;
         await WaitAsync(api, id, "completed", ct);
         return id;
