@@ -9,8 +9,10 @@ namespace Crm.Runner.Commands;
 /// <summary>Builds, runs every test project, and ends with one line of counts.</summary>
 internal static class TestCommand
 {
-    /// <summary>They take half of the time together and begin first.</summary>
-    private static readonly string[] Longest = ["Platform.Tests", "Durability.Tests"];
+    /// <summary>
+    /// Each test of theirs starts all services: one after the other, beside those of single services, which take as long together.
+    /// </summary>
+    private static readonly string[] OfPlatforms = ["Platform.Tests", "Durability.Tests"];
 
     public static async Task<int> RunAsync(string[] args, CancellationToken ct)
     {
@@ -37,22 +39,23 @@ internal static class TestCommand
         var results = Path.Combine(Installation.FolderOf(root), "test-results");
         if (Directory.Exists(results))
             Directory.Delete(results, recursive: true);
-        var projects = Directory.EnumerateFiles(Path.Combine(root, "tests"), "*.Tests.csproj", SearchOption.AllDirectories)
-            .OrderByDescending(p => Longest.Contains(Path.GetFileNameWithoutExtension(p))).ThenByDescending(p => SizeOf(Path.GetDirectoryName(p)!)).ThenBy(p => p, StringComparer.Ordinal);
+        var lanes = Directory.EnumerateFiles(Path.Combine(root, "tests"), "*.Tests.csproj", SearchOption.AllDirectories).Order(StringComparer.Ordinal)
+            .GroupBy(p => OfPlatforms.Contains(Path.GetFileNameWithoutExtension(p)));
         var ended = new List<Ended>();
-
-        // Two at once, since all wait for a part of their time.
-        await Parallel.ForEachAsync(projects.ToList(), new ParallelOptions { MaxDegreeOfParallelism = 2 }, async (project, _) =>
+        await Task.WhenAll(lanes.Select(async projects =>
         {
-            progress.Step("test", Path.GetFileNameWithoutExtension(project));
-            var one = await TestAsync(root, project, results, args, limit.Token);
-            lock (ended)
+            foreach (var project in projects)
             {
-                ended.Add(one);
-                progress.Step("tested", one.Project);
-                Console.WriteLine(one.Output);
+                progress.Step("test", Path.GetFileNameWithoutExtension(project));
+                var one = await TestAsync(root, project, results, args, limit.Token);
+                lock (ended)
+                {
+                    ended.Add(one);
+                    progress.Step("tested", one.Project);
+                    Console.WriteLine(one.Output);
+                }
             }
-        });
+        }));
 
         var failures = ended.SelectMany(e => e.Failures).ToList();
         var (passed, skipped) = (ended.Sum(e => e.Passed), ended.Sum(e => e.Skipped));
@@ -121,8 +124,6 @@ internal static class TestCommand
                 return output.ToString().Trim();
         }
     }
-
-    private static long SizeOf(string folder) => Directory.EnumerateFiles(folder, "*.cs").Sum(f => new FileInfo(f).Length);
 
     private static IEnumerable<(string Test, string Outcome, string? Message)> Outcomes(string report)
     {
