@@ -23,6 +23,9 @@ internal static class KeepReleaseCommand
         if (args is not [var name] || name.StartsWith('-'))
             throw new RunnerException("keep-release needs a folder.", "Write: ./crm keep-release tests/Durability.Tests/releases/<version>, after ./crm up and ./crm demo");
         var folder = Path.GetFullPath(name);
+        // The backup would say so too, but after merges that cannot be made again.
+        if (Path.Exists(folder))
+            throw new RunnerException($"{folder} is there already.", "Name a new folder.");
         var root = Topology.FindRoot();
         using var installation = Installation.Open(root);
         using var api = ApiClient.OfInstallation(installation);
