@@ -38,7 +38,6 @@ public sealed class ContactsAwayTests(BillingFixture fixture)
         try
         {
             using var nobody = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            nobody.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             nobody.Bind(new IPEndPoint(IPAddress.Loopback, address.Port));
             nobody.Listen(0);
             // Whoever is not in the queue of those that nobody accepts hears nothing.

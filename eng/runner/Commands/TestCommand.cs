@@ -10,7 +10,7 @@ namespace Crm.Runner.Commands;
 internal static class TestCommand
 {
     /// <summary>
-    /// Each test of theirs starts all services: one after the other, beside those of single services, which take as long together.
+    /// Their tests run all services and take as long as all others together: one after the other, beside those.
     /// </summary>
     private static readonly string[] OfPlatforms = ["Platform.Tests", "Durability.Tests"];
 
