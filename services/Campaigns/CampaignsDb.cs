@@ -33,19 +33,25 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
         new("messages", $"UPDATE messages SET link_hash = NULL WHERE {CustomerCopy.OwnedRows.OfErased} AND kind = 'campaign' RETURNING id", Ids.Message, Kept: true),
         new("campaign_addresses", $"DELETE FROM campaign_addresses WHERE message_id IN (SELECT id FROM messages WHERE {CustomerCopy.OwnedRows.OfErased})"),
         new("messages", $"DELETE FROM messages WHERE {CustomerCopy.OwnedRows.OfErased} AND kind = 'confirmation' RETURNING id", Ids.Message),
-        // Sent to a mailbox of theirs in the name of somebody else, who was merged with one of them then or had the address. Of
-        // an erasure without mailboxes nothing is read.
-        new("campaign_addresses", "DELETE FROM campaign_addresses WHERE cardinality(@mailboxes) > 0 AND encode(sha256(convert_to(address, 'UTF8')), 'hex') = ANY (@mailboxes)"),
-        new("messages", """
-            DELETE FROM messages
-            WHERE cardinality(@mailboxes) > 0 AND kind = 'confirmation' AND confirms_id IS NOT NULL
-                AND encode(sha256(convert_to(lower(to_address), 'UTF8')), 'hex') = ANY (@mailboxes)
-            RETURNING id
+        // Sent to a mailbox of theirs in the name of somebody else, who was merged with one of them then or had the address, and
+        // has not got it since: this may come late.
+        new("messages", $"UPDATE messages m SET link_hash = NULL FROM campaign_addresses a WHERE a.message_id = m.id AND {IsTheirMailbox} RETURNING m.id", Ids.Message, Kept: true),
+        new("campaign_addresses", $"DELETE FROM campaign_addresses a USING messages m WHERE a.message_id = m.id AND {IsTheirMailbox}"),
+        new("messages", $"""
+            DELETE FROM messages m
+            WHERE m.kind = 'confirmation' AND m.confirms_id IS NOT NULL AND cardinality(@mailboxes) > 0
+                AND mailbox_digest(m.to_address) IN (SELECT decode(d, 'hex') FROM unnest(@mailboxes) AS d) AND {NotNow("m.to_address")}
+            RETURNING m.id
             """, Ids.Message),
         new("orders", $"DELETE FROM orders WHERE {CustomerCopy.OwnedRows.OfErased}"),
         new("cases", $"DELETE FROM cases WHERE {CustomerCopy.OwnedRows.OfErased}"),
         new("interactions", $"DELETE FROM interactions WHERE {CustomerCopy.OwnedRows.OfErased}"),
     ];
+
+    private static readonly string IsTheirMailbox = $"mailbox_digest(a.address) IN (SELECT decode(d, 'hex') FROM unnest(@mailboxes) AS d) AND {NotNow("a.address")}";
+
+    private static string NotNow(string address) =>
+        $"NOT EXISTS (SELECT FROM customers c WHERE c.id IN (m.customer_id, m.origin_customer_id) AND lower(c.primary_email) = lower({address}))";
 
     /// <summary>Mails that had not left when the backup was taken may have left afterwards: nobody gets one twice.</summary>
     public override IReadOnlyList<(string Statement, string Meaning)> RestoreSteps { get; } =

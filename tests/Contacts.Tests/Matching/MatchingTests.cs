@@ -273,6 +273,7 @@ public sealed class MatchingTests
     }
 
     [Theory]
+    [InlineData("Acme Ltd.", "Acme Limited", true)]
     [InlineData("Acme Widgets", "Acme Widgets", true)]
     [InlineData("Acme Widgets", "Acme Wigdets", false)]
     [InlineData("Müller GmbH", "MULLER, G.m.b.H.", true)]

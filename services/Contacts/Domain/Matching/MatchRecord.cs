@@ -104,7 +104,8 @@ internal sealed class MatchRecord
             && one.Emails.SequenceEqual(other.Emails, StringComparer.Ordinal)
             && one.Phones.SequenceEqual(other.Phones, StringComparer.Ordinal)
             && one.ExternalIds.SequenceEqual(other.ExternalIds)
-            && one.Addresses.Select(Parts).ToHashSet().SetEquals(other.Addresses.Select(Parts));
+            && one.Addresses.Select(Parts).ToHashSet().SetEquals(other.Addresses.Select(Parts))
+            && a.Addresses.Select(x => x.Country).ToHashSet(StringComparer.Ordinal).SetEquals(b.Addresses.Select(x => x.Country));
 
         static (string, string, string, string, string) Parts(NormalAddress address) => (address.Number, address.Street, address.Second, address.City, address.PostalCode);
     }

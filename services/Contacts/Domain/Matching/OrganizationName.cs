@@ -25,6 +25,11 @@ internal static class OrganizationName
         ["ctr"] = "center", ["centre"] = "center", ["st"] = "saint",
     }.ToFrozenDictionary(StringComparer.Ordinal);
 
+    private static readonly FrozenDictionary<string, string> ShortForms = new Dictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["limited"] = "ltd", ["incorporated"] = "inc", ["corporation"] = "corp", ["company"] = "co", ["holdings"] = "holding", ["gruppe"] = "group", ["groupe"] = "group",
+    }.ToFrozenDictionary(StringComparer.Ordinal);
+
     /// <summary>The words that tell organisations apart; legal forms and fillers only when nothing else is left.</summary>
     public static string[] Tokens(string? name)
     {
@@ -33,8 +38,9 @@ internal static class OrganizationName
         return telling.Length > 0 ? telling : words;
     }
 
-    /// <summary>The legal form as it is written, such as "gmbh co kg"; empty where the name says none.</summary>
-    public static string LegalForm(string? name) => string.Join(' ', MatchRecord.Words(name).Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(IsLegalForm));
+    /// <summary>The legal form, such as "gmbh co kg"; what is written out is shortened. Empty where the name says none.</summary>
+    public static string LegalForm(string? name) => string.Join(
+        ' ', MatchRecord.Words(name).Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(IsLegalForm).Select(w => ShortForms.GetValueOrDefault(w, w)));
 
     /// <summary>Two names that differ in case, accents and punctuation at most; "Acme GmbH" and "Acme Ltd" are two.</summary>
     public static bool IsSame(string? a, string? b) => MatchRecord.Words(a) is { Length: > 0 } words && words == MatchRecord.Words(b);

@@ -9,6 +9,7 @@ using Crm.Contracts;
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Crm.Hosting.Web;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -94,10 +95,13 @@ internal static class EraseCustomer
     /// <returns><see cref="CustomersErased.Mailboxes"/>.</returns>
     private static async Task<string[]> TellIdentifiersAsync(ContactsDb db, Guid[] ids, CancellationToken ct)
     {
+        // A history can be long.
+        using var unhurried = db.AllowLongStatements();
         await db.Database.ExecuteSqlAsync($"""
             WITH written AS (
                 SELECT v.changes::jsonb AS document FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id
-                WHERE e.record_type = 'customer' AND e.record_id = ANY ({ids})
+                -- What somebody else brought into a merge is not theirs.
+                WHERE e.record_type = 'customer' AND e.record_id = ANY ({ids}) AND e.action NOT IN ('merged', 'unmerged')
                 UNION ALL
                 SELECT jsonb_build_object('emails', c.emails, 'phones', c.phones, 'layers', c.layers) FROM customers c WHERE c.id = ANY ({ids})),
             theirs AS (
@@ -113,7 +117,11 @@ internal static class EraseCustomer
             SELECT set_config('crm.erased_identifiers', coalesce(jsonb_agg(jsonb_build_object(
                 'kind', t.kind, 'value', t.value,
                 'present', EXISTS (SELECT FROM customer_identifiers c WHERE (c.kind, c.value) = (t.kind, t.value) AND c.customer_id = ANY ({ids})),
-                'alone', NOT EXISTS (SELECT FROM customer_identifiers o WHERE (o.kind, o.value) = (t.kind, t.value) AND o.customer_id <> ALL ({ids}))))::text, '[]'), true)
+                'alone', NOT EXISTS (SELECT FROM customer_identifiers o WHERE (o.kind, o.value) = (t.kind, t.value) AND o.customer_id <> ALL ({ids}))
+                    -- Who can come back out of the recycle bin has it too.
+                    AND NOT EXISTS (SELECT FROM recycle_bin b JOIN customers c ON c.id = b.customer_id WHERE c.id <> ALL ({ids}) AND (
+                        EXISTS (SELECT FROM jsonb_array_elements(c.emails) AS m WHERE t.kind = 'email' AND lower(m ->> 'address') = t.value)
+                        OR EXISTS (SELECT FROM jsonb_array_elements(c.phones) AS p WHERE t.kind = 'phone' AND p ->> 'number' = t.value)))))::text, '[]'), true)
             FROM theirs t
             """, ct);
         return await db.Database.SqlQueryRaw<string>($"""
