@@ -617,6 +617,34 @@ public sealed class ImportTests(ContactsFixture fixture) : ContactsTest(fixture)
         static string Referred(JsonNode? by) => $$$"""{"kind":"person","given_name":"New","source":{"type":"referral","referrer_id":"{{{by}}}"}}""";
     }
 
+    [Theory]
+    [InlineData("dry_run=true")]
+    [InlineData("dry_run=false")]
+    public async Task Nobody_refers_themselves_by_an_import_nor_does_whom_they_absorbed_though_two_may_name_each_other(string query)
+    {
+        var system = $"r{Unique()}";
+        var (ada, bob, absorbed) = (await PersonAsync("ada"), await PersonAsync("bob"), await PersonAsync("absorbed"));
+        await using (var database = await Fixture.DatabaseAsync("contacts"))
+        {
+            await using var merge = database.CreateCommand("UPDATE customers SET state = 'merged', survivor_id = $1 WHERE id = $2");
+            merge.Parameters.AddWithValue(Ids.Customer.Parse(ada));
+            merge.Parameters.AddWithValue(Ids.Customer.Parse(absorbed));
+            Assert.Equal(1, await merge.ExecuteNonQueryAsync(Ct));
+        }
+
+        var import = await ImportAsync(string.Join('\n', Referred("ada", ada), Referred("ada", absorbed), Referred("ada", bob), Referred("bob", ada)), query: query);
+        var (_, results) = await SendAsync(HttpMethod.Get, $"/v1/imports/{import["id"]}/results");
+        Assert.Equal(
+            "failed unprocessable /source/referrer_id same_customer,failed unprocessable /source/referrer_id same_customer,unchanged   ,unchanged   ",
+            string.Join(',', results["data"]!.AsArray().Select(r => $"{r!["outcome"]} {r["code"]} {r["errors"]?[0]?["pointer"]} {r["errors"]?[0]?["code"]}")));
+
+        async Task<string> PersonAsync(string id) => (string)(await CreateAsync(
+            $$$"""{"kind":"person","given_name":"{{{id}}}{{{system}}}","source":{"type":"enquiry"},"external_ids":[{"system":"{{{system}}}","id":"{{{id}}}"}]}"""))["id"]!;
+
+        string Referred(string id, string by) =>
+            $$$"""{"kind":"person","source":{"type":"referral","referrer_id":"{{{by}}}"},"external_ids":[{"system":"{{{system}}}","id":"{{{id}}}"}]}""";
+    }
+
     [Fact]
     public async Task Rows_find_their_customer_by_the_strongest_key_and_only_add_to_what_is_there()
     {

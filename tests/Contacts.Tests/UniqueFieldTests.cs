@@ -122,6 +122,17 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
     }
 
     [Fact]
+    public async Task An_upsert_by_a_unique_field_makes_nobody_refer_themselves()
+    {
+        var name = await ReadyAsync("text");
+        var there = await CreateAsync(Person(name, "\"member-1\""));
+        var (self, problem) = await SendAsync(
+            HttpMethod.Put, $"/v1/customers/by-attribute?name={name}",
+            $$$"""{"source":{"type":"referral","referrer_id":"{{{there["id"]}}}"},"attributes":{"{{{name}}}":"member-1"}}""");
+        AssertProblem(self, problem, 422, "unprocessable", "/source/referrer_id");
+    }
+
+    [Fact]
     public async Task An_import_finds_customers_by_a_unique_field_and_gives_nobody_what_another_one_has()
     {
         var (name, key) = (await ReadyAsync("integer"), Unique());

@@ -42,12 +42,12 @@ internal static class CustomerWrites
         {
             if (!await db.Customers.AnyAsync(c => c.Id == referrer && c.State != CustomerState.Erased && c.State != CustomerState.Removed, ct))
             {
-                throw new ProblemException(ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
+                throw UnknownReferrer();
             }
 
             if (present is not null && await db.RootOfAsync(referrer, ct) == present.Id)
             {
-                throw new ProblemException(ProblemCodes.Unprocessable, "Nobody refers themselves.", new FieldError("/source/referrer_id", "same_customer"));
+                throw RefersItself();
             }
         }
 
@@ -56,6 +56,12 @@ internal static class CustomerWrites
             throw ReadTiers.Unknown();
         }
     }
+
+    public static ProblemException UnknownReferrer() =>
+        new(ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
+
+    public static ProblemException RefersItself() =>
+        new(ProblemCodes.Unprocessable, "Nobody refers themselves.", new FieldError("/source/referrer_id", "same_customer"));
 
     /// <summary>Saves; the unique external id, and the value of a unique field, may still be taken by a writer that held no lock on it.</summary>
     /// <exception cref="ProblemException">409 <c>already_exists</c>, <c>in_recycle_bin</c>, or <c>value_taken</c> naming the field.</exception>

@@ -41,7 +41,9 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
 
     /// <summary>Who absorbed the customers that had these values of unique fields.</summary>
     private Dictionary<ImportKey, Guid> _survivors = [];
-    private HashSet<string> _referrers = [];
+
+    /// <summary>Whom the rows name as referrers, and for whom they stand.</summary>
+    private Dictionary<string, Guid> _referrers = [];
     private HashSet<string> _tiers = [];
 
     public Import Import { get; private set; } = null!;
@@ -289,8 +291,10 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         var named = rows.Select(r => Contracts.Ids.Customer.TryParse(ReferrerOf(r), out var id) ? id : Guid.Empty).Where(id => id != Guid.Empty).Distinct().ToArray();
         if (named.Length > 0)
         {
-            var there = await db.Customers.Where(c => named.Contains(c.Id) && c.State != CustomerState.Erased && c.State != CustomerState.Removed).Select(c => c.Id).ToListAsync(ct);
-            _referrers = there.Select(Contracts.Ids.Customer.Format).ToHashSet(StringComparer.Ordinal);
+            var there = await db.Database.SqlQuery<Referrer>($"""
+                SELECT id AS "Id", customer_root(id) AS "Root" FROM customers WHERE id = ANY ({named}) AND state NOT IN ('erased', 'removed')
+                """).ToListAsync(ct);
+            _referrers = there.ToDictionary(r => Contracts.Ids.Customer.Format(r.Id), r => r.Root, StringComparer.Ordinal);
         }
     }
 
@@ -329,7 +333,7 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         }
 
         RequireFree(row, null, made);
-        RequireReferrer(row, null);
+        RequireReferrer(row, null, null);
         RequireTier(customer!.Tier);
         (row.Outcome, row.Audit) = (ImportOutcome.Created, audit);
         return customer;
@@ -350,14 +354,14 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         if (row.Flaws.Count == 0 && SaysNothingNew(patch, stored))
         {
             RequireFree(row, existing, made);
-            RequireReferrer(row, referrerId);
+            RequireReferrer(row, existing, referrerId);
             row.Outcome = ImportOutcome.Unchanged;
             return existing;
         }
 
         var input = await reader.CheckAsync(row.Flaws, before, patch, ct);
         RequireFree(row, existing, made);
-        RequireReferrer(row, referrerId);
+        RequireReferrer(row, existing, referrerId);
         RequireTier(input.Tier);
         var changed = existing.Change(input, Import.Actor, now);
         row.Outcome = changed.Count > 0 ? ImportOutcome.Updated : ImportOutcome.Unchanged;
@@ -376,11 +380,21 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
         m.Value is JsonObject inner && stored[m.Key] is JsonObject there ? SaysNothingNew(inner, there) : JsonNode.DeepEquals(m.Value, stored[m.Key]));
 
     /// <param name="present">Whom the customer has already; he may be gone.</param>
-    private void RequireReferrer(ImportRow row, string? present)
+    private void RequireReferrer(ImportRow row, Customer? existing, string? present)
     {
-        if (ReferrerOf(row) is { } referrer && referrer != present && !_referrers.Contains(referrer))
+        if (ReferrerOf(row) is not { } referrer || referrer == present)
         {
-            throw new ProblemException(Contracts.ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
+            return;
+        }
+
+        if (!_referrers.TryGetValue(referrer, out var root))
+        {
+            throw CustomerWrites.UnknownReferrer();
+        }
+
+        if (root == existing?.Id)
+        {
+            throw CustomerWrites.RefersItself();
         }
     }
 
@@ -530,5 +544,11 @@ internal sealed class ImportBatch(ContactsDb db, Validation validation, ImportAh
     {
         public int Number { get; init; }
         public string Body { get; init; } = "";
+    }
+
+    private sealed class Referrer
+    {
+        public Guid Id { get; init; }
+        public Guid Root { get; init; }
     }
 }
