@@ -1,6 +1,10 @@
 namespace Crm.Contracts.Events;
 
 /// <summary>A campaign message was handed to the mail server, once.</summary>
+/// <param name="AskedGroups">
+/// The field groups that its segment asked about: that the customer was written to tells who may not see them something of it.
+/// Null of a message that an older version sent.
+/// </param>
 [EventName("campaigns.message-sent.v1")]
 public sealed record MessageSent(
     string Id,
@@ -10,7 +14,8 @@ public sealed record MessageSent(
     string Channel,
     string Subject,
     DateTimeOffset SentAt,
-    string? OriginCustomerId = null);
+    string? OriginCustomerId = null,
+    IReadOnlyList<string>? AskedGroups = null);
 
 /// <summary>
 /// What a person said by a link of a mail, without login: the holder of the link is the owner of the mailbox. Contacts

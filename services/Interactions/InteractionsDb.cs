@@ -38,11 +38,12 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
     /// Its owner is right already, or stays what it is.
     /// </summary>
     public Task StoreAsync(TimelineEntry entry, CancellationToken ct) => Database.ExecuteSqlAsync($"""
-        INSERT INTO timeline (type, id, customer_id, origin_customer_id, at, summary, version)
-        VALUES ({entry.Type.ToWord()}, {entry.Id}, {entry.CustomerId}, {entry.OriginCustomerId}, {entry.At}, {entry.Summary}, {entry.Version})
+        INSERT INTO timeline (type, id, customer_id, origin_customer_id, at, summary, version, asked_groups)
+        VALUES ({entry.Type.ToWord()}, {entry.Id}, {entry.CustomerId}, {entry.OriginCustomerId}, {entry.At}, {entry.Summary}, {entry.Version}, {entry.AskedGroups})
         ON CONFLICT (type, id) DO UPDATE SET
             customer_id = CASE WHEN timeline.origin_customer_id = excluded.origin_customer_id THEN timeline.customer_id ELSE excluded.customer_id END,
-            origin_customer_id = excluded.origin_customer_id, at = excluded.at, summary = excluded.summary, version = excluded.version
+            origin_customer_id = excluded.origin_customer_id, at = excluded.at, summary = excluded.summary, version = excluded.version,
+            asked_groups = excluded.asked_groups
         WHERE timeline.version < excluded.version
         """, ct);
 
@@ -59,7 +60,7 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
     [
         .. base.PersonalTables,
         new("interactions", $"SELECT to_jsonb(t) - 'event_sequence' FROM interactions t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY id", Ids.Interaction, "interaction"),
-        new("timeline", $"SELECT to_jsonb(t) FROM timeline t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY at, id"),
+        new("timeline", $"SELECT to_jsonb(t) - 'asked_groups' FROM timeline t WHERE {CustomerCopy.OwnedRows.OfErased} ORDER BY at, id"),
     ];
 
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)

@@ -26,7 +26,7 @@ internal sealed class InteractionsGrpc(InteractionsDb db, CustomerDirectory cust
             overview.LastInteractionAt = Timestamp.FromDateTimeOffset(last);
         }
 
-        var recent = await db.Timeline.AsNoTracking().Where(e => e.CustomerId == customerId).Newest(Recent).ToListAsync(ct);
+        var recent = await db.Timeline.AsNoTracking().Where(e => e.CustomerId == customerId).Told(context.GetHttpContext().User).Newest(Recent).ToListAsync(ct);
         overview.Recent.AddRange(recent.Select(e => new Wire.TimelineEntry
         {
             At = Timestamp.FromDateTimeOffset(e.At),

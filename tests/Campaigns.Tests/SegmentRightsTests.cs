@@ -68,6 +68,11 @@ public sealed class SegmentRightsTests(CampaignsFixture fixture)
         Assert.Equal(2, (long)(await fixture.CompletedAsync((string)campaign["id"]!))["sent"]!);
         Assert.Equal("completed", (string?)(await marketing.CallAsync(path, Ct))["status"]);
 
+        // Who is told of the messages is told what it takes to see that they were sent.
+        var sent = await Eventually.GetAsync(
+            () => Task.FromResult(fixture.SentEvents.Where(e => e.CampaignId == (string?)campaign["id"]).ToList()), events => events.Count >= 2, ct: Ct);
+        Assert.All(sent, e => Assert.Equal("custom_fields finance", string.Join(' ', e.AskedGroups!.Order())));
+
         // By a fact that it sees, it sees both.
         var open = $"/v1/campaigns/{await fixture.DraftAsync(batch)}";
         foreach (var ledger in (string[])["messages", "results"])

@@ -1,7 +1,11 @@
 using System.Net;
 using Crm.Contracts;
+using Crm.Contracts.Events;
+using Crm.Contracts.Interactions.V1;
 using Crm.Hosting.Auth;
 using Crm.Testing;
+using Grpc.Core;
+using Wire = Crm.Contracts.Interactions.V1.Interactions;
 
 namespace Interactions.Tests;
 
@@ -39,5 +43,38 @@ public sealed class RightsTests(InteractionsFixture fixture)
         async Task<string?> SummaryAsync(HttpClient caller) => (string?)(await caller.CallAsync($"/v1/customers/{customer}/timeline", Ct)).Data[0]["summary"];
         Assert.Equal("call, inbound: Wrong size", await SummaryAsync(fixture.Api));
         Assert.Equal("interaction", await SummaryAsync(analyst));
+    }
+
+    [Fact]
+    public async Task A_message_tells_nobody_what_the_segment_of_its_campaign_asked_of_the_customer()
+    {
+        var customer = await fixture.CustomerAsync();
+        var day = 0;
+        foreach (var (campaign, asked) in new (string, string[]?)[] { ("Open", ["contact_details"]), ("Rich", ["contact_details", "finance"]), ("Old", null) })
+        {
+            await fixture.Bus.PublishAsync(new MessageSent(
+                Ids.Message.Format(Guid.CreateVersion7()), Ids.Campaign.Format(Guid.CreateVersion7()), campaign, customer, "email", "Hello",
+                InteractionsFixture.FilledFrom.AddDays(++day), AskedGroups: asked), ct: Ct);
+        }
+
+        var timeline = $"/v1/customers/{customer}/timeline";
+        await Eventually.GetAsync(() => fixture.Api.CallAsync(timeline, Ct), page => page.Data.Count == 3, ct: Ct);
+        Assert.Equal("email, Old: Hello | email, Rich: Hello | email, Open: Hello", await SummariesAsync(fixture.Api));
+
+        var support = new TokenSubject("key_role", [Scopes.InteractionsRead], ["support"], []);
+        using var agent = fixture.CreateClient("interactions", support);
+        Assert.Equal("message | message | email, Open: Hello", await SummariesAsync(agent));
+        Assert.Equal("message | message | email, Open: Hello", await OverviewAsync(support));
+
+        // Who sees when campaigns were launched would know by the time which one it is.
+        var planning = new TokenSubject("key_role", [Scopes.InteractionsRead, Scopes.CampaignsRead], ["support"], []);
+        using var planner = fixture.CreateClient("interactions", planning);
+        Assert.Equal("message | email, Open: Hello", await SummariesAsync(planner));
+        Assert.Equal("message | email, Open: Hello", await OverviewAsync(planning));
+
+        async Task<string> SummariesAsync(HttpClient caller) => string.Join(" | ", (await caller.CallAsync($"{timeline}?type=message,order", Ct)).Data.Select(e => (string?)e["summary"]));
+
+        async Task<string> OverviewAsync(TokenSubject caller) => string.Join(" | ", (await new Wire.InteractionsClient(fixture.Grpc).GetCustomerOverviewAsync(
+            new GetCustomerOverviewRequest { CustomerId = customer }, new Metadata { { "authorization", $"Bearer {fixture.Token(caller)}" } }, cancellationToken: Ct)).Recent.Select(e => e.Summary));
     }
 }

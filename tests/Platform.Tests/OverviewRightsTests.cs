@@ -31,6 +31,14 @@ public sealed class OverviewRightsTests(TracedPlatform fixture) : PlatformTest(f
         await OkAsync(Api.PatchAsync($"v1/segments/{segment}", """{"definition":{"fact":"kind","eq":"person"}}""", "*", Ct));
         await OnlyOpenAsync();
 
+        // Nor does the timeline, to who could look up which one was sent at its time.
+        var analysis = await OkAsync(admin.PostAsync("v1/keys", """{"name":"analyst","scopes":["customers:read","interactions:read","campaigns:read"],"roles":["analyst"]}""", Ct));
+        using var analyst = Fixture.Platform.CreateClient((string?)analysis["key"]);
+        await Eventually.GetAsync(() => Api.CallAsync($"v1/customers/{ada}/timeline?type=message", Ct), t => t.Data.Count == 2, ct: Ct);
+        Assert.Equal("message", (string?)Assert.Single((await analyst.CallAsync($"v1/customers/{ada}/timeline?type=message", Ct)).Data)["summary"]);
+        var told = await Eventually.GetAsync(() => analyst.CallAsync($"v1/customers/{ada}/overview", Ct), o => (string?)o["interactions"]!["status"] == "ok", ct: Ct);
+        Assert.Single(told["interactions"]!["recent"]!.AsArray(), e => (string?)e!["type"] == "message");
+
         async Task OnlyOpenAsync()
         {
             var theirs = await CampaignsAsync(marketing);

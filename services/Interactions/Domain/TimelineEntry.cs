@@ -22,6 +22,12 @@ public enum TimelineType
 /// <param name="OriginCustomerId">Under whom the record was recorded.</param>
 internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId, Guid OriginCustomerId, DateTimeOffset At, string Summary, long Version)
 {
+    /// <summary>
+    /// Of a campaign's message: the field groups that its segment asked about. Null of a message of which that is not known, and of
+    /// what is none.
+    /// </summary>
+    public string[]? AskedGroups { get; init; }
+
     public string PublicId => KindOf(Type).Format(Id);
 
     public string Service => Type switch
@@ -38,8 +44,8 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
     {
         TimelineType.Order or TimelineType.Invoice or TimelineType.Payment => Readable(FieldGroups.Finance),
         TimelineType.Interaction or TimelineType.Case => Readable(FieldGroups.Notes),
-        // The subject of a mail addresses its reader.
-        _ => Readable(FieldGroups.Names, FieldGroups.ContactDetails),
+        // The subject of a mail addresses its reader, and which campaign wrote tells what its segment asked.
+        _ => Readable([FieldGroups.Names, FieldGroups.ContactDetails, .. AskedGroups ?? FieldGroups.All]),
     };
 
     public static TimelineEntry Of(Interaction interaction) => new(
@@ -68,7 +74,10 @@ internal sealed record TimelineEntry(TimelineType Type, Guid Id, Guid CustomerId
 
     /// <summary>A message is sent once: its first version is its last.</summary>
     public static TimelineEntry Of(MessageSent message) => Of(
-        TimelineType.Message, message.Id, message.OriginCustomerId ?? message.CustomerId, message.SentAt, WithText($"{message.Channel}, {message.CampaignName}", message.Subject), 1);
+        TimelineType.Message, message.Id, message.OriginCustomerId ?? message.CustomerId, message.SentAt, WithText($"{message.Channel}, {message.CampaignName}", message.Subject), 1) with
+    {
+        AskedGroups = message.AskedGroups?.ToArray(),
+    };
 
     private static TimelineEntry Of(TimelineType type, string id, string origin, DateTimeOffset at, string summary, long version) =>
         new(type, KindOf(type).Parse(id), Ids.Customer.Parse(origin), Ids.Customer.Parse(origin), at, summary, version);

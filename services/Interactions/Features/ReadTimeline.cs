@@ -1,5 +1,9 @@
+using System.Security.Claims;
+using Crm.Contracts;
 using Crm.CustomerCopy;
+using Crm.Hosting.Auth;
 using Crm.Hosting.Data;
+using Crm.Hosting.Rights;
 using Crm.Hosting.Web;
 using Crm.Interactions.Domain;
 using Microsoft.EntityFrameworkCore;
@@ -8,7 +12,8 @@ namespace Crm.Interactions.Features;
 
 /// <summary>
 /// Everything that happened with a customer, whichever service it happened in, newest first; filtered by
-/// <c>type</c> (one, or several with commas) and time, paged by keyset on time and id.
+/// <c>type</c> (one, or several with commas) and time, paged by keyset on time and id. Who reads
+/// campaigns finds no message of one whose segment asked what the roles hide, as in the campaigns' part of the overview.
 /// </summary>
 internal static class ReadTimeline
 {
@@ -22,7 +27,7 @@ internal static class ReadTimeline
         var after = TimeCursor.Read(request);
         var customerId = await customers.FindAtPathAsync(id, request.HttpContext, ct);
 
-        var entries = db.Timeline.AsNoTracking().Where(e => e.CustomerId == customerId);
+        var entries = db.Timeline.AsNoTracking().Where(e => e.CustomerId == customerId).Told(request.HttpContext.User);
         if (from is not null)
         {
             entries = entries.Where(e => e.At >= from);
@@ -41,6 +46,20 @@ internal static class ReadTimeline
         var found = await entries.NewestOf(types, limit + 1).ToListAsync(ct);
         var more = found.Count > limit;
         return new([.. found.Take(limit).Select(TimelineView.Of)], more, more ? TimeCursor.Write(found[limit - 1].At, found[limit - 1].Id) : null);
+    }
+
+    /// <summary>
+    /// Without what the campaigns' part of the overview leaves out: who sees when campaigns were launched, and what their segments
+    /// ask, would tell by its time alone which one a message is of. To others it is a message that says nothing more
+    /// (<see cref="TimelineEntry.SummaryForCaller"/>), as is one of which it is not known any more what its segment asked.
+    /// </summary>
+    internal static IQueryable<TimelineEntry> Told(this IQueryable<TimelineEntry> entries, ClaimsPrincipal caller)
+    {
+        var rights = CallerRights.Current;
+        var hidden = FieldGroups.All.Where(g => rights.Read(g) != FieldAccess.Allow).ToList();
+        return hidden.Count > 0 && caller.HasScope(Scopes.CampaignsRead)
+            ? entries.Where(e => e.AskedGroups == null || !e.AskedGroups.Any(g => hidden.Contains(g)))
+            : entries;
     }
 
     internal static IQueryable<TimelineEntry> Newest(this IQueryable<TimelineEntry> entries, int count) =>

@@ -163,7 +163,7 @@ internal sealed class Message : IAggregate
         Ids.Message.Format(Id), Ids.Customer.Format(CustomerId), channel, purpose, state, source, Ids.Consent.Format(ConfirmsId),
         Convert.ToHexStringLower(LinkHash!), ip, at, pausedUntil, Ids.Customer.Format(OriginCustomerId));
 
-    public MessageSent Sent(string campaignName, string subject) => new(
+    public MessageSent Sent(string campaignName, string subject, IReadOnlyList<string> askedGroups) => new(
         Ids.Message.Format(Id), Ids.Campaign.Format(CampaignId!.Value), campaignName, Ids.Customer.Format(CustomerId), Channel.ToWord(), subject, SentAt!.Value,
-        Ids.Customer.Format(OriginCustomerId));
+        Ids.Customer.Format(OriginCustomerId), askedGroups);
 }

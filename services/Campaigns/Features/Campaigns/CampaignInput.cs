@@ -102,13 +102,18 @@ internal static class CampaignQueries
     public static async Task<Campaign> FindLedgerAsync(this CampaignsDb db, string id, CancellationToken ct)
     {
         var campaign = await db.FindCampaignAsync(id, ct);
-        _ = await db.ReadForCallerAsync(
-            campaign.Definition is { } launched
-                ? JsonElement.Parse(launched)
-                : (await db.Segments.AsNoTracking().FirstAsync(s => s.Id == campaign.SegmentId, ct)).Definition,
-            ct);
+        _ = await db.ReadForCallerAsync(await db.DefinitionOfAsync(campaign, ct), ct);
         return campaign;
     }
+
+    /// <summary>The field groups that its segment asked about when it was launched.</summary>
+    /// <exception cref="ProblemException">503 when it asked about attributes and Contacts, who knows their groups, cannot be reached.</exception>
+    public static async Task<IReadOnlyList<string>> LaunchedGroupsAsync(this CampaignsDb db, Campaign campaign, CancellationToken ct) =>
+        (await db.AskedGroupsAsync([SegmentDefinition.Parse(await db.DefinitionOfAsync(campaign, ct))], ct))[0];
+
+    private static async Task<JsonElement> DefinitionOfAsync(this CampaignsDb db, Campaign campaign, CancellationToken ct) => campaign.Definition is { } launched
+        ? JsonElement.Parse(launched)
+        : (await db.Segments.AsNoTracking().FirstAsync(s => s.Id == campaign.SegmentId, ct)).Definition;
 
     /// <summary>
     /// Of the campaigns that have messages to the customer, those whose ledger the caller may read (<see cref="FindLedgerAsync"/>):

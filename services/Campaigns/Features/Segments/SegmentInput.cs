@@ -100,10 +100,17 @@ internal static class SegmentQueries
             return [.. conditions.Select(_ => (string?)null)];
         }
 
+        return (await db.AskedGroupsAsync(conditions, ct)).ConvertAll(groups => groups.Find(g => rights.Read(g) != FieldAccess.Allow));
+    }
+
+    /// <summary>The field groups that each of the definitions asks about, whoever may see them.</summary>
+    /// <inheritdoc cref="HiddenGroupAsync"/>
+    public static async Task<List<List<string>>> AskedGroupsAsync(this CampaignsDb db, IReadOnlyCollection<Condition> conditions, CancellationToken ct)
+    {
         var asked = conditions.Select(c => FactsOf(c).ToList()).ToList();
         var own = asked.Exists(facts => facts.Exists(f => f.IsAttribute)) ? await db.ReadAttributeGroupsAsync(ct) : new Dictionary<string, string>();
         return asked.ConvertAll(facts => facts.Select(f => f.Group).Concat(facts.Where(f => f.IsAttribute).Select(f => own.GetValueOrDefault(f.Argument!)))
-            .OfType<string>().FirstOrDefault(g => rights.Read(g) != FieldAccess.Allow));
+            .OfType<string>().Distinct(StringComparer.Ordinal).ToList());
     }
 
     private static async Task<Condition> RequireVisibleAsync(this CampaignsDb db, Condition condition, CancellationToken ct) =>

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using Crm.Campaigns.Domain.Campaigns;
+using Crm.Campaigns.Features.Campaigns;
 using Crm.Hosting;
 using Crm.Hosting.Messaging;
 using Microsoft.EntityFrameworkCore;
@@ -230,7 +231,7 @@ internal sealed partial class CampaignSender(
     {
         if (claimed.Confirmation is { } confirmation)
         {
-            return Encode(claimed, recipient, ConfirmationMail.Write(confirmation, links.Value.Confirm(claimed.Token)), campaignName: null, unsubscribe: null);
+            return Encode(claimed, recipient, ConfirmationMail.Write(confirmation, links.Value.Confirm(claimed.Token)), campaign: null, unsubscribe: null);
         }
 
         var campaign = await CampaignAsync(claimed.CampaignId!.Value);
@@ -245,16 +246,16 @@ internal sealed partial class CampaignSender(
             [CompiledTemplate.UnsubscribeUrl] = unsubscribe,
             [CompiledTemplate.PreferencesUrl] = links.Value.Preferences(claimed.Token),
         });
-        return Encode(claimed, recipient, mail, campaign.Name, unsubscribe);
+        return Encode(claimed, recipient, mail, campaign.Told, unsubscribe);
     }
 
-    /// <param name="unsubscribe">Null in a confirmation, as is <paramref name="campaignName"/>.</param>
-    private WrittenMail Encode(ClaimedMessage claimed, string recipient, RenderedMail mail, string? campaignName, string? unsubscribe)
+    /// <param name="unsubscribe">Null in a confirmation, as is <paramref name="campaign"/>.</param>
+    private WrittenMail Encode(ClaimedMessage claimed, string recipient, RenderedMail mail, SentCampaign? campaign, string? unsubscribe)
     {
         var data = MailWriter.Write(
             _smtp.Sender, recipient, claimed.Values["display_name"] ?? "", mail,
             Message.InternetMessageIdOf(claimed.Id, _smtp.Sender.Host), claimed.Id.ToString("N"), clock.GetUtcNow(), unsubscribe);
-        return new(campaignName, mail.Subject, data);
+        return new(campaign, mail.Subject, data);
     }
 
     /// <summary>Writes down what the mail server made of the mail.</summary>
@@ -264,7 +265,7 @@ internal sealed partial class CampaignSender(
         {
             case SmtpOutcome.Accepted:
                 _pause = TimeSpan.Zero;
-                await RecordAsync(ct => ledger.RecordSentAsync(claimed, mail.CampaignName, mail.Subject, ct));
+                await RecordAsync(ct => ledger.RecordSentAsync(claimed, mail.Campaign, mail.Subject, ct));
                 return MessageStatus.Sent;
             case SmtpOutcome.Refused:
                 return await EndAsync(claimed, MessageStatus.Failed, MessageReason.Refused, result.Code);
@@ -372,7 +373,8 @@ internal sealed partial class CampaignSender(
         await using var scope = scopes.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<CampaignsDb>();
         var campaign = await db.Campaigns.AsNoTracking().FirstAsync(c => c.Id == id);
-        return new(campaign.Name, CompiledTemplate.Compile(new(campaign.Subject, campaign.Text, campaign.Html)), campaign.LaunchTrace);
+        var told = new SentCampaign(campaign.Name, await db.LaunchedGroupsAsync(campaign, CancellationToken.None));
+        return new(told, CompiledTemplate.Compile(new(campaign.Subject, campaign.Text, campaign.Html)), campaign.LaunchTrace);
     }
 
     /// <summary>Of several lanes that fail at once the first counts.</summary>
@@ -390,10 +392,10 @@ internal sealed partial class CampaignSender(
 
     private bool IsPaused() => _pause > TimeSpan.Zero && Stopwatch.GetElapsedTime(_pausedAt) < _pause;
 
-    private sealed record CampaignMail(string Name, CompiledTemplate Template, string? LaunchTrace);
+    private sealed record CampaignMail(SentCampaign Told, CompiledTemplate Template, string? LaunchTrace);
 
-    /// <param name="CampaignName">Null of a confirmation.</param>
-    private sealed record WrittenMail(string? CampaignName, string Subject, byte[] Data);
+    /// <param name="Campaign">Null of a confirmation.</param>
+    private sealed record WrittenMail(SentCampaign? Campaign, string Subject, byte[] Data);
 
     [LoggerMessage(LogLevel.Warning, "The mail server cannot be used ({Reason}); messages wait {Seconds} s")]
     private partial void LogUnavailable(string reason, double seconds);

@@ -12,6 +12,10 @@ namespace Crm.Campaigns.Features.Sending;
 internal sealed record ClaimedMessage(
     Guid Id, Guid? CampaignId, int Attempts, MessageStatus Status, string? Address, IReadOnlyDictionary<string, string?> Values, string Token, Confirmation? Confirmation);
 
+/// <summary>What is told of the campaign of a message that was sent.</summary>
+/// <param name="AskedGroups">The field groups that its segment asked about.</param>
+internal sealed record SentCampaign(string Name, IReadOnlyList<string> AskedGroups);
+
 /// <summary>What a mail that asks for a confirmation says.</summary>
 internal sealed record Confirmation(string Purpose, string? Wording, DateTimeOffset ExpiresAt);
 
@@ -152,16 +156,17 @@ internal sealed class SendLedger(NpgsqlDataSource dataSource, IServiceScopeFacto
     }
 
     /// <summary>The server took the mail: the row and, of a campaign's, the event in one transaction.</summary>
-    public async Task RecordSentAsync(ClaimedMessage claimed, string? campaignName, string subject, CancellationToken ct)
+    /// <param name="campaign">Null of a confirmation.</param>
+    public async Task RecordSentAsync(ClaimedMessage claimed, SentCampaign? campaign, string subject, CancellationToken ct)
     {
         await using var scope = scopes.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<CampaignsDb>();
         var message = await db.Messages.FirstAsync(m => m.Id == claimed.Id, ct);
         if (message.MarkSent(clock.GetUtcNow()))
         {
-            if (campaignName is not null)
+            if (campaign is not null)
             {
-                db.Publish(message, message.Sent(campaignName, subject));
+                db.Publish(message, message.Sent(campaign.Name, subject, campaign.AskedGroups));
             }
 
             await db.SaveChangesAsync(ct);
