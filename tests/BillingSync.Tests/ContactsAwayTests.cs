@@ -38,7 +38,20 @@ public sealed class ContactsAwayTests(BillingFixture fixture)
         try
         {
             using var nobody = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            nobody.Bind(new IPEndPoint(IPAddress.Loopback, address.Port));
+            for (var bound = false; !bound;)
+            {
+                try
+                {
+                    nobody.Bind(new IPEndPoint(IPAddress.Loopback, address.Port));
+                    bound = true;
+                }
+                // The killed one has it for a moment yet.
+                catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
+                {
+                    await Task.Delay(50, TestContext.Current.CancellationToken);
+                }
+            }
+
             nobody.Listen(0);
             // Whoever is not in the queue of those that nobody accepts hears nothing.
             for (var queued = true; queued;)
