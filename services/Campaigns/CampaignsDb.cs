@@ -35,7 +35,12 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
         new("messages", $"DELETE FROM messages WHERE {CustomerCopy.OwnedRows.OfErased} AND kind = 'confirmation' RETURNING id", Ids.Message),
         // Sent to a mailbox of theirs in the name of somebody else, who was merged with one of them then or had the address, and
         // has not got it since: this may come late.
-        new("messages", $"UPDATE messages m SET link_hash = NULL FROM campaign_addresses a WHERE a.message_id = m.id AND {IsTheirMailbox} RETURNING m.id", Ids.Message, Kept: true),
+        new("messages", $"""
+            UPDATE messages m SET link_hash = NULL FROM campaign_addresses a WHERE a.message_id = m.id AND {IsTheirMailbox}
+                -- One that also went to the mailbox of who is there keeps the link in it.
+                AND NOT EXISTS (SELECT FROM campaign_addresses o JOIN customers c ON c.id IN (m.customer_id, m.origin_customer_id) WHERE o.message_id = m.id AND lower(c.primary_email) = o.address)
+            RETURNING m.id
+            """, Ids.Message, Kept: true),
         new("campaign_addresses", $"DELETE FROM campaign_addresses a USING messages m WHERE a.message_id = m.id AND {IsTheirMailbox}"),
         new("messages", $"""
             DELETE FROM messages m
