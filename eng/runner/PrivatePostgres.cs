@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 
 namespace Crm.Runner;
@@ -61,6 +62,7 @@ public sealed class PrivatePostgres : PostgresServer
         // kill -9 leaves the file behind; PostgreSQL would take a re-used id for a running postmaster.
         if (File.Exists(PidFile) && FindRunning() is null)
             File.Delete(PidFile);
+        await WaitForRestAsync(ct);
 
         var process = OwnedProcess.Start(new ProcessSpec
         {
@@ -73,6 +75,26 @@ public sealed class PrivatePostgres : PostgresServer
         });
         Options.Installation?.Record(process);
         return process;
+    }
+
+    /// <summary>Backends whose postmaster was killed end a moment later; until then their shared memory keeps a new one from starting.</summary>
+    private async Task WaitForRestAsync(CancellationToken ct)
+    {
+        var data = Path.GetFullPath(_data);
+        for (var start = Stopwatch.GetTimestamp(); Directory.EnumerateDirectories("/proc").Any(WorksThere) && Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(30);)
+            await Task.Delay(20, ct);
+
+        bool WorksThere(string process)
+        {
+            try
+            {
+                return char.IsAsciiDigit(Path.GetFileName(process)[0]) && new DirectoryInfo(Path.Combine(process, "cwd")).LinkTarget == data;
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                return false;
+            }
+        }
     }
 
     private string PidFile => Path.Combine(_data, "postmaster.pid");
