@@ -135,7 +135,7 @@ internal sealed class MatchRecord
         return words is "unknown" or "na" or "n a" or "none" or "null" or "test" or "tbd" or "anonymous" or "unbekannt" or "xxx" or "x" ? "" : words;
     }
 
-    /// <summary>The same with placeholders.</summary>
+    /// <summary>As <see cref="Words"/>; what stands for "not known" is a word here.</summary>
     private static string Written(string? text)
     {
         if (string.IsNullOrWhiteSpace(text))
