@@ -86,19 +86,8 @@ public sealed partial class OwnedProcess : IServerProcess
         user is null ? [] : ["setpriv", $"--reuid={user}", $"--regid={user}", "--init-groups", "--"];
 
     /// <summary>Field 22 of /proc/PID/stat; null when the process is gone or only waits to be collected.</summary>
-    public static long? StartOf(int pid)
-    {
-        try
-        {
-            var stat = File.ReadAllText($"/proc/{pid}/stat");
-            var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-            return fields[0] is "Z" or "X" ? null : long.Parse(fields[19], CultureInfo.InvariantCulture);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or IndexOutOfRangeException)
-        {
-            return null;
-        }
-    }
+    public static long? StartOf(int pid) =>
+        FieldsOf($"/proc/{pid}/stat") is { } fields && fields[0] is not ("Z" or "X") ? long.Parse(fields[19], CultureInfo.InvariantCulture) : null;
 
     /// <summary>kill -9 of the process and of everything in its session's group; returns when it is gone.</summary>
     public async Task KillAsync()
@@ -146,19 +135,24 @@ public sealed partial class OwnedProcess : IServerProcess
         return true;
     }
 
-    /// <summary>SIGSTOP and SIGCONT: a process that hangs but holds its connections.</summary>
-    public void Freeze() => Signal(Stop);
+    /// <summary>SIGSTOP and SIGCONT: a process that hangs but holds its connections; returns when it hangs.</summary>
+    public async Task FreezeAsync()
+    {
+        Signal(Stop);
+        await WaitForStopAsync(Pid);
+    }
 
     public void Thaw() => Signal(Continue);
 
     Task<bool> IServerProcess.IsAliveAsync() => Task.FromResult(IsAlive);
 
     /// <summary>With its children, which PostgreSQL gives groups of their own: they would go on answering.</summary>
-    Task IServerProcess.FreezeAsync()
+    async Task IServerProcess.FreezeAsync()
     {
-        Freeze();
+        await FreezeAsync();
         SignalChildren(Stop);
-        return Task.CompletedTask;
+        foreach (var (child, _) in ChildrenOf(Pid))
+            await WaitForStopAsync(child);
     }
 
     Task IServerProcess.ThawAsync()
@@ -200,18 +194,7 @@ public sealed partial class OwnedProcess : IServerProcess
         _ = SendSignal(pid, Kill);
     }
 
-    private static string? SessionOf(int pid)
-    {
-        try
-        {
-            var stat = File.ReadAllText($"/proc/{pid}/stat");
-            return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[3];
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
-    }
+    private static string? SessionOf(int pid) => FieldsOf($"/proc/{pid}/stat")?[3];
 
     private void Signal(int signal)
     {
@@ -220,6 +203,38 @@ public sealed partial class OwnedProcess : IServerProcess
         // Just after the start the session is not yet made, and the group does not exist.
         if (SendSignal(-Pid, signal) != 0)
             _ = SendSignal(Pid, signal);
+    }
+
+    /// <summary>The signal wakes one thread, which stops the others when it gets to run; on a busy machine they go on working until then.</summary>
+    private static async Task WaitForStopAsync(int pid)
+    {
+        var start = Stopwatch.GetTimestamp();
+        while (StatesOf(pid).Any(state => state is not ("T" or "Z" or "X")))
+        {
+            if (Stopwatch.GetElapsedTime(start) > TimeSpan.FromSeconds(30))
+                throw new RunnerException($"Process {pid} was not frozen within 30 s.", "It may have been thawed meanwhile.");
+            await Task.Delay(1);
+        }
+    }
+
+    /// <summary>The state of each of its threads; none when it is gone.</summary>
+    private static IEnumerable<string> StatesOf(int pid)
+    {
+        string[] threads;
+        try
+        {
+            threads = Directory.GetDirectories($"/proc/{pid}/task");
+        }
+        catch (IOException)
+        {
+            yield break;
+        }
+
+        foreach (var thread in threads)
+        {
+            if (FieldsOf($"{thread}/stat") is [var state, ..])
+                yield return state;
+        }
     }
 
     private void SignalChildren(int signal)
@@ -237,20 +252,25 @@ public sealed partial class OwnedProcess : IServerProcess
         {
             if (!int.TryParse(Path.GetFileName(folder), CultureInfo.InvariantCulture, out var pid))
                 continue;
-            try
-            {
-                var stat = File.ReadAllText($"{folder}/stat");
-                var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-                if (int.Parse(fields[1], CultureInfo.InvariantCulture) == parent)
-                    children.Add((pid, long.Parse(fields[19], CultureInfo.InvariantCulture)));
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                // It ended while the list was read.
-            }
+            if (FieldsOf($"{folder}/stat") is { } fields && int.Parse(fields[1], CultureInfo.InvariantCulture) == parent)
+                children.Add((pid, long.Parse(fields[19], CultureInfo.InvariantCulture)));
         }
 
         return children;
+    }
+
+    /// <summary>What stands in /proc behind the program's name, from the state (field 3) on; null when it is gone.</summary>
+    private static string[]? FieldsOf(string file)
+    {
+        try
+        {
+            var stat = File.ReadAllText(file);
+            return stat.Length == 0 ? null : stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
     }
 
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]

@@ -93,12 +93,12 @@ public sealed class WholePlatformTests(PlatformFixture fixture)
         foreach (var (service, part) in new[] { ("contacts", "customer"), ("billing-sync", "billing") })
         {
             var process = fixture.Platform[service].Process!;
-            process.Freeze();
+            await process.FreezeAsync();
             try
             {
                 var start = Stopwatch.GetTimestamp();
                 var frozen = await (await client.GetAsync(path)).OkAsync();
-                Assert.True(Stopwatch.GetElapsedTime(start) >= TimeSpan.FromSeconds(4.9), "The part was not waited for until its deadline.");
+                Assert.True(Stopwatch.GetElapsedTime(start) >= TimeSpan.FromSeconds(4.9), $"The part was not waited for until its deadline: {frozen.GetProperty(part)}");
                 Assert.Equal(("unavailable", "timeout"), (Status(frozen, part), frozen.GetProperty(part).GetProperty("reason").GetString()));
                 Assert.All(Parts.Where(p => p != part), p => Assert.Equal("ok", Status(frozen, p)));
             }

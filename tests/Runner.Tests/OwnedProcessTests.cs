@@ -55,8 +55,7 @@ public sealed class OwnedProcessTests : IDisposable
         var process = Start("i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done");
         await FirstLogLineAsync(process);
 
-        process.Freeze();
-        await Task.Delay(50, TestContext.Current.CancellationToken);
+        await process.FreezeAsync();
         var before = process.LogTail(1);
         await Task.Delay(150, TestContext.Current.CancellationToken);
         Assert.Equal(before, process.LogTail(1));
@@ -67,7 +66,34 @@ public sealed class OwnedProcessTests : IDisposable
         await process.KillAsync();
     }
 
+    [Fact]
+    public async Task A_process_does_nothing_any_more_when_its_freezing_has_returned()
+    {
+        var process = Start("echo ready; while :; do :; done");
+        await FirstLogLineAsync(process);
+        using var busy = new CancellationTokenSource();
+        var load = Enumerable.Range(0, 4 * Environment.ProcessorCount).Select(_ => Task.Factory.StartNew(() => SpinUntil(busy.Token), TaskCreationOptions.LongRunning)).ToArray();
+
+        for (var i = 0; i < 50; i++)
+        {
+            await process.FreezeAsync();
+            Assert.Contains(") T ", await File.ReadAllTextAsync($"/proc/{process.Pid}/stat", TestContext.Current.CancellationToken), StringComparison.Ordinal);
+            process.Thaw();
+        }
+
+        await busy.CancelAsync();
+        await Task.WhenAll(load);
+        await process.KillAsync();
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private static void SpinUntil(CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+        }
+    }
 
     private OwnedProcess Start(string script) => OwnedProcess.Start(new ProcessSpec
     {
