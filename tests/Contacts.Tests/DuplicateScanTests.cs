@@ -803,6 +803,22 @@ public sealed class AutomaticMergeTests(MergingFixture fixture) : ScanningTest(f
     }
 
     [Fact]
+    public async Task Who_names_its_double_as_the_referrer_is_merged_with_it_unasked_and_does_not_refer_itself()
+    {
+        var (name, birth) = (NewName(), NewBirth());
+        var first = await RecordAsync("Fidelio", name, birth, $"{name}@example.com");
+        var second = await RecordAsync("Fidelio", name, birth, $"{name}@example.com", system: "erp");
+        await PatchAsync(first, $$$"""{"source":{"type":"referral","referrer_id":"{{{second}}}"}}""");
+
+        Assert.Equal("completed", (string?)(await ScanAsync("full"))["status"]);
+        Assert.Equal((HttpStatusCode)308, (await Api.CallAsync($"v1/customers/{second}", Ct)).Status);
+        var source = (await Api.CallAsync($"v1/customers/{first}", Ct))["source"]!;
+        Assert.Equal(("enquiry", null), ((string?)source["type"], (string?)source["referrer_id"]));
+        var merge = Assert.Single((await Api.CallAsync($"v1/merges?customer_id={first}", Ct)).Data);
+        Assert.Equal("self_referral", (string?)merge["manifest"]!["fields"]!["source"]!["rule"]);
+    }
+
+    [Fact]
     public async Task Two_namesakes_with_extensions_side_by_side_are_not_merged_without_being_asked_about()
     {
         var (name, office) = (NewName(), $"+4930{Random.Shared.Next(1_000_000, 9_999_999)}");

@@ -248,6 +248,7 @@ internal sealed class Customer : IAggregate
     public void Absorb(IReadOnlyList<Customer> others, MergeLayer merge)
     {
         var before = ToInput();
+        var ids = others.Prepend(this).SelectMany(c => c.AllIds()).ToHashSet();
         Layers = (Layers ?? new FieldLayers(before, [])).Add(merge);
         foreach (var other in others)
         {
@@ -261,8 +262,8 @@ internal sealed class Customer : IAggregate
 
         var own = others.ToDictionary(o => o.Id, o => o.ToInput());
         var fields = FieldJson.Of(before);
-        merge.ApplyTo(fields, id => own[id]);
-        MergedFrom = [.. MergedFrom.Concat(others.SelectMany(o => o.MergedFrom.Prepend(o.Id))).Distinct()];
+        merge.ApplyTo(fields, id => own[id], ids);
+        MergedFrom = [.. MergedFrom.Concat(others.SelectMany(o => o.AllIds())).Distinct()];
         Take(FieldJson.ToInput(fields));
         Advance(merge.At);
     }
@@ -291,7 +292,7 @@ internal sealed class Customer : IAggregate
     /// <param name="lost">External ids that belong to somebody else again.</param>
     public void Refold(Guid? without, IReadOnlyDictionary<Guid, Customer> members, IReadOnlyCollection<ExternalIdInput> lost, DateTimeOffset now)
     {
-        var folded = Layers!.Fold(id => members[id].ToInput(), without);
+        var folded = Layers!.Fold(Id, members, without);
         Layers = without is { } merge ? Layers.Without(merge) : Layers;
         MergedFrom = MergedIds(members);
         Take(folded with { ExternalIds = [.. folded.ExternalIds!.Except(lost)] });
@@ -301,8 +302,11 @@ internal sealed class Customer : IAggregate
     /// <summary>Another customer has the value of a unique attribute since this one was merged; the undo has advanced the version.</summary>
     public void GiveUp(string attribute) => Attributes = Attributes.Where(a => a.Key != attribute).ToDictionary(StringComparer.Ordinal);
 
+    /// <summary>Its own, and those that stand for it.</summary>
+    public IEnumerable<Guid> AllIds() => MergedFrom.Prepend(Id);
+
     private List<Guid> MergedIds(IReadOnlyDictionary<Guid, Customer> members) =>
-        [.. (Layers?.Members ?? []).SelectMany(m => members[m].MergedFrom.Prepend(m)).Distinct()];
+        [.. (Layers?.Members ?? []).SelectMany(m => members[m].AllIds()).Distinct()];
 
     private void Advance(DateTimeOffset now)
     {

@@ -60,8 +60,8 @@ internal static class CustomerWrites
     public static ProblemException UnknownReferrer() =>
         new(ProblemCodes.UnknownCustomer, "The referrer does not exist.", new FieldError("/source/referrer_id", "unknown_customer"));
 
-    public static ProblemException RefersItself() =>
-        new(ProblemCodes.Unprocessable, "Nobody refers themselves.", new FieldError("/source/referrer_id", "same_customer"));
+    public static ProblemException RefersItself(string pointer = "/source/referrer_id") =>
+        new(ProblemCodes.Unprocessable, "Nobody refers themselves.", new FieldError(pointer, "same_customer"));
 
     /// <summary>Saves; the unique external id, and the value of a unique field, may still be taken by a writer that held no lock on it.</summary>
     /// <exception cref="ProblemException">409 <c>already_exists</c>, <c>in_recycle_bin</c>, or <c>value_taken</c> naming the field.</exception>

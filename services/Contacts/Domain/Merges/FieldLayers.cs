@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Crm.Contracts;
 using Crm.Hosting.Web;
 
 namespace Crm.Contacts.Domain.Merges;
@@ -29,10 +30,12 @@ internal sealed record FieldLayers(CustomerInput Base, IReadOnlyList<FieldLayer>
     }
 
     /// <summary>The fields, without the layer of <paramref name="without"/>.</summary>
-    /// <param name="own">The own fields of a member.</param>
-    public CustomerInput Fold(Func<Guid, CustomerInput> own, Guid? without = null)
+    /// <param name="self">Whose fields they are.</param>
+    /// <param name="members">All whom it has absorbed directly.</param>
+    public CustomerInput Fold(Guid self, IReadOnlyDictionary<Guid, Customer> members, Guid? without = null)
     {
         var fields = FieldJson.Of(Base);
+        var ids = new HashSet<Guid> { self };
         foreach (var change in Changes)
         {
             if (change.Edit is { } edit)
@@ -41,7 +44,9 @@ internal sealed record FieldLayers(CustomerInput Base, IReadOnlyList<FieldLayer>
             }
             else if (change.Merge!.MergeId != without)
             {
-                change.Merge.ApplyTo(fields, own);
+                // Whom a later merge absorbs is somebody else until then.
+                ids.UnionWith(change.Merge.Order.SelectMany(m => members[m].AllIds()));
+                change.Merge.ApplyTo(fields, id => members[id].ToInput(), ids);
             }
         }
 
@@ -63,28 +68,43 @@ internal sealed record FieldLayer(MergeLayer? Merge, EditLayer? Edit);
 
 /// <summary>
 /// What a merge adds. A single field is the chosen member's, else the survivor's, else that of the first member in order
-/// who has one. Of contact points, external ids, tags and attributes it is the union, the survivor's first.
+/// who has one. Of contact points, external ids, tags and attributes it is the union, the survivor's first. A source whose
+/// referrer is one of them is passed over, since nobody refers themselves; where all are such, the first one stays without it.
 /// </summary>
 /// <param name="Order">The absorbed ones, the one to be preferred first.</param>
 /// <param name="Chosen">By field: whose value it is; for contact points whose primary one is the primary.</param>
 internal sealed record MergeLayer(Guid MergeId, DateTimeOffset At, IReadOnlyList<Guid> Order, IReadOnlyDictionary<string, Guid> Chosen)
 {
-    public void ApplyTo(JsonObject fields, Func<Guid, CustomerInput> own, Action<string, Guid>? takenFrom = null)
+    /// <param name="own">The own fields of a member.</param>
+    /// <param name="ids">All that stand for the customer afterwards.</param>
+    /// <returns>Whether the source that comes first was passed over, or lost its referrer.</returns>
+    public bool ApplyTo(JsonObject fields, Func<Guid, CustomerInput> own, IReadOnlySet<Guid> ids, Action<string, Guid>? takenFrom = null)
     {
         var members = Order.ToDictionary(m => m, m => FieldJson.Of(own(m)));
+        var selfReferral = false;
         foreach (var name in FieldJson.Singles)
         {
-            var chosen = Chosen.TryGetValue(name, out var id) && members.TryGetValue(id, out var member) && member[name] is not null ? id : (Guid?)null;
-            // The survivor's own was chosen, or nothing was and it has one.
-            if (chosen is null && fields[name] is not null)
+            Guid? chosen = Chosen.TryGetValue(name, out var id) && members.ContainsKey(id) ? id : null;
+            // What was chosen, the survivor's own, which has no member here, and what the others have in their order.
+            var candidates = Order.Select(m => (Guid?)m).Prepend(null).OrderBy(m => m != chosen)
+                .Select(m => (Member: m, Value: m is { } other ? members[other][name] : fields[name]))
+                .Where(c => c.Value is not null).ToList();
+            if (candidates.Count == 0)
             {
                 continue;
             }
 
-            var from = chosen ?? Order.Cast<Guid?>().FirstOrDefault(m => members[m!.Value][name] is not null);
-            if (from is { } source)
+            var fit = candidates.FindIndex(c => !FieldJson.IsReferredBy(ids, name, c.Value!));
+            var (member, value) = candidates[Math.Max(fit, 0)];
+            fields[name] = value!.DeepClone();
+            if (fit < 0)
             {
-                fields[name] = members[source][name]!.DeepClone();
+                fields[name]![FieldJson.Referrer] = null;
+            }
+
+            selfReferral |= fit != 0;
+            if (member is { } source)
+            {
                 takenFrom?.Invoke(name, source);
             }
         }
@@ -125,6 +145,8 @@ internal sealed record MergeLayer(Guid MergeId, DateTimeOffset At, IReadOnlyList
                 }
             }
         }
+
+        return selfReferral;
     }
 }
 
@@ -272,9 +294,13 @@ internal static class FieldJson
 
     public const string Attributes = "attributes";
     public const string Tags = "tags";
+    public const string Source = "source";
+
+    /// <summary>Of a source.</summary>
+    public const string Referrer = "referrer_id";
 
     public static readonly IReadOnlyList<string> Singles =
-        ["given_name", "family_name", "name", "birth_date", "locale", "time_zone", "lifecycle", "source", "department", "tier"];
+        ["given_name", "family_name", "name", "birth_date", "locale", "time_zone", "lifecycle", Source, "department", "tier"];
 
     public static readonly IReadOnlyList<string> Lists = ["emails", "phones", "addresses", "external_ids", Tags];
 
@@ -294,6 +320,10 @@ internal static class FieldJson
             string.Join(' ', (entry["lines"]?.AsArray() ?? []).Select(l => (string?)l)), (string?)entry["city"], (string?)entry["region"], (string?)entry["postal_code"], (string?)entry["country"],
         }.Select(part => TextFolding.Fold(part ?? ""))),
     };
+
+    /// <summary>Whether it is a source, and the referrer one of these.</summary>
+    public static bool IsReferredBy(IReadOnlySet<Guid> ids, string field, JsonNode value) =>
+        field == Source && Ids.Customer.TryParse((string?)value[Referrer], out var referrer) && ids.Contains(referrer);
 
     public static string? PrimaryOf(string list, JsonObject fields) => PrimaryOf(list, fields[list]!.AsArray());
 

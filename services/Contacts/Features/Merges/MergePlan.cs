@@ -20,7 +20,8 @@ internal static class MergePlan
         var before = FieldJson.Of(survivor.ToInput());
         var fields = before.DeepClone().AsObject();
         var taken = new Dictionary<string, List<Guid>>(StringComparer.Ordinal);
-        merge.ApplyTo(fields, id => members[id].ToInput(), (field, from) =>
+        var ids = absorbed.Prepend(survivor).SelectMany(c => c.AllIds()).ToHashSet();
+        var selfReferral = merge.ApplyTo(fields, id => members[id].ToInput(), ids, (field, from) =>
         {
             var key = field.Split('.')[0];
             taken[key] = taken.TryGetValue(key, out var others) ? others : [];
@@ -34,7 +35,8 @@ internal static class MergePlan
         foreach (var name in FieldJson.Singles.Where(f => fields[f] is not null))
         {
             var from = taken.TryGetValue(name, out var source) ? source[0] : survivor.Id;
-            var rule = merge.Chosen.TryGetValue(name, out var chosen) && chosen == from ? FieldRule.Chosen
+            var rule = name == FieldJson.Source && selfReferral ? FieldRule.SelfReferral
+                : merge.Chosen.TryGetValue(name, out var chosen) && chosen == from ? FieldRule.Chosen
                 : from == survivor.Id ? FieldRule.Survivor
                 : absorbed.Any(c => c.UpdatedAt > members[from].UpdatedAt && Rank(c, options) > Rank(members[from], options) && FieldJson.Of(c.ToInput())[name] is not null) ? FieldRule.SourceRank
                 : FieldRule.MostRecent;
@@ -66,6 +68,12 @@ public enum FieldRule
     /// <summary>Its source is more trusted than that of a later one.</summary>
     SourceRank,
     MostRecent,
+
+    /// <summary>
+    /// Of sources: the one that comes before it by the other rules names one of the merged as the referrer, and nobody refers
+    /// themselves. Where all do, it is the first one without its referrer.
+    /// </summary>
+    SelfReferral,
 
     /// <summary>All are kept.</summary>
     Union,

@@ -21,7 +21,8 @@ namespace Crm.Contacts.Features.Merges;
 /// <summary>
 /// Shows what a merge of these records would do and gives a token for it: per field the value that survives and why, per
 /// service the rows that will move, what forbids it, and the circles that it would close. Nothing is changed. Ids of merged customers stand for their
-/// survivors. 409 <c>preview_outdated</c> when a record changed meanwhile.
+/// survivors. 409 <c>preview_outdated</c> when a record changed meanwhile. 422 <c>unprocessable</c> when the merged record would not
+/// be a valid one, or the chosen source names one of them as the referrer.
 /// </summary>
 internal static class PreviewMerge
 {
@@ -90,6 +91,7 @@ internal static class PreviewMerge
         }
 
         var choices = await ReadChoicesAsync(db, body.Choices ?? [], customers.Keys, ct);
+        RequireOtherReferrer(choices, customers);
         var now = clock.GetUtcNow();
         var layer = new MergeLayer(Guid.Empty, now, MergePlan.Order(absorbed, options.Value), choices);
         var (fields, origins) = MergePlan.Preview(survivor, absorbed, layer, options.Value);
@@ -168,6 +170,16 @@ internal static class PreviewMerge
         }
 
         return read;
+    }
+
+    /// <summary>A source that was not chosen is passed over then.</summary>
+    private static void RequireOtherReferrer(Dictionary<string, Guid> choices, Dictionary<Guid, Customer> customers)
+    {
+        if (choices.TryGetValue(FieldJson.Source, out var chosen) && customers[chosen].SourceReferrerId is { } referrer
+            && customers.Values.Any(c => c.AllIds().Contains(referrer)))
+        {
+            throw CustomerWrites.RefersItself($"/choices/{FieldJson.Source}");
+        }
     }
 
     /// <summary>A union may be larger than a record can be, and have a value that is older than the definition of its field.</summary>
