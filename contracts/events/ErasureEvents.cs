@@ -9,8 +9,8 @@ namespace Crm.Contracts.Events;
 /// <param name="BackupsGoneBy">When the last backup with the data in it has aged out.</param>
 /// <param name="Mailboxes">
 /// Of the e-mail addresses that they have and had, in lower case, the SHA-256 in hexadecimal: what was sent there on behalf of
-/// somebody else is theirs. None that somebody else has today. The addresses themselves are nowhere any more. Null before
-/// there was this.
+/// somebody else is theirs, and so is what names one of them in a record of somebody else. None that somebody else has today.
+/// The addresses themselves are nowhere any more. Null before there was this.
 /// </param>
 [EventName("contacts.customers-erased.v1")]
 public sealed record CustomersErased(

@@ -30,8 +30,38 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
     [
         .. base.ErasureSteps,
         new("interactions", $"DELETE FROM interactions WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Interaction, "interaction"),
+        // Who else took part in those of others, by an address of theirs, alone or behind a name, is taken out. Who has read the
+        // interaction before cannot write the address back: it has another version.
+        new("interactions", $"""
+            WITH found AS MATERIALIZED (
+                SELECT i.id, {NotNow("i.customer_id, i.origin_customer_id")} AS mailboxes FROM interactions i
+                WHERE i.participants::text LIKE '%@%' AND mailbox_digests(i.participants) && {Theirs})
+            UPDATE interactions i SET version = i.version + 1, participants = (
+                SELECT coalesce(jsonb_agg(p.value ORDER BY p.n), '[]') FROM jsonb_array_elements(i.participants) WITH ORDINALITY AS p (value, n)
+                WHERE NOT (mailbox_digests(p.value) && f.mailboxes))
+            FROM found f WHERE i.id = f.id AND mailbox_digests(i.participants) && f.mailboxes
+            RETURNING i.id
+            """, Ids.Interaction, Kept: true),
+        // The history knows who took part before.
+        new("audit_value", $"""
+            DELETE FROM audit_value v USING audit_entry e
+            WHERE e.id = v.entry_id AND e.record_type = 'interaction' AND v.changes LIKE '%"participants"%@%'
+                AND mailbox_digests(v.changes::jsonb -> 'participants') && {Theirs}
+                AND mailbox_digests(v.changes::jsonb -> 'participants') && {NotNow("e.customer_id, v.origin_customer_id")}
+            RETURNING e.record_id
+            """, Ids.Interaction),
         new("timeline", $"DELETE FROM timeline WHERE {CustomerCopy.OwnedRows.OfErased}"),
     ];
+
+    /// <summary>Digests of the erased's mailboxes: the same for every row, so that an index finds it.</summary>
+    private const string Theirs = "ARRAY(SELECT decode(d, 'hex') FROM unnest(@mailboxes) AS d)";
+
+    /// <summary>Those that none of the row's customers has got since: an erasure may come late.</summary>
+    private static string NotNow(string customers) => $"""
+        ARRAY(
+            SELECT decode(d, 'hex') FROM unnest(@mailboxes) AS d
+            WHERE NOT EXISTS (SELECT FROM customers c WHERE c.id IN ({customers}) AND sha256(convert_to(lower(c.primary_email), 'UTF8')) = decode(d, 'hex')))
+        """;
 
     /// <summary>
     /// Puts the entry on the timeline unless a version that is as new is there: late and repeated events have no effect.

@@ -693,6 +693,37 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         Assert.Equal(HttpStatusCode.OK, (await Api.CallAsync($"v1/customers/{living}", Ct)).Status);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task An_address_of_the_erased_in_the_records_of_somebody_else_is_nowhere_any_more_and_the_records_are(bool former)
+    {
+        var address = $"zq{Guid.NewGuid():n}@example.com";
+        var living = await PersonAsync("Living");
+        var ada = (string)(await OkAsync(Api.PostAsync(
+            "v1/customers", $$$"""{"kind":"person","given_name":"Ada","emails":[{"address":"{{{address}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
+        var opened = await OkAsync(Api.PostAsync("v1/cases", $$"""{"customer_id":"{{living}}","type":"question","subject":"Mine"}""", Ct));
+        await OkAsync(PostOnceAsync($"v1/cases/{opened["id"]}/messages", $$"""{"direction":"inbound","body":"For him","author":"Ada King <{{address}}>"}"""));
+        var logged = (string)(await OkAsync(PostOnceAsync("v1/interactions", $$"""
+            {"customer_id":"{{living}}","channel":"call","direction":"inbound","started_at":"2026-01-01T00:00:00Z","subject":"With her","participants":["{{address}}","Bob"]}
+            """)))["id"]!;
+        if (former)
+        {
+            await OkAsync(Api.PatchAsync($"v1/customers/{ada}", $$"""{"emails":[{"address":"{{Guid.NewGuid().ToString("n")}}@example.com"}]}""", "*", Ct));
+        }
+
+        Assert.Superset(
+            new HashSet<string>(["support case_messages", "support idempotency", "interactions interactions", "interactions audit_value", "interactions idempotency"]),
+            (await FindAsync([address])).Select(h => h.Place).ToHashSet());
+        await ErasedAsync(ada);
+        await NowhereAsync([address]);
+
+        var message = Assert.Single((await OkAsync(Api.CallAsync($"v1/cases/{opened["id"]}", Ct)))["messages"]!.AsArray())!;
+        Assert.Equal(("For him", null), ((string?)message["body"], (string?)message["author"]));
+        var interaction = await OkAsync(Api.CallAsync($"v1/interactions/{logged}", Ct));
+        Assert.Equal(("With her", "Bob"), ((string?)interaction["subject"], (string?)Assert.Single(interaction["participants"]!.AsArray())));
+    }
+
     /// <summary>A person whom every service knows, in every table that can have personal data, with the tag in each.</summary>
     private async Task<(string Survivor, string Absorbed, string Merge)> KnownEverywhereAsync(string tag, string phone, string living)
     {
