@@ -44,4 +44,7 @@ public static class Ids
     public static readonly IdKind CaseMessage = new("csm");
 
     public static readonly IdKind Key = new("key");
+
+    /// <summary>Of a projection.</summary>
+    public static readonly IdKind Rebuild = new("rbd");
 }

@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations.Schema;
 using System.Text.Json;
 using Crm.Contracts;
 using Crm.Contracts.Events;
+using Crm.CustomerCopy.Projections;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Crm.Hosting.Rights;
@@ -56,30 +57,8 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     /// </summary>
     internal async Task StoreAsync(IReadOnlyCollection<CustomerSnapshot> snapshots, CancellationToken ct)
     {
-        // Of two versions of one customer the newer: a statement can write a row once.
-        var newest = snapshots.GroupBy(s => s.Id, StringComparer.Ordinal).Select(g => g.MaxBy(s => s.Version)!).ToList();
-        var rows = JsonSerializer.Serialize(newest.Select(s => new
-        {
-            id = Ids.Customer.Parse(s.Id),
-            s.Version,
-            s.Kind,
-            display_name = s.DisplayName,
-            given_name = s.GivenName,
-            family_name = s.FamilyName,
-            primary_email = s.PrimaryEmail,
-            s.Country,
-            s.Locale,
-            time_zone = s.TimeZone,
-            s.Lifecycle,
-            s.Tier,
-            s.Department,
-            s.Attributes,
-            s.State,
-            survivor_id = s.SurvivorId is { } survivor ? Ids.Customer.Parse(survivor) : (Guid?)null,
-            created_at = s.CreatedAt,
-            updated_at = s.UpdatedAt,
-            tags = s.Tags ?? [],
-        }), EventJson);
+        var newest = NewestOf(snapshots);
+        var rows = RowsOf(newest);
 
         // Nearly always nobody is merged: one statement, which writes nothing where there is more to do.
         if (newest.TrueForAll(s => s.SurvivorId is null)
@@ -95,6 +74,33 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             return true;
         }, ct);
     }
+
+    /// <summary>Of two versions of one customer the newer: a statement can write a row once.</summary>
+    private static List<CustomerSnapshot> NewestOf(IEnumerable<CustomerSnapshot> snapshots) =>
+        snapshots.GroupBy(s => s.Id, StringComparer.Ordinal).Select(g => g.MaxBy(s => s.Version)!).ToList();
+
+    private static string RowsOf(IEnumerable<CustomerSnapshot> snapshots) => JsonSerializer.Serialize(snapshots.Select(s => new
+    {
+        id = Ids.Customer.Parse(s.Id),
+        s.Version,
+        s.Kind,
+        display_name = s.DisplayName,
+        given_name = s.GivenName,
+        family_name = s.FamilyName,
+        primary_email = s.PrimaryEmail,
+        s.Country,
+        s.Locale,
+        time_zone = s.TimeZone,
+        s.Lifecycle,
+        s.Tier,
+        s.Department,
+        s.Attributes,
+        s.State,
+        survivor_id = s.SurvivorId is { } survivor ? Ids.Customer.Parse(survivor) : (Guid?)null,
+        created_at = s.CreatedAt,
+        updated_at = s.UpdatedAt,
+        tags = s.Tags ?? [],
+    }), EventJson);
 
     /// <summary>
     /// Edges of the forest change one transaction after the other, and with a lock on each customer whose edge changes,
@@ -249,7 +255,18 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 
     internal async Task StoreAsync(IReadOnlyCollection<ConsentRecorded> consents, CancellationToken ct)
     {
-        var rows = JsonSerializer.Serialize(consents.GroupBy(c => (c.CustomerId, c.Channel, c.Purpose)).Select(g => g.MaxBy(c => c.Version)!).Select(c => new
+        const string Columns = "customer_id, channel, purpose, state, version, at, paused_until";
+        await ExecuteAsync($"""
+            INSERT INTO customer_consents ({Columns})
+            SELECT {Columns} FROM jsonb_populate_recordset(NULL::customer_consents, @rows) WHERE hold_customer(customer_id) IS NOT NULL
+            ON CONFLICT (customer_id, channel, purpose) DO UPDATE SET
+                state = excluded.state, version = excluded.version, at = excluded.at, paused_until = excluded.paused_until
+            WHERE customer_consents.version < excluded.version
+            """, RowsOf(consents), ct);
+    }
+
+    private static string RowsOf(IEnumerable<ConsentRecorded> consents) =>
+        JsonSerializer.Serialize(consents.GroupBy(c => (c.CustomerId, c.Channel, c.Purpose)).Select(g => g.MaxBy(c => c.Version)!).Select(c => new
         {
             customer_id = Ids.Customer.Parse(c.CustomerId),
             c.Channel,
@@ -259,28 +276,9 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
             c.At,
             paused_until = c.PausedUntil,
         }), EventJson);
-        const string Columns = "customer_id, channel, purpose, state, version, at, paused_until";
-        await ExecuteAsync($"""
-            INSERT INTO customer_consents ({Columns})
-            SELECT {Columns} FROM jsonb_populate_recordset(NULL::customer_consents, @rows) WHERE hold_customer(customer_id) IS NOT NULL
-            ON CONFLICT (customer_id, channel, purpose) DO UPDATE SET
-                state = excluded.state, version = excluded.version, at = excluded.at, paused_until = excluded.paused_until
-            WHERE customer_consents.version < excluded.version
-            """, rows, ct);
-    }
 
     internal async Task StoreAsync(IReadOnlyCollection<TierChanged> tiers, CancellationToken ct)
     {
-        var rows = JsonSerializer.Serialize(tiers.Select(t => new
-        {
-            name = t.Tier,
-            t.Version,
-            t.Rank,
-            priority_queue = t.Entitlements.PriorityQueue,
-            price_list = t.Entitlements.PriceList,
-            sla_policy = t.Entitlements.SlaPolicy,
-            response_minutes = t.Entitlements.ResponseMinutes,
-        }), EventJson);
         const string Columns = "name, version, rank, priority_queue, price_list, sla_policy, response_minutes";
         await ExecuteAsync($"""
             INSERT INTO tiers ({Columns}) SELECT {Columns} FROM jsonb_populate_recordset(NULL::tiers, @rows) ORDER BY name
@@ -288,23 +286,22 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
                 version = excluded.version, rank = excluded.rank, priority_queue = excluded.priority_queue, price_list = excluded.price_list,
                 sla_policy = excluded.sla_policy, response_minutes = excluded.response_minutes
             WHERE tiers.version < excluded.version
-            """, rows, ct);
+            """, RowsOf(tiers), ct);
     }
+
+    private static string RowsOf(IEnumerable<TierChanged> tiers) => JsonSerializer.Serialize(tiers.Select(t => new
+    {
+        name = t.Tier,
+        t.Version,
+        t.Rank,
+        priority_queue = t.Entitlements.PriorityQueue,
+        price_list = t.Entitlements.PriceList,
+        sla_policy = t.Entitlements.SlaPolicy,
+        response_minutes = t.Entitlements.ResponseMinutes,
+    }), EventJson);
 
     internal Task StoreAsync(IReadOnlyCollection<GrantChanged> grants, CancellationToken ct)
     {
-        var rows = JsonSerializer.Serialize(grants.GroupBy(g => g.Id, StringComparer.Ordinal).Select(g => g.MaxBy(n => n.Version)!).Select(g => new
-        {
-            id = Ids.Grant.Parse(g.Id),
-            g.Version,
-            g.Owner,
-            g.Department,
-            customer_id = g.CustomerId is { } customer ? Ids.Customer.Parse(customer) : (Guid?)null,
-            field_group = g.FieldGroup,
-            g.Access,
-            expires_at = g.ExpiresAt,
-            g.Ended,
-        }), EventJson);
         const string Columns = "id, version, owner, department, customer_id, field_group, access, expires_at, ended";
         return ExecuteAsync($"""
             INSERT INTO department_grants ({Columns}) SELECT {Columns} FROM jsonb_populate_recordset(NULL::department_grants, @rows) ORDER BY id
@@ -312,7 +309,96 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
                 version = excluded.version, owner = excluded.owner, department = excluded.department, customer_id = excluded.customer_id,
                 field_group = excluded.field_group, access = excluded.access, expires_at = excluded.expires_at, ended = excluded.ended
             WHERE department_grants.version < excluded.version
-            """, rows, ct);
+            """, RowsOf(grants), ct);
+    }
+
+    private static string RowsOf(IEnumerable<GrantChanged> grants) => JsonSerializer.Serialize(grants.GroupBy(g => g.Id, StringComparer.Ordinal).Select(g => g.MaxBy(n => n.Version)!).Select(g => new
+    {
+        id = Ids.Grant.Parse(g.Id),
+        g.Version,
+        g.Owner,
+        g.Department,
+        customer_id = g.CustomerId is { } customer ? Ids.Customer.Parse(customer) : (Guid?)null,
+        field_group = g.FieldGroup,
+        g.Access,
+        expires_at = g.ExpiresAt,
+        g.Ended,
+    }), EventJson);
+
+    /// <summary>Rows of this service that others have copies of.</summary>
+    public virtual IReadOnlyList<ReplayedRows> Replayed => [];
+
+    /// <summary>Rows of a table as the statistics have it, which costs nothing.</summary>
+    public Task<long> EstimateRowsAsync(string table, CancellationToken ct) => Database.SqlQuery<long>(
+        $"SELECT coalesce((SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = to_regclass({table})), 0) AS \"Value\"").SingleAsync(ct);
+
+    /// <summary>
+    /// The rows as their owner has them, also where the very version says something else here; what is newer here stays. In
+    /// the transaction at hand. How many were not as they should be.
+    /// </summary>
+    internal async Task<int> RepairAsync(IReadOnlyCollection<CustomerSnapshot> snapshots, CancellationToken ct)
+    {
+        // Before any row is locked: whoever makes a merge holds this first, and locks the rows afterwards.
+        await Database.ExecuteSqlAsync($"SELECT pg_advisory_xact_lock(hashtextextended('customer merges', 0))", ct);
+        var wrong = await ForgetWrongAsync("customers", "id", CustomerColumns, RowsOf(NewestOf(snapshots)), ct);
+        await StoreAsync(snapshots, ct);
+        return wrong;
+    }
+
+    /// <inheritdoc cref="RepairAsync(IReadOnlyCollection{CustomerSnapshot}, CancellationToken)"/>
+    internal async Task<int> RepairAsync(IReadOnlyCollection<ConsentRecorded> consents, CancellationToken ct)
+    {
+        var wrong = await ForgetWrongAsync("customer_consents", "customer_id, channel, purpose", "state, at, paused_until", RowsOf(consents), ct);
+        await StoreAsync(consents, ct);
+        return wrong;
+    }
+
+    /// <inheritdoc cref="RepairAsync(IReadOnlyCollection{CustomerSnapshot}, CancellationToken)"/>
+    internal async Task<int> RepairAsync(IReadOnlyCollection<TierChanged> tiers, CancellationToken ct)
+    {
+        var wrong = await ForgetWrongAsync("tiers", "name", "rank, priority_queue, price_list, sla_policy, response_minutes", RowsOf(tiers), ct);
+        await StoreAsync(tiers, ct);
+        return wrong;
+    }
+
+    /// <inheritdoc cref="RepairAsync(IReadOnlyCollection{CustomerSnapshot}, CancellationToken)"/>
+    internal async Task<int> RepairAsync(IReadOnlyCollection<GrantChanged> grants, CancellationToken ct)
+    {
+        var wrong = await ForgetWrongAsync("department_grants", "id", "owner, department, customer_id, field_group, access, expires_at, ended", RowsOf(grants), ct);
+        await StoreAsync(grants, ct);
+        return wrong;
+    }
+
+    internal Task<List<string>> ReadTierNamesAsync(CancellationToken ct) => Tiers.AsNoTracking().Select(t => t.Name).ToListAsync(ct);
+
+    internal Task<int> RemoveTiersAsync(string[] names, CancellationToken ct) => Database.ExecuteSqlAsync($"DELETE FROM tiers WHERE name = ANY ({names})", ct);
+
+    internal Task<List<Guid>> ReadGrantIdsAsync(CancellationToken ct) => Grants.AsNoTracking().Where(g => !g.Ended).Select(g => g.Id).ToListAsync(ct);
+
+    /// <summary>Of a grant that was revoked only that it ended counts; how many had not.</summary>
+    internal Task<int> EndGrantsAsync(Guid[] ids, CancellationToken ct) =>
+        Database.ExecuteSqlAsync($"UPDATE department_grants SET ended = true WHERE id = ANY ({ids}) AND NOT ended", ct);
+
+    /// <summary>
+    /// Rows that are of the very version and say something else become of the version before, so that they are written like
+    /// any that is older. How many are to be written.
+    /// </summary>
+    private async Task<int> ForgetWrongAsync(string table, string key, string columns, string rows, CancellationToken ct)
+    {
+        string Of(string row, string names) => string.Join(", ", names.Split(", ").Select(n => $"{row}.{n}"));
+        var sql = $"""
+            WITH wrong AS (
+                UPDATE {table} AS t SET version = t.version - 1
+                FROM jsonb_populate_recordset(NULL::{table}, @rows) AS i
+                WHERE ({Of("t", key)}) = ({Of("i", key)}) AND t.version = i.version AND ({Of("t", columns)}) IS DISTINCT FROM ({Of("i", columns)})
+                RETURNING 1),
+            older AS (
+                SELECT FROM jsonb_populate_recordset(NULL::{table}, @rows) AS i LEFT JOIN {table} AS t USING ({key})
+                WHERE t.version IS NULL OR t.version < i.version)
+            SELECT ((SELECT count(*) FROM wrong) + (SELECT count(*) FROM older))::integer AS "Value"
+            """;
+        // Not composed: a statement that writes is the outermost.
+        return (await Database.SqlQueryRaw<int>(sql, Json(rows)).ToListAsync(ct))[0];
     }
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
@@ -353,7 +439,7 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
 
     private static readonly JsonSerializerOptions EventJson = new(JsonSerializerDefaults.Web);
 
-    private static NpgsqlParameter Json(string rows) => new("rows", NpgsqlDbType.Jsonb) { Value = rows };
+    protected static NpgsqlParameter Json(string rows) => new("rows", NpgsqlDbType.Jsonb) { Value = rows };
 
     private Task<int> ExecuteAsync(string sql, string rows, CancellationToken ct) => Database.ExecuteSqlRawAsync(sql, [Json(rows)], ct);
 }

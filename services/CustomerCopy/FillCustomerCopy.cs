@@ -92,11 +92,12 @@ internal sealed partial class FillCustomerCopy(IServiceScopeFactory scopes, Cont
         if (batch.Count > 0)
         {
             await db.StoreAsync([.. batch.Select(r => r.Customer.ToSnapshot())], ct);
-            await db.StoreAsync([.. batch.SelectMany(r => r.Consents)
-                .Select(c => new ConsentRecorded(c.CustomerId, c.Channel, c.Purpose, c.State, c.Version, c.At.ToDateTimeOffset(), c.PausedUntil?.ToDateTimeOffset()))], ct);
+            await db.StoreAsync([.. batch.SelectMany(r => r.Consents).Select(ToEvent)], ct);
             batch.Clear();
         }
     }
+
+    internal static ConsentRecorded ToEvent(Consent c) => new(c.CustomerId, c.Channel, c.Purpose, c.State, c.Version, c.At.ToDateTimeOffset(), c.PausedUntil?.ToDateTimeOffset());
 
     [LoggerMessage(LogLevel.Information, "The copy of customers is filled with {Count}")]
     private partial void LogFilled(int count);

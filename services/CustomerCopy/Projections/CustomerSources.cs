@@ -1,0 +1,63 @@
+using Crm.Contracts;
+using Crm.Contracts.Contacts.V1;
+using Crm.Contracts.Events;
+using Grpc.Core;
+
+namespace Crm.CustomerCopy.Projections;
+
+/// <summary>
+/// Customers with their consents. Contacts deletes neither: of an erased or removed customer it keeps that it was so, and of a
+/// consent what was said last. So nothing is removed here.
+/// </summary>
+internal sealed class CustomersSource(CustomerCopyDb db, Contacts.ContactsClient contacts) : ProjectionSource("contacts.customers")
+{
+    public override async Task<ProjectionPage> ReadAsync(string after, int limit, CancellationToken ct)
+    {
+        using var stream = contacts.StreamCustomers(new StreamCustomersRequest { After = after }, cancellationToken: ct);
+        var records = new List<CustomerRecord>(limit);
+        while (records.Count < limit && await stream.ResponseStream.MoveNext(ct))
+        {
+            records.Add(stream.ResponseStream.Current);
+        }
+
+        return new(
+            records is [.., var end] ? end.Customer.Id : after, records.Count < limit, records.Count, await db.EstimateRowsAsync("customers", ct),
+            async token => new(await StoreAsync(records, token), 0));
+    }
+
+    private async Task<int> StoreAsync(List<CustomerRecord> records, CancellationToken ct) => records.Count == 0 ? 0
+        : await db.RepairAsync([.. records.Select(r => r.Customer.ToSnapshot())], ct)
+        + await db.RepairAsync([.. records.SelectMany(r => r.Consents).Select(FillCustomerCopy.ToEvent)], ct);
+}
+
+/// <summary>The few tiers, at once.</summary>
+internal sealed class TiersSource(CustomerCopyDb db, Contacts.ContactsClient contacts) : ProjectionSource("contacts.tiers")
+{
+    public override async Task<ProjectionPage> ReadAsync(string after, int limit, CancellationToken ct)
+    {
+        // Here first: what Contacts tells afterwards has all of them that there are.
+        var known = await db.ReadTierNamesAsync(ct);
+        List<TierChanged> tiers = [.. (await contacts.ListTiersAsync(new ListTiersRequest(), cancellationToken: ct)).Tiers.Select(t => t.ToEvent())];
+        string[] gone = [.. known.Except(tiers.Select(t => t.Tier), StringComparer.Ordinal)];
+        return new("", Last: true, tiers.Count, tiers.Count, async token => new(await db.RepairAsync(tiers, token), await db.RemoveTiersAsync(gone, token)));
+    }
+}
+
+/// <summary>Grants between departments, at once; of those that were revoked Contacts says nothing.</summary>
+internal sealed class GrantsSource(CustomerCopyDb db, Contacts.ContactsClient contacts) : ProjectionSource("contacts.grants")
+{
+    public override async Task<ProjectionPage> ReadAsync(string after, int limit, CancellationToken ct)
+    {
+        // As with tiers.
+        var known = await db.ReadGrantIdsAsync(ct);
+        var grants = new List<GrantChanged>();
+        using var stream = contacts.StreamGrants(new StreamGrantsRequest(), cancellationToken: ct);
+        await foreach (var grant in stream.ResponseStream.ReadAllAsync(ct))
+        {
+            grants.Add(grant.ToEvent());
+        }
+
+        Guid[] gone = [.. known.Except(grants.Select(g => Ids.Grant.Parse(g.Id)))];
+        return new("", Last: true, grants.Count, grants.Count, async token => new(await db.RepairAsync(grants, token), await db.EndGrantsAsync(gone, token)));
+    }
+}
