@@ -39,6 +39,7 @@ builder.Services.AddSingleton<Quotas>();
 builder.Services.AddHostedService(p => p.GetRequiredService<Quotas>());
 builder.Services.AddForwarding(builder.Configuration);
 builder.AddOverview();
+builder.AddProjections();
 
 var trusted = builder.Configuration.GetSection("Gateway:TrustedProxies").Get<string[]>() ?? [];
 builder.Services.Configure<ForwardedHeadersOptions>(forwarded =>

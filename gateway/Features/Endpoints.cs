@@ -17,6 +17,11 @@ internal static class Endpoints
         keys.MapPatch("/{id}", PatchKey.Handle).RequireScope(Scopes.KeysAdmin).WithName("patchKey").RequireIfMatch().Accepts<CreateKey.Request>("application/merge-patch+json", "application/json").Produces<KeyView>();
         keys.MapDelete("/{id}", RevokeKey.Handle).RequireScope(Scopes.KeysAdmin).WithName("revokeKey");
 
+        var projections = app.MapGroup("/v1/projections").WithTags("projections");
+        projections.MapGet("/", Projections.List).RequireScope(Scopes.KeysAdmin).WithName("listProjections");
+        projections.MapPost("/{projection}/rebuilds", Projections.Start).RequireScope(Scopes.KeysAdmin).WithName("startRebuild");
+        projections.MapGet("/{projection}/rebuilds/{id}", Projections.Read).RequireScope(Scopes.KeysAdmin).WithName("readRebuild");
+
         app.MapGet("/v1/customers/{id}/overview", ReadOverview.Handle).RequireScope(Scopes.CustomersRead).WithTags("customers").WithName("readCustomerOverview");
 
         app.MapGet("/.well-known/jwks.json", ReadSigningKeys.Handle).AllowAnonymous().WithoutLimit().ExcludeFromDescription();

@@ -1,6 +1,8 @@
 using Crm.BillingSync.Domain;
 using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.CustomerCopy;
+using Crm.CustomerCopy.Projections;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Microsoft.EntityFrameworkCore;
@@ -28,6 +30,13 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
         new("invoices", new("invoice", Ids.Invoice, "created_at")),
         new("payments", new("payment", Ids.Payment, "created_at")),
         new("billing_accounts", Alike: "source"),
+    ];
+
+    public override IReadOnlyList<ReplayedRows> Replayed =>
+    [
+        ReplayedRows.Of(Orders, "orders", typeof(OrderRecorded), o => o.Recorded()),
+        ReplayedRows.Of(Invoices, "invoices", typeof(InvoiceRecorded), i => i.Recorded()),
+        ReplayedRows.Of(Payments, "payments", typeof(PaymentRecorded), p => p.Recorded()),
     ];
 
     /// <summary>

@@ -1,7 +1,10 @@
 using Crm.Campaigns.Domain.Campaigns;
 using Crm.Campaigns.Domain.Segments;
+using Crm.Campaigns.Features.Sending;
 using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.CustomerCopy;
+using Crm.CustomerCopy.Projections;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Microsoft.EntityFrameworkCore;
@@ -23,6 +26,12 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
         new("orders", Copied: true),
         new("cases", Copied: true),
         new("interactions", Copied: true),
+    ];
+
+    public override IReadOnlyList<ReplayedRows> Replayed =>
+    [
+        ReplayedRows.Of(
+            Messages.Where(m => m.Kind == MessageKind.Campaign && m.Status == MessageStatus.Sent), "messages", typeof(MessageSent), (messages, ct) => this.TellSentAsync(messages, ct)),
     ];
 
     /// <summary>The ledger of campaigns keeps its rows, so that their counts stay true; nothing in them leads to a person.</summary>

@@ -1,9 +1,11 @@
+using System.Text.Json;
 using Crm.Contracts;
 using Crm.CustomerCopy;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Crm.Interactions.Domain;
 using Microsoft.EntityFrameworkCore;
+using Npgsql;
 
 namespace Crm.Interactions;
 
@@ -84,6 +86,42 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
         {
             await StoreAsync(entry with { CustomerId = owner }, ct);
         }
+    }
+
+    /// <summary>
+    /// The entries as their records are, also where one of the very version says something else; newer ones stay, and nobody
+    /// who was erased gets any. In the transaction at hand. How many had to be written.
+    /// </summary>
+    /// <param name="keepWords">What they say was not all kept where their records are: an entry that is there keeps what it says.</param>
+    public async Task<int> RepairAsync(IReadOnlyList<TimelineEntry> entries, bool keepWords, CancellationToken ct)
+    {
+        await HoldMergesAsync(ct);
+        var rows = JsonSerializer.Serialize(entries.Select(e => new
+        {
+            type = e.Type.ToWord(),
+            id = e.Id,
+            origin = e.OriginCustomerId,
+            at = e.At,
+            summary = e.Summary,
+            version = e.Version,
+            asked = e.AskedGroups,
+        }));
+        const string Summary = "CASE WHEN @keep AND t.summary <> '' THEN t.summary ELSE excluded.summary END";
+        const string Asked = "CASE WHEN @keep THEN coalesce(t.asked_groups, excluded.asked_groups) ELSE excluded.asked_groups END";
+        const string Sql = $"""
+            WITH sent AS MATERIALIZED (
+                SELECT r.*, hold_customer(r.origin) AS owner
+                FROM jsonb_to_recordset(@rows) AS r(type text, id uuid, origin uuid, at timestamptz, summary text, version bigint, asked text[]))
+            INSERT INTO timeline AS t (type, id, customer_id, origin_customer_id, at, summary, version, asked_groups)
+            SELECT type, id, owner, origin, at, summary, version, asked FROM sent WHERE owner IS NOT NULL ORDER BY type, id
+            ON CONFLICT (type, id) DO UPDATE SET
+                customer_id = excluded.customer_id, origin_customer_id = excluded.origin_customer_id, at = excluded.at, summary = {Summary},
+                version = excluded.version, asked_groups = {Asked}
+            WHERE t.version < excluded.version OR (t.version = excluded.version
+                AND (t.customer_id, t.origin_customer_id, t.at, t.summary, t.asked_groups)
+                    IS DISTINCT FROM (excluded.customer_id, excluded.origin_customer_id, excluded.at, {Summary}, {Asked}))
+            """;
+        return await Database.ExecuteSqlRawAsync(Sql, [Json(rows), new NpgsqlParameter<bool>("keep", keepWords)], ct);
     }
 
     public override IReadOnlyList<PersonalTable> PersonalTables =>

@@ -6,6 +6,7 @@ using Crm.Interactions.Features;
 
 var builder = WebApplication.CreateBuilder(args);
 builder.AddCrmServiceWithCustomers<InteractionsDb>("interactions", bus => bus.Consume<KeepTimeline>("timeline"));
+builder.AddTimelineProjection();
 builder.Services.AddValidation();
 
 var app = builder.Build();

@@ -1,5 +1,7 @@
 using Crm.Contracts;
+using Crm.Contracts.Events;
 using Crm.CustomerCopy;
+using Crm.CustomerCopy.Projections;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Crm.Support.Domain;
@@ -14,6 +16,10 @@ internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerC
     public DbSet<CaseHistoryEntry> History => Set<CaseHistoryEntry>();
 
     public override IReadOnlyList<OwnedRows> OwnedRows { get; } = [new("cases", new("case", Ids.Case, "opened_at"))];
+
+    /// <summary>What happened last is a part of the event.</summary>
+    public override IReadOnlyList<ReplayedRows> Replayed =>
+        [ReplayedRows.Of(Cases.Include(c => c.History.OrderByDescending(h => h.Number).Take(1)), "cases", typeof(CaseChanged), c => c.Changed())];
 
     public override IReadOnlyList<ErasureStep> ErasureSteps =>
     [

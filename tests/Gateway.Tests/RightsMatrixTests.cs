@@ -108,6 +108,9 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         readKey                           - - - - - - - -  -
         patchKey                          - - - - - - - -  -
         revokeKey                         - - - - - - - -  -
+        listProjections                   - - - - - - - -  -
+        startRebuild                      - - - - - - - -  -
+        readRebuild                       - - - - - - - -  -
         listMerges                        x - - - - - x -  -
         readMerge                         x - - - - - x -  -
         listBlockedIdentifiers            x - - - - - x -  -
@@ -265,6 +268,8 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "AccountManager*.manager", "*Transactions.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "CircleView.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.
         "Erasure*.erased", "Erasure*.kept", "*.statement", "*.missing", "Export*.counts", "StatementKey.*", "Erase*.reason", "Erasure*.reason", "LegalHold*.reason", "LegalHold*.lift_reason", "*.lifted_by",
+        // Projections and how far their rebuilds are.
+        "Projection*", "Rebuild*",
         // Imports: how columns are called and what went wrong, never a value.
         "Import*", "ReadImportsResultView.undo_reason",
     ];

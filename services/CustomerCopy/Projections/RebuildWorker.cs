@@ -59,7 +59,7 @@ internal sealed partial class RebuildWorker(
         if ((await db.Database.SqlQuery<Next>($"""
             SELECT r.id, r.projection, s.number, s.source, s.resume_after
             FROM rebuilds r CROSS JOIN LATERAL (
-                SELECT * FROM rebuild_sources WHERE rebuild_id = r.id AND finished_at IS NULL ORDER BY number LIMIT 1) s
+                SELECT number, source, resume_after FROM rebuild_sources WHERE rebuild_id = r.id AND finished_at IS NULL ORDER BY number LIMIT 1) s
             WHERE r.state = 'running' AND r.next_at <= now() ORDER BY r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED
             """).ToListAsync(ct)) is not [var next])
         {
