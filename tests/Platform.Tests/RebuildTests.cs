@@ -100,7 +100,7 @@ public sealed class RebuildTests(TracedPlatform fixture) : PlatformTest(fixture)
         var (spoilt, lost) = (await PersonAsync(), await PersonAsync());
         await OkAsync(Api.PostAsync($"v1/customers/{spoilt}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form"}""", Ct));
         Guid[] ids = [Key(spoilt), Key(lost)];
-        var before = (await Eventually.GetAsync(() => CopyAsync(service, ids), c => c.Count == 3, Patience, Ct))!;
+        var before = await Eventually.GetAsync(() => CopyAsync(service, ids), c => c.Count == 3, Patience, Ct);
         await ExecuteAsync(service, "UPDATE customers SET display_name = 'spoilt', state = 'deleted', tags = '{x}' WHERE id = $1", ids[0]);
         await ExecuteAsync(service, "UPDATE customer_consents SET state = 'denied' WHERE customer_id = $1", ids[0]);
         await ExecuteAsync(service, "DELETE FROM customers WHERE id = $1", ids[1]);
@@ -223,8 +223,8 @@ public sealed class RebuildTests(TracedPlatform fixture) : PlatformTest(fixture)
         $$$"""{"customer_id":"{{{customer}}}","placed_at":"2026-03-01T00:00:00Z","lines":[],"total":{"amount_minor":{{{amount}}},"currency":"USD"},"status":"completed"}""", Ct));
 
     /// <summary>The customer's rows of the timeline, once there are so many.</summary>
-    private async Task<List<string>> EntriesAsync(string customer, int until) => (await Eventually.GetAsync(
-        () => ReadAsync("interactions", "SELECT to_jsonb(t)::text FROM timeline t WHERE customer_id = $1 ORDER BY type, id", Key(customer)), e => e.Count == until, Patience, Ct))!;
+    private Task<List<string>> EntriesAsync(string customer, int until) => Eventually.GetAsync(
+        () => ReadAsync("interactions", "SELECT to_jsonb(t)::text FROM timeline t WHERE customer_id = $1 ORDER BY type, id", Key(customer)), e => e.Count == until, Patience, Ct);
 
     private async Task<List<string>> CopyAsync(string service, Guid[] customers) =>
     [
