@@ -21,7 +21,7 @@ internal static class SentMessages
         {
             // What a segment asked that has changed since is not known any more.
             var groups = campaign.Definition is null ? [] : await db.LaunchedGroupsAsync(campaign, ct);
-            told[campaign.Id] = (campaign, CompiledTemplate.Compile(new(campaign.Subject, "", null)), groups);
+            told[campaign.Id] = (campaign, CompiledTemplate.Compile(new(campaign.Subject, campaign.Text, null)), groups);
         }
 
         var customers = await db.Customers.AsNoTracking().Where(c => owners.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
