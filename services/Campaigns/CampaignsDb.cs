@@ -31,7 +31,9 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
     public override IReadOnlyList<ReplayedRows> Replayed =>
     [
         ReplayedRows.Of(
-            Messages.Where(m => m.Kind == MessageKind.Campaign && m.Status == MessageStatus.Sent), "messages", typeof(MessageSent), (messages, ct) => this.TellSentAsync(messages, ct)),
+            Messages.Where(m => m.Kind == MessageKind.Campaign && m.Status == MessageStatus.Sent), "messages", typeof(MessageSent), (messages, ct) => this.TellSentAsync(messages, ct),
+            // After a restore nobody here knows any more whether these were sent: an entry says that they were.
+            untold: Messages.Where(m => m.Kind == MessageKind.Campaign && m.Status == MessageStatus.Uncertain)),
     ];
 
     /// <summary>The ledger of campaigns keeps its rows, so that their counts stay true; nothing in them leads to a person.</summary>

@@ -55,13 +55,16 @@ internal sealed class ContactsGrpc(ContactsDb db) : Wire.Contacts.ContactsBase
     {
         var ct = context.CancellationToken;
         var after = request.After.Length == 0 ? Guid.Empty : GrpcIds.Parse(Ids.Customer, request.After, "customer");
-        while (true)
+        var left = request.Limit > 0 ? request.Limit : int.MaxValue;
+        while (left > 0)
         {
-            var customers = await db.Customers.AsNoTracking().Where(c => c.Id > after).OrderBy(c => c.Id).Take(Batch).ToListAsync(ct);
+            var customers = await db.Customers.AsNoTracking().Where(c => c.Id > after).OrderBy(c => c.Id).Take(Math.Min(Batch, left)).ToListAsync(ct);
             if (customers.Count == 0)
             {
                 return;
             }
+
+            left -= customers.Count;
 
             var ids = customers.Select(c => c.Id).ToArray();
             var consents = (await db.CurrentConsents.AsNoTracking().Where(c => ids.Contains(c.CustomerId)).ToListAsync(ct)).ToLookup(c => c.CustomerId);

@@ -369,6 +369,9 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
         return wrong;
     }
 
+    internal Task<int> RemoveConsentsAsync(Guid[] customers, CancellationToken ct) =>
+        customers.Length == 0 ? Task.FromResult(0) : Database.ExecuteSqlAsync($"DELETE FROM customer_consents WHERE customer_id = ANY ({customers})", ct);
+
     internal Task<List<string>> ReadTierNamesAsync(CancellationToken ct) => Tiers.AsNoTracking().Select(t => t.Name).ToListAsync(ct);
 
     internal Task<int> RemoveTiersAsync(string[] names, CancellationToken ct) => Database.ExecuteSqlAsync($"DELETE FROM tiers WHERE name = ANY ({names})", ct);

@@ -30,8 +30,8 @@ public static class CustomerCopyService
         builder.Services.AddHostedService<RebuildWorker>();
         builder.AddProjection("customer-copy", provider =>
         {
-            var (db, contacts) = (provider.GetRequiredService<CustomerCopyDb>(), provider.GetRequiredService<Contacts.ContactsClient>());
-            return [new TiersSource(db, contacts), new GrantsSource(db, contacts), new CustomersSource(db, contacts)];
+            var (db, contacts, clock) = (provider.GetRequiredService<CustomerCopyDb>(), provider.GetRequiredService<Contacts.ContactsClient>(), provider.GetRequiredService<TimeProvider>());
+            return [new TiersSource(db, contacts), new GrantsSource(db, contacts, clock), new CustomersSource(db, contacts, clock)];
         });
         builder.AddCrmGrpcClient<Contacts.ContactsClient>("Contacts", "crm.contacts.v1.Contacts", "GetCustomer", "ResolveCustomer", "ListTiers", "StreamGrants", "ListAttributeGroups", "AskConsents");
     }

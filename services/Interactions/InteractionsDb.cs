@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Crm.Contracts;
 using Crm.CustomerCopy;
+using Crm.CustomerCopy.Projections;
 using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Crm.Interactions.Domain;
@@ -90,10 +91,10 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
 
     /// <summary>
     /// The entries as their records are, also where one of the very version says something else; newer ones stay, and nobody
-    /// who was erased gets any. In the transaction at hand. How many had to be written.
+    /// who was erased gets any: those that they have are removed. In the transaction at hand.
     /// </summary>
     /// <param name="keepWords">What they say was not all kept where their records are: an entry that is there keeps what it says.</param>
-    public async Task<int> RepairAsync(IReadOnlyList<TimelineEntry> entries, bool keepWords, CancellationToken ct)
+    public async Task<Repairs> RepairAsync(IReadOnlyList<TimelineEntry> entries, bool keepWords, CancellationToken ct)
     {
         await HoldMergesAsync(ct);
         var rows = JsonSerializer.Serialize(entries.Select(e => new
@@ -107,7 +108,16 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
             asked = e.AskedGroups,
         }));
         const string Summary = "CASE WHEN @keep AND t.summary <> '' THEN t.summary ELSE excluded.summary END";
-        const string Asked = "CASE WHEN @keep THEN coalesce(t.asked_groups, excluded.asked_groups) ELSE excluded.asked_groups END";
+        // Never fewer than are there: who was not to see it when it was sent is not to see it when a field has been opened since.
+        const string Asked = """
+            CASE WHEN t.asked_groups IS NULL THEN excluded.asked_groups
+            WHEN @keep OR excluded.asked_groups IS NULL OR t.asked_groups @> excluded.asked_groups THEN t.asked_groups
+            ELSE ARRAY(SELECT unnest(t.asked_groups) UNION SELECT unnest(excluded.asked_groups) ORDER BY 1) END
+            """;
+        const string Erased = """
+            DELETE FROM timeline t USING jsonb_to_recordset(@rows) AS r(type text, id uuid, origin uuid), customers c
+            WHERE t.type = r.type AND t.id = r.id AND t.origin_customer_id = r.origin AND c.id = r.origin AND c.state = 'erased'
+            """;
         const string Sql = $"""
             WITH sent AS MATERIALIZED (
                 SELECT r.*, hold_customer(r.origin) AS owner
@@ -121,7 +131,9 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
                 AND (t.customer_id, t.origin_customer_id, t.at, t.summary, t.asked_groups)
                     IS DISTINCT FROM (excluded.customer_id, excluded.origin_customer_id, excluded.at, {Summary}, {Asked}))
             """;
-        return await Database.ExecuteSqlRawAsync(Sql, [Json(rows), new NpgsqlParameter<bool>("keep", keepWords)], ct);
+        return new(
+            await Database.ExecuteSqlRawAsync(Sql, [Json(rows), new NpgsqlParameter<bool>("keep", keepWords)], ct),
+            await Database.ExecuteSqlRawAsync(Erased, [Json(rows)], ct));
     }
 
     public override IReadOnlyList<PersonalTable> PersonalTables =>

@@ -22,21 +22,23 @@ internal sealed class TimelineSource<TRecord>(string name, IRowReader<TRecord> o
             """).ToListAsync(ct);
     }
 
-    protected override async Task<int> StoreAsync(IReadOnlyList<SourceRow<TRecord>> rows, CancellationToken ct)
+    protected override async Task<Repairs> StoreAsync(IReadOnlyList<SourceRow<TRecord>> rows, CancellationToken ct)
     {
-        var repaired = 0;
+        var (repaired, removed) = (0, 0);
         foreach (var group in rows.GroupBy(r => r.AsOfNow))
         {
-            repaired += await db.RepairAsync([.. group.Select(r => entryOf(r.Row))], keepWords: group.Key, ct);
+            var repairs = await db.RepairAsync([.. group.Select(r => entryOf(r.Row))], keepWords: group.Key, ct);
+            (repaired, removed) = (repaired + repairs.Repaired, removed + repairs.Removed);
         }
 
-        return repaired;
+        return new(repaired, removed);
     }
 
-    protected override Task<int> RemoveAsync(Guid[] ids, CancellationToken ct)
+    protected override async Task<int> RemoveAsync(Guid[] ids, CancellationToken ct)
     {
+        await db.HoldMergesAsync(ct);
         var word = type.ToWord();
-        return db.Database.ExecuteSqlAsync($"DELETE FROM timeline WHERE type = {word} AND id = ANY ({ids})", ct);
+        return await db.Database.ExecuteSqlAsync($"DELETE FROM timeline WHERE type = {word} AND id = ANY ({ids})", ct);
     }
 }
 
@@ -49,10 +51,10 @@ internal sealed class InteractionRows(InteractionsDb db) : IRowReader<Interactio
         return (Rows(rows), await db.EstimateRowsAsync("interactions", ct));
     }
 
-    public async Task<IReadOnlyList<SourceRow<Interaction>>> ReadAsync(IReadOnlyList<Guid> ids, CancellationToken ct)
+    public async Task<KnownRows<Interaction>> ReadAsync(IReadOnlyList<Guid> ids, CancellationToken ct)
     {
         List<Guid> wanted = [.. ids];
-        return Rows(await db.Interactions.AsNoTracking().Where(i => wanted.Contains(i.Id)).ToListAsync(ct));
+        return new(Rows(await db.Interactions.AsNoTracking().Where(i => wanted.Contains(i.Id)).ToListAsync(ct)), []);
     }
 
     private static List<SourceRow<Interaction>> Rows(List<Interaction> interactions) => interactions.ConvertAll(i => new SourceRow<Interaction>(i.Id, i));

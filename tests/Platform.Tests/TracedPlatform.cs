@@ -40,6 +40,13 @@ public sealed class TracedPlatform() : ObservedPlatform("traces"), ICollectionFi
         }
     }
 
+    /// <summary>Rebuilds take many pages, as with many rows.</summary>
+    protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment)
+    {
+        ["Rebuilds__PageRows"] = "7",
+        ["Rebuilds__PauseMilliseconds"] = "0",
+    };
+
     protected override void Receive(byte[] body)
     {
         foreach (var resource in ExportTraceServiceRequest.Parser.ParseFrom(body).ResourceSpans)

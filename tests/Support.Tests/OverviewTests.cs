@@ -56,6 +56,18 @@ public sealed class OverviewTests(SupportFixture fixture)
         Assert.Equal(StatusCode.PermissionDenied, (await Assert.ThrowsAsync<RpcException>(() => AskAsync(customer, Scopes.CustomersRead))).StatusCode);
     }
 
+    [Fact]
+    public async Task All_rows_are_given_to_nobody_but_the_service_that_has_copies_of_them()
+    {
+        var rebuilds = new Crm.Contracts.Rebuilds.V1.Rebuilds.RebuildsClient(fixture.Grpc);
+        foreach (var scope in Scopes.All)
+        {
+            var refused = await Assert.ThrowsAsync<RpcException>(async () => await rebuilds.ReadRowsAsync(
+                new() { Event = "support.case-changed.v1", Limit = 1 }, new Metadata { { "authorization", $"Bearer {fixture.Token(scope)}" } }, cancellationToken: Ct));
+            Assert.Equal(StatusCode.PermissionDenied, refused.StatusCode);
+        }
+    }
+
     private async Task<CustomerOverview> AskAsync(string customer, string scope) => await _client.GetCustomerOverviewAsync(
         new GetCustomerOverviewRequest { CustomerId = customer }, new Metadata { { "authorization", $"Bearer {fixture.Token(scope)}" } }, cancellationToken: Ct);
 }

@@ -6,14 +6,14 @@ using Grpc.Core;
 namespace Crm.CustomerCopy.Projections;
 
 /// <summary>
-/// Customers with their consents. Contacts deletes neither: of an erased or removed customer it keeps that it was so, and of a
-/// consent what was said last. So nothing is removed here.
+/// Customers with their consents. Contacts deletes no customer: of one that was erased or removed it keeps that it was so. Of a
+/// consent it keeps what was said last, but for who was erased: those are removed.
 /// </summary>
-internal sealed class CustomersSource(CustomerCopyDb db, Contacts.ContactsClient contacts) : ProjectionSource("contacts.customers")
+internal sealed class CustomersSource(CustomerCopyDb db, Contacts.ContactsClient contacts, TimeProvider clock) : ProjectionSource("contacts.customers")
 {
     public override async Task<ProjectionPage> ReadAsync(string after, int limit, CancellationToken ct)
     {
-        using var stream = contacts.StreamCustomers(new StreamCustomersRequest { After = after }, cancellationToken: ct);
+        using var stream = contacts.StreamCustomers(new StreamCustomersRequest { After = after, Limit = limit }, deadline: Patience(clock), cancellationToken: ct);
         var records = new List<CustomerRecord>(limit);
         while (records.Count < limit && await stream.ResponseStream.MoveNext(ct))
         {
@@ -22,12 +22,20 @@ internal sealed class CustomersSource(CustomerCopyDb db, Contacts.ContactsClient
 
         return new(
             records is [.., var end] ? end.Customer.Id : after, records.Count < limit, records.Count, await db.EstimateRowsAsync("customers", ct),
-            async token => new(await StoreAsync(records, token), 0));
+            token => StoreAsync(records, token));
     }
 
-    private async Task<int> StoreAsync(List<CustomerRecord> records, CancellationToken ct) => records.Count == 0 ? 0
-        : await db.RepairAsync([.. records.Select(r => r.Customer.ToSnapshot())], ct)
-        + await db.RepairAsync([.. records.SelectMany(r => r.Consents).Select(FillCustomerCopy.ToEvent)], ct);
+    private async Task<Repairs> StoreAsync(List<CustomerRecord> records, CancellationToken ct)
+    {
+        if (records.Count == 0)
+        {
+            return new(0, 0);
+        }
+
+        List<CustomerSnapshot> customers = [.. records.Select(r => r.Customer.ToSnapshot())];
+        var repaired = await db.RepairAsync(customers, ct) + await db.RepairAsync([.. records.SelectMany(r => r.Consents).Select(FillCustomerCopy.ToEvent)], ct);
+        return new(repaired, await db.RemoveConsentsAsync([.. customers.Where(c => c.State == "erased").Select(c => Ids.Customer.Parse(c.Id))], ct));
+    }
 }
 
 /// <summary>The few tiers, at once.</summary>
@@ -44,14 +52,14 @@ internal sealed class TiersSource(CustomerCopyDb db, Contacts.ContactsClient con
 }
 
 /// <summary>Grants between departments, at once; of those that were revoked Contacts says nothing.</summary>
-internal sealed class GrantsSource(CustomerCopyDb db, Contacts.ContactsClient contacts) : ProjectionSource("contacts.grants")
+internal sealed class GrantsSource(CustomerCopyDb db, Contacts.ContactsClient contacts, TimeProvider clock) : ProjectionSource("contacts.grants")
 {
     public override async Task<ProjectionPage> ReadAsync(string after, int limit, CancellationToken ct)
     {
         // As with tiers.
         var known = await db.ReadGrantIdsAsync(ct);
         var grants = new List<GrantChanged>();
-        using var stream = contacts.StreamGrants(new StreamGrantsRequest(), cancellationToken: ct);
+        using var stream = contacts.StreamGrants(new StreamGrantsRequest(), deadline: Patience(clock), cancellationToken: ct);
         await foreach (var grant in stream.ResponseStream.ReadAllAsync(ct))
         {
             grants.Add(grant.ToEvent());

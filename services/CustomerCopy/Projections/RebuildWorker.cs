@@ -56,19 +56,20 @@ internal sealed partial class RebuildWorker(
         var db = scope.ServiceProvider.GetRequiredService<CustomerCopyDb>();
         using var unhurried = db.AllowLongStatements();
         await using var transaction = await db.Database.BeginTransactionAsync(ct);
-        if ((await db.Database.SqlQuery<Next>($"""
-            SELECT r.id, r.projection, s.number, s.source, s.resume_after
-            FROM rebuilds r CROSS JOIN LATERAL (
-                SELECT number, source, resume_after FROM rebuild_sources WHERE rebuild_id = r.id AND finished_at IS NULL ORDER BY number LIMIT 1) s
-            WHERE r.state = 'running' AND r.next_at <= now() ORDER BY r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED
-            """).ToListAsync(ct)) is not [var next])
+        if ((await db.Database.SqlQuery<Running>($"""
+            SELECT id, projection FROM rebuilds WHERE state = 'running' AND next_at <= now() ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
+            """).ToListAsync(ct)) is not [var rebuild])
         {
             return false;
         }
 
+        // A statement of its own: it sees the page before, which the lock may have waited for.
+        var next = (await db.Database.SqlQuery<Next>($"""
+            SELECT number, source, resume_after FROM rebuild_sources WHERE rebuild_id = {rebuild.Id} AND finished_at IS NULL ORDER BY number LIMIT 1
+            """).ToListAsync(ct))[0];
         try
         {
-            var source = _projections[next.Projection].Sources(scope.ServiceProvider).First(s => s.Name == next.Source);
+            var source = _projections[rebuild.Projection].Sources(scope.ServiceProvider).First(s => s.Name == next.Source);
             var page = await source.ReadAsync(next.ResumeAfter, options.Value.PageRows, ct);
             if (!page.Last && page.End == next.ResumeAfter)
             {
@@ -76,23 +77,23 @@ internal sealed partial class RebuildWorker(
             }
 
             var repairs = await page.StoreAsync(ct);
-            await AdvanceAsync(db, next, page, repairs, ct);
+            await AdvanceAsync(db, rebuild, next, page, repairs, ct);
             await transaction.CommitAsync(ct);
             if (page.Last)
             {
-                LogSource(service.Value, next.Projection, next.Source);
+                LogSource(service.Value, rebuild.Projection, next.Source);
             }
         }
         catch (Exception exception) when (!ct.IsCancellationRequested)
         {
             await transaction.DisposeAsync();
-            await RecordFailureAsync(next, exception, ct);
+            await RecordFailureAsync(rebuild, next, exception, ct);
         }
 
         return true;
     }
 
-    private async Task AdvanceAsync(CustomerCopyDb db, Next next, ProjectionPage page, Repairs repairs, CancellationToken ct)
+    private async Task AdvanceAsync(CustomerCopyDb db, Running rebuild, Next next, ProjectionPage page, Repairs repairs, CancellationToken ct)
     {
         var now = Clock.GetUtcNow();
         // An estimate that is not known is 0.
@@ -101,20 +102,23 @@ internal sealed partial class RebuildWorker(
             UPDATE rebuild_sources SET resume_after = {page.End}, row_count = row_count + {(long)page.Rows}, estimated_rows = nullif({estimate}, 0),
                 repaired = repaired + {(long)repairs.Repaired}, removed = removed + {(long)repairs.Removed},
                 started_at = coalesce(started_at, {now}), finished_at = CASE WHEN {page.Last} THEN {now} END
-            WHERE rebuild_id = {next.Id} AND number = {next.Number}
+            WHERE rebuild_id = {rebuild.Id} AND number = {next.Number}
             """, ct);
+        // The pause is one for all replicas. now() is when the page began.
+        var least = TimeSpan.FromMilliseconds(options.Value.PauseMilliseconds);
         await db.Database.ExecuteSqlAsync($"""
-            UPDATE rebuilds r SET failures = 0, error = NULL, state = CASE WHEN open THEN 'running' ELSE 'completed' END, finished_at = CASE WHEN NOT open THEN {now} END
-            FROM (SELECT EXISTS (SELECT FROM rebuild_sources WHERE rebuild_id = {next.Id} AND finished_at IS NULL) AS open) AS sources
-            WHERE r.id = {next.Id}
+            UPDATE rebuilds r SET failures = 0, error = NULL, next_at = clock_timestamp() + greatest({least}, clock_timestamp() - now()),
+                state = CASE WHEN open THEN 'running' ELSE 'completed' END, finished_at = CASE WHEN NOT open THEN {now} END
+            FROM (SELECT EXISTS (SELECT FROM rebuild_sources WHERE rebuild_id = {rebuild.Id} AND finished_at IS NULL) AS open) AS sources
+            WHERE r.id = {rebuild.Id}
             """, ct);
     }
 
     /// <summary>The page is tried again, later each time; another rebuild has its turn meanwhile.</summary>
-    private async Task RecordFailureAsync(Next next, Exception exception, CancellationToken ct)
+    private async Task RecordFailureAsync(Running rebuild, Next next, Exception exception, CancellationToken ct)
     {
         var away = IsAway(exception);
-        LogFailed(away ? null : exception, service.Value, next.Projection, next.Source, exception.GetType().Name);
+        LogFailed(away ? null : exception, service.Value, rebuild.Projection, next.Source, exception.GetType().Name);
         var (error, now) = (exception is RpcException rpc ? $"{nameof(RpcException)} {rpc.StatusCode}" : exception.GetBaseException().GetType().Name, Clock.GetUtcNow());
         var counted = away ? 0 : 1;
         await using var scope = scopes.CreateAsyncScope();
@@ -122,7 +126,7 @@ internal sealed partial class RebuildWorker(
             UPDATE rebuilds SET failures = failures + {counted}, error = {error}, next_at = now() + least(interval '30 seconds', interval '1 second' * power(2, failures)),
                 state = CASE WHEN failures + {counted} >= {MostFailures} THEN 'failed' ELSE state END,
                 finished_at = CASE WHEN failures + {counted} >= {MostFailures} THEN {now} END
-            WHERE id = {next.Id} AND state = 'running'
+            WHERE id = {rebuild.Id} AND state = 'running'
             """, ct);
     }
 
@@ -136,9 +140,9 @@ internal sealed partial class RebuildWorker(
     [LoggerMessage(LogLevel.Warning, "The rebuild of {Service}.{Projection} waits at {Source} ({Error})")]
     private partial void LogFailed(Exception? exception, string service, string projection, string source, string error);
 
+    private sealed record Running([property: Column("id")] Guid Id, [property: Column("projection")] string Projection);
+
     private sealed record Next(
-        [property: Column("id")] Guid Id,
-        [property: Column("projection")] string Projection,
         [property: Column("number")] int Number,
         [property: Column("source")] string Source,
         [property: Column("resume_after")] string ResumeAfter);

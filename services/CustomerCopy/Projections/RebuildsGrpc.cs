@@ -74,11 +74,10 @@ internal sealed class RebuildsGrpc(CustomerCopyDb db, ServiceName service, TimeP
             throw new RpcException(new Status(StatusCode.InvalidArgument, $"At most {MostRows} rows."));
         }
 
-        var after = request.After.Length == 0 ? Guid.Empty : Uuid(request.After);
-        var found = request.Ids.Count > 0
-            ? await rows.ReadAsync([.. request.Ids.Select(Uuid)], ct)
-            : await rows.ReadAsync(after, request.Limit, ct);
+        var (after, ids) = (request.After.Length == 0 ? Guid.Empty : Uuid(request.After), request.Ids.Select(Uuid).ToList());
+        var found = ids.Count > 0 ? await rows.ReadAsync(ids, ct) : await rows.ReadAsync(after, request.Limit, ct);
         var page = new Wire.RowPage { EstimatedRows = await db.EstimateRowsAsync(rows.Table, ct) };
+        page.Untold.AddRange((ids.Count > 0 ? await rows.ReadUntoldAsync(ids, ct) : []).Select(i => i.ToString()));
         page.Rows.AddRange(found.Select(r => new Wire.Row
         {
             Id = r.Id.ToString(),

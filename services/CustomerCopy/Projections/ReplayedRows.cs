@@ -19,17 +19,29 @@ public abstract class ReplayedRows(Type eventType, string table)
     /// <summary>Those of them that there are.</summary>
     public abstract Task<IReadOnlyList<ReplayedRow>> ReadAsync(IReadOnlyList<Guid> ids, CancellationToken ct);
 
+    /// <summary>Those of them that are there as well, and of which nothing can be told.</summary>
+    public abstract Task<IReadOnlyList<Guid>> ReadUntoldAsync(IReadOnlyList<Guid> ids, CancellationToken ct);
+
     public static ReplayedRows Of<TRow>(IQueryable<TRow> rows, string table, Type eventType, Func<TRow, object> tell) where TRow : class, IAggregate =>
-        new Queried<TRow>(rows, table, eventType, (page, _) => Task.FromResult<IReadOnlyList<ReplayedRow>>([.. page.Select(r => new ReplayedRow(r.Id, tell(r)))]));
+        new Queried<TRow>(rows, table, eventType, (page, _) => Task.FromResult<IReadOnlyList<ReplayedRow>>([.. page.Select(r => new ReplayedRow(r.Id, tell(r)))]), untold: null);
 
     /// <param name="tell">For rows whose event needs more than the row.</param>
-    public static ReplayedRows Of<TRow>(IQueryable<TRow> rows, string table, Type eventType, Func<IReadOnlyList<TRow>, CancellationToken, Task<IReadOnlyList<ReplayedRow>>> tell)
-        where TRow : class, IAggregate => new Queried<TRow>(rows, table, eventType, tell);
+    /// <param name="untold">Rows of which copies may be, though they cannot be told now.</param>
+    public static ReplayedRows Of<TRow>(
+        IQueryable<TRow> rows, string table, Type eventType, Func<IReadOnlyList<TRow>, CancellationToken, Task<IReadOnlyList<ReplayedRow>>> tell, IQueryable<TRow>? untold = null)
+        where TRow : class, IAggregate => new Queried<TRow>(rows, table, eventType, tell, untold);
 
     private sealed class Queried<TRow>(
-        IQueryable<TRow> rows, string table, Type eventType, Func<IReadOnlyList<TRow>, CancellationToken, Task<IReadOnlyList<ReplayedRow>>> tell) : ReplayedRows(eventType, table)
+        IQueryable<TRow> rows, string table, Type eventType, Func<IReadOnlyList<TRow>, CancellationToken, Task<IReadOnlyList<ReplayedRow>>> tell, IQueryable<TRow>? untold)
+        : ReplayedRows(eventType, table)
         where TRow : class, IAggregate
     {
+        public override async Task<IReadOnlyList<Guid>> ReadUntoldAsync(IReadOnlyList<Guid> ids, CancellationToken ct)
+        {
+            List<Guid> wanted = [.. ids];
+            return untold is null ? [] : await untold.Select(r => EF.Property<Guid>(r, "Id")).Where(id => wanted.Contains(id)).ToListAsync(ct);
+        }
+
         public override async Task<IReadOnlyList<ReplayedRow>> ReadAsync(Guid after, int limit, CancellationToken ct) => await tell(
             await rows.AsNoTracking().Where(r => EF.Property<Guid>(r, "Id") > after).OrderBy(r => EF.Property<Guid>(r, "Id")).Take(limit).ToListAsync(ct), ct);
 

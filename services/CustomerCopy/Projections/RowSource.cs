@@ -13,8 +13,11 @@ public interface IRowReader<TRow>
     Task<(IReadOnlyList<SourceRow<TRow>> Rows, long? Estimate)> ReadAsync(Guid after, int limit, CancellationToken ct);
 
     /// <summary>Those of them that there are.</summary>
-    Task<IReadOnlyList<SourceRow<TRow>>> ReadAsync(IReadOnlyList<Guid> ids, CancellationToken ct);
+    Task<KnownRows<TRow>> ReadAsync(IReadOnlyList<Guid> ids, CancellationToken ct);
 }
+
+/// <param name="Untold">Also there, and nothing can be told of them: copies stay as they are.</param>
+public sealed record KnownRows<TRow>(IReadOnlyList<SourceRow<TRow>> Rows, IReadOnlyList<Guid> Untold);
 
 /// <param name="AsOfNow">See <see cref="ReplayedRow"/>.</param>
 public sealed record SourceRow<TRow>(Guid Id, TRow Row, bool AsOfNow = false);
@@ -31,11 +34,12 @@ public sealed class EventRows<TEvent>(Wire.Rebuilds.RebuildsClient owner) : IRow
         return (Rows(page), page.EstimatedRows);
     }
 
-    public async Task<IReadOnlyList<SourceRow<TEvent>>> ReadAsync(IReadOnlyList<Guid> ids, CancellationToken ct)
+    public async Task<KnownRows<TEvent>> ReadAsync(IReadOnlyList<Guid> ids, CancellationToken ct)
     {
         var request = new Wire.ReadRowsRequest { Event = Event };
         request.Ids.AddRange(ids.Select(i => i.ToString()));
-        return Rows(await owner.ReadRowsAsync(request, cancellationToken: ct));
+        var page = await owner.ReadRowsAsync(request, cancellationToken: ct);
+        return new(Rows(page), [.. page.Untold.Select(i => Guid.Parse(i, CultureInfo.InvariantCulture))]);
     }
 
     private static List<SourceRow<TEvent>> Rows(Wire.RowPage page) => [.. page.Rows.Select(r => new SourceRow<TEvent>(
@@ -64,19 +68,20 @@ public abstract class RowSource<TRow>(string name, IRowReader<TRow> owner) : Pro
             (last, end) = (false, others[^1]);
         }
 
-        var there = others.Count == 0 ? [] : await owner.ReadAsync(others, ct);
-        var rows = page.Where(r => r.Id <= end).Concat(there).ToList();
-        var gone = others.Except(there.Select(r => r.Id)).ToArray();
-        return new(end.ToString(), last, rows.Count, estimate, async token => new(
-            rows.Count == 0 ? 0 : await StoreAsync(rows, token),
-            gone.Length == 0 ? 0 : await RemoveAsync(gone, token)));
+        var known = others.Count == 0 ? new([], []) : await owner.ReadAsync(others, ct);
+        var rows = page.Where(r => r.Id <= end).Concat(known.Rows).ToList();
+        var gone = others.Except(known.Rows.Select(r => r.Id)).Except(known.Untold).ToArray();
+        return new(end.ToString(), last, rows.Count, estimate, async token =>
+        {
+            var repairs = rows.Count == 0 ? new(0, 0) : await StoreAsync(rows, token);
+            return gone.Length == 0 ? repairs : repairs with { Removed = repairs.Removed + await RemoveAsync(gone, token) };
+        });
     }
 
     /// <summary>The first of the copies after one id and up to another that are none of these, in the order of their ids.</summary>
     protected abstract Task<List<Guid>> FindOthersAsync(Guid after, Guid end, Guid[] but, int limit, CancellationToken ct);
 
-    /// <summary>How many copies it had to write.</summary>
-    protected abstract Task<int> StoreAsync(IReadOnlyList<SourceRow<TRow>> rows, CancellationToken ct);
+    protected abstract Task<Repairs> StoreAsync(IReadOnlyList<SourceRow<TRow>> rows, CancellationToken ct);
 
     protected abstract Task<int> RemoveAsync(Guid[] ids, CancellationToken ct);
 }
