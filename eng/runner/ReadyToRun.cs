@@ -25,6 +25,8 @@ internal static class ReadyToRun
         ["DOTNET_gcServer"] = "0",
         ["DOTNET_GCgen0size"] = "4000000",
         ["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0",
+        // Nobody attaches to them, and whoever is killed would leave a socket and two pipes behind.
+        ["DOTNET_EnableDiagnostics"] = "0",
     };
 
     private static readonly string Architecture = RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant();

@@ -5,6 +5,9 @@ using Crm.Runner.Histories;
 using Crm.Testing;
 using Npgsql;
 
+// Each has a platform of its own.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
+
 namespace Durability.Tests;
 
 /// <summary>A platform of its own: its databases are replaced.</summary>

@@ -9,10 +9,8 @@ namespace Crm.Runner.Commands;
 /// <summary>Builds, runs every test project, and ends with one line of counts.</summary>
 internal static class TestCommand
 {
-    /// <summary>
-    /// Their tests run all services and take as long as all others together: one after the other, beside those.
-    /// </summary>
-    private static readonly string[] OfPlatforms = ["Platform.Tests", "Durability.Tests"];
+    /// <summary>Takes as long as all others together: beside those, which run one after the other.</summary>
+    private const string Longest = "Platform.Tests";
 
     public static async Task<int> RunAsync(string[] args, CancellationToken ct)
     {
@@ -40,7 +38,7 @@ internal static class TestCommand
         if (Directory.Exists(results))
             Directory.Delete(results, recursive: true);
         var lanes = Directory.EnumerateFiles(Path.Combine(root, "tests"), "*.Tests.csproj", SearchOption.AllDirectories).Order(StringComparer.Ordinal)
-            .GroupBy(p => OfPlatforms.Contains(Path.GetFileNameWithoutExtension(p)));
+            .GroupBy(p => Path.GetFileNameWithoutExtension(p) == Longest);
         var ended = new List<Ended>();
         await Task.WhenAll(lanes.Select(async projects =>
         {

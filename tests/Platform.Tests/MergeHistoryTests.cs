@@ -2,10 +2,7 @@ using System.Globalization;
 using Crm.Runner.Histories;
 using Crm.Testing;
 
-// Each has a platform of its own.
-[assembly: CollectionBehavior(DisableTestParallelization = true)]
-
-namespace Durability.Tests;
+namespace Platform.Tests;
 
 /// <summary>
 /// Random histories of a few customers each; 200 of them, or as many as CRM_HISTORIES says, of other seeds at every run.
