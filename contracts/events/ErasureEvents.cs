@@ -29,7 +29,7 @@ public sealed record ErasureReceipt(string ErasureId, string Service, string Sta
 
 /// <summary>The signed content of a receipt.</summary>
 /// <param name="Erased">Rows that are gone, by table.</param>
-/// <param name="Kept">Rows that the law wants kept and that have nothing personal in them any more, by table.</param>
+/// <param name="Kept">Rows that stay, with nothing of the erased in them: those that the law wants kept, and those of others. By table.</param>
 public sealed record ErasureStatement(
     string Service,
     string ErasureId,

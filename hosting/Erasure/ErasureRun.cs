@@ -21,7 +21,7 @@ public static class ErasureRun
     public static async Task<ErasedCounts> EraseAsync(this CrmDbContext db, Guid[] ids, Guid[] owners, string[] names, string[] mailboxes, CancellationToken ct)
     {
         var (erased, kept) = (new SortedDictionary<string, long>(StringComparer.Ordinal), new SortedDictionary<string, long>(StringComparer.Ordinal));
-        var records = new List<(string? Type, Guid Id, string Name)>();
+        var records = new List<(string? Type, Guid Id, string Name, bool Stays)>();
         await db.ExecuteAsync(AuditTrail.ErasingBy, ct, new NpgsqlParameter<string>("actor", db.Actor()));
         await db.ExecuteAsync("INSERT INTO erased_record (id) SELECT unnest(@names) ON CONFLICT DO NOTHING", ct, new NpgsqlParameter<string[]>("names", names));
         foreach (var step in db.ErasureSteps)
@@ -36,7 +36,7 @@ public static class ErasureRun
                 while (await reader.ReadAsync(ct))
                 {
                     rows++;
-                    records.Add((step.RecordType, reader.GetGuid(0), kind.Format(reader.GetGuid(0))));
+                    records.Add((step.RecordType, reader.GetGuid(0), kind.Format(reader.GetGuid(0)), step.Kept || step.IdsStay));
                 }
             }
             else
@@ -72,7 +72,12 @@ public static class ErasureRun
             """, ct, [.. Subjects(names)]);
         Add(erased, "dead_letter", await db.EraseDeadLettersAsync(names, ct));
         Add(erased, "idempotency", await db.ExecuteAsync(
-            "DELETE FROM idempotency WHERE names && @names", ct, new NpgsqlParameter<string[]>("names", [.. names, .. records.Select(r => r.Name)])));
+            "DELETE FROM idempotency WHERE names && @names", ct, new NpgsqlParameter<string[]>("names", [.. names, .. records.Where(r => !r.Stays).Select(r => r.Name)])));
+        // Of a record that stays an answer is emptied only: a request about somebody else that is sent again is not carried out again.
+        // One without a body, as a 204 is, is left so.
+        Add(kept, "idempotency", await db.ExecuteAsync(
+            "UPDATE idempotency SET body = '{}' WHERE names && @names AND body NOT IN ('', '{}')", ct,
+            new NpgsqlParameter<string[]>("names", [.. records.Where(r => r.Stays).Select(r => r.Name).Distinct(StringComparer.Ordinal)])));
         return new(erased, kept);
 
         static void Add(SortedDictionary<string, long> counts, string table, long rows) => counts[table] = counts.GetValueOrDefault(table) + rows;

@@ -17,6 +17,7 @@ namespace Crm.Hosting.Web;
 /// <c>Idempotency-Key</c> on POST and PATCH (draft-ietf-httpapi-idempotency-key-header): the answer is
 /// stored in the transaction of the write, so a retry after any crash gets the first answer or does the
 /// work, never both. Only successes are kept: a request that failed changed nothing and may be sent again.
+/// An answer that had something of somebody erased in it, about a record that stays, is <c>{}</c> from then on.
 /// </summary>
 public static class Idempotency
 {

@@ -33,17 +33,20 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
     [
         .. base.ErasureSteps,
         new("interactions", $"DELETE FROM interactions WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Interaction, "interaction"),
-        // Who else took part in those of others, by an address of theirs, alone or behind a name, is taken out. Who has read the
-        // interaction before cannot write the address back: it has another version.
+        // Who else took part in those of others, by an address of theirs, alone or behind a name, is taken out. Who changes
+        // the interaction by its version cannot write the address back.
         new("interactions", $"""
             WITH found AS MATERIALIZED (
                 SELECT i.id, {NotNow("i.customer_id, i.origin_customer_id")} AS mailboxes FROM interactions i
-                WHERE i.participants::text LIKE '%@%' AND mailbox_digests(i.participants) && {Theirs})
-            UPDATE interactions i SET version = i.version + 1, participants = (
-                SELECT coalesce(jsonb_agg(p.value ORDER BY p.n), '[]') FROM jsonb_array_elements(i.participants) WITH ORDINALITY AS p (value, n)
-                WHERE NOT (mailbox_digests(p.value) && f.mailboxes))
-            FROM found f WHERE i.id = f.id AND mailbox_digests(i.participants) && f.mailboxes
-            RETURNING i.id
+                WHERE i.participants::text LIKE '%@%' AND mailbox_digests(i.participants) && {Theirs}),
+            changed AS (
+                UPDATE interactions i SET version = i.version + 1, participants = (
+                    SELECT coalesce(jsonb_agg(p.value ORDER BY p.n), '[]') FROM jsonb_array_elements(i.participants) WITH ORDINALITY AS p (value, n)
+                    WHERE NOT (mailbox_digests(p.value) && f.mailboxes))
+                FROM found f WHERE i.id = f.id AND mailbox_digests(i.participants) && f.mailboxes
+                RETURNING i.id, i.version),
+            told AS (UPDATE timeline t SET version = c.version FROM changed c WHERE t.type = 'interaction' AND t.id = c.id)
+            SELECT id FROM changed
             """, Ids.Interaction, Kept: true),
         // The history knows who took part before.
         new("audit_value", $"""
@@ -52,7 +55,7 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
                 AND mailbox_digests(v.changes::jsonb -> 'participants') && {Theirs}
                 AND mailbox_digests(v.changes::jsonb -> 'participants') && {NotNow("e.customer_id, v.origin_customer_id")}
             RETURNING e.record_id
-            """, Ids.Interaction),
+            """, Ids.Interaction, IdsStay: true),
         new("timeline", $"DELETE FROM timeline WHERE {CustomerCopy.OwnedRows.OfErased}"),
     ];
 

@@ -41,13 +41,17 @@ internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerC
         new("case_messages", $"DELETE FROM case_messages WHERE case_id IN (SELECT id FROM cases WHERE {CustomerCopy.OwnedRows.OfErased}) RETURNING id", Ids.CaseMessage),
         new("case_history", $"DELETE FROM case_history WHERE case_id IN (SELECT id FROM cases WHERE {CustomerCopy.OwnedRows.OfErased})"),
         new("cases", $"DELETE FROM cases WHERE {CustomerCopy.OwnedRows.OfErased} RETURNING id", Ids.Case, "case"),
-        // What they wrote about cases of others, under an address of theirs, alone or behind a name, stays without it.
+        // What they wrote about cases of others, under an address of theirs, alone or behind a name, stays without it. Who has read
+        // the case before is not told that it is as it was: it has another version.
         new("case_messages", """
-            UPDATE case_messages m SET author = NULL FROM cases k
-            WHERE k.id = m.case_id AND strpos(m.author, '@') > 0 AND mailbox_digest(m.author) IN (SELECT decode(d, 'hex') FROM unnest(@mailboxes) AS d)
-                -- The customer of the case may have got the address since: this may come late.
-                AND NOT EXISTS (SELECT FROM customers c WHERE c.id IN (k.customer_id, k.origin_customer_id) AND mailbox_digest(c.primary_email) = mailbox_digest(m.author))
-            RETURNING m.id
+            WITH gone AS (
+                UPDATE case_messages m SET author = NULL FROM cases k
+                WHERE k.id = m.case_id AND strpos(m.author, '@') > 0 AND mailbox_digest(m.author) IN (SELECT decode(d, 'hex') FROM unnest(@mailboxes) AS d)
+                    -- The customer of the case may have got the address since: this may come late.
+                    AND NOT EXISTS (SELECT FROM customers c WHERE c.id IN (k.customer_id, k.origin_customer_id) AND mailbox_digest(c.primary_email) = mailbox_digest(m.author))
+                RETURNING m.id, m.case_id),
+            shown AS (UPDATE cases k SET version = k.version + 1 FROM gone g WHERE k.id = g.case_id)
+            SELECT id FROM gone
             """, Ids.CaseMessage, Kept: true),
     ];
 

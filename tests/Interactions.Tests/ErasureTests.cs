@@ -39,8 +39,8 @@ public sealed class ErasureTests(InteractionsFixture fixture)
             Assert.Equal((string?)read[member], (string?)after[member]);
         }
 
-        Assert.Equal("call, inbound: Who was there", (string?)Assert.Single((await _api.CallAsync($"/v1/customers/{customer}/timeline", Ct)).Data)["summary"]);
-        // Who had read it before does not write the address back.
+        Assert.Equal(2, await TimelineVersionAsync(path));
+        // Who changes it by the version that had the address does not write that back.
         Assert.Equal("stale_version", (await _api.PatchAsync(path, $$"""{"participants":["{{former}}"]}""", "\"1\"", Ct)).Code);
         Assert.Equal(3, (int)(await OkAsync(_api.PatchAsync(path, """{"subject":"Who else was there"}""", "\"2\"", Ct)))["version"]!);
         Assert.Equal(stay, Participants(await _api.CallAsync(path, Ct)));
@@ -52,7 +52,8 @@ public sealed class ErasureTests(InteractionsFixture fixture)
         var address = Address();
         var ada = await PersonAsync(address);
         var customer = await fixture.CustomerAsync();
-        var path = await LogAsync(customer, [$"Ada <{address}>", "Bob"], Guid.NewGuid().ToString());
+        var once = Guid.NewGuid().ToString();
+        var path = await LogAsync(customer, [$"Ada <{address}>", "Bob"], once);
         await OkAsync(_api.PatchAsync(path, """{"participants":["Bob"]}""", "*", Ct));
         await OkAsync(_api.PatchAsync(path, """{"subject":"Without her"}""", "*", Ct));
         var like = await LogAsync(customer, [$"jo.{address}"]);
@@ -62,6 +63,41 @@ public sealed class ErasureTests(InteractionsFixture fixture)
         Assert.Equal((2, 0), ((int)receipt["erased"]!["audit_value"]!, (int)receipt["kept"]!["interactions"]!));
         Assert.Equal((1L, 1L, 0L), (await HistoryAsync(path), await HistoryAsync(like), await StoredAnswersAsync(address)));
         Assert.Equal(("\"3\"", "Bob"), ((await _api.CallAsync(path, Ct)).ETag, Assert.Single(Participants(await _api.CallAsync(path, Ct)))));
+
+        // What is sent again is not written again, with the address in it.
+        var again = await SendAsync(customer, [$"Ada <{address}>", "Bob"], once);
+        Assert.Equal((HttpStatusCode.Created, "{}", true), (again.Status, again.Body?.ToJsonString(), again.Headers.Contains("Idempotent-Replayed")));
+        Assert.Equal(path, again.Headers.Location?.OriginalString);
+        Assert.Equal(2, (await _api.CallAsync($"/v1/customers/{customer}/timeline", Ct)).Data.Count);
+    }
+
+    [Theory]
+    [InlineData(
+        "interactions_mailboxes",
+        "EXPLAIN SELECT i.id FROM interactions i WHERE i.participants::text LIKE '%@%' AND mailbox_digests(i.participants) && ARRAY(SELECT decode(d, 'hex') FROM unnest(ARRAY['00', '01']) AS d)")]
+    [InlineData(
+        "audit_value_mailboxes",
+        """EXPLAIN SELECT v.entry_id FROM audit_value v WHERE v.changes LIKE '%"participants"%@%' AND mailbox_digests(v.changes::jsonb -> 'participants') && ARRAY(SELECT decode(d, 'hex') FROM unnest(ARRAY['00', '01']) AS d)""")]
+    public async Task Participants_are_found_by_an_index(string index, string explain)
+    {
+        await using var connection = await fixture.Database.OpenConnectionAsync(Ct);
+        await using var transaction = await connection.BeginTransactionAsync(Ct);
+        await using (var alone = new NpgsqlCommand("SET LOCAL enable_seqscan = off", connection, transaction))
+        {
+            await alone.ExecuteNonQueryAsync(Ct);
+        }
+
+#pragma warning disable CA2100 // A constant of the test.
+        await using var command = new NpgsqlCommand(explain, connection, transaction);
+#pragma warning restore CA2100
+        await using var reader = await command.ExecuteReaderAsync(Ct);
+        var plan = new StringBuilder();
+        while (await reader.ReadAsync(Ct))
+        {
+            plan.AppendLine(reader.GetString(0));
+        }
+
+        Assert.Contains(index, plan.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -118,7 +154,10 @@ public sealed class ErasureTests(InteractionsFixture fixture)
         OkAsync(fixture.Contacts.PatchAsync($"/v1/customers/{customer}", $$"""{"emails":[{"address":"{{address}}"}]}""", "*", Ct));
 
     /// <summary>The interaction's path.</summary>
-    private async Task<string> LogAsync(string customer, string[] participants, string? once = null)
+    private async Task<string> LogAsync(string customer, string[] participants, string? once = null) =>
+        $"/v1/interactions/{(await OkAsync(SendAsync(customer, participants, once)))["id"]}";
+
+    private Task<JsonAnswer> SendAsync(string customer, string[] participants, string? once)
     {
         var body = new JsonObject
         {
@@ -130,8 +169,7 @@ public sealed class ErasureTests(InteractionsFixture fixture)
             ["body"] = "All of them",
             ["participants"] = JsonSerializer.SerializeToNode(participants),
         };
-        var logged = await OkAsync(_api.CallAsync(HttpMethod.Post, "/v1/interactions", body.ToJsonString(), once is null ? [] : [("Idempotency-Key", once)], Ct));
-        return $"/v1/interactions/{logged["id"]}";
+        return _api.CallAsync(HttpMethod.Post, "/v1/interactions", body.ToJsonString(), once is null ? [] : [("Idempotency-Key", once)], Ct);
     }
 
     /// <summary>What Interactions has signed.</summary>
@@ -151,6 +189,13 @@ public sealed class ErasureTests(InteractionsFixture fixture)
         await using var count = fixture.Database.CreateCommand("SELECT count(*) FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE e.record_type = 'interaction' AND e.record_id = $1");
         count.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Ids.Interaction.Parse(path[(path.LastIndexOf('/') + 1)..]) });
         return (long)(await count.ExecuteScalarAsync(Ct))!;
+    }
+
+    private async Task<long> TimelineVersionAsync(string path)
+    {
+        await using var read = fixture.Database.CreateCommand("SELECT version FROM timeline WHERE type = 'interaction' AND id = $1");
+        read.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Ids.Interaction.Parse(path[(path.LastIndexOf('/') + 1)..]) });
+        return (long)(await read.ExecuteScalarAsync(Ct))!;
     }
 
     private async Task<long> StoredAnswersAsync(string text)

@@ -722,6 +722,9 @@ public sealed class ErasureTests(TracedPlatform fixture) : PlatformTest(fixture)
         Assert.Equal(("For him", null), ((string?)message["body"], (string?)message["author"]));
         var interaction = await OkAsync(Api.CallAsync($"v1/interactions/{logged}", Ct));
         Assert.Equal(("With her", "Bob"), ((string?)interaction["subject"], (string?)Assert.Single(interaction["participants"]!.AsArray())));
+        // The chain of the history is whole without the values.
+        var audit = await Fixture.Platform["interactions"].RunModeAsync(["--audit", "verify"], Ct);
+        Assert.True(audit.ExitCode == 0 && audit.Output.StartsWith("whole:", StringComparison.Ordinal), audit.Output);
     }
 
     /// <summary>A person whom every service knows, in every table that can have personal data, with the tag in each.</summary>

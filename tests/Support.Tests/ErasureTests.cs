@@ -26,7 +26,8 @@ public sealed class ErasureTests(SupportFixture fixture)
         var path = await OpenAsync(await fixture.CustomerAsync());
         string[] gone = [former, present.ToUpperInvariant(), $" {present} ", $"Ada King <{present}>", $"\"King, Ada\" <{former}>"];
         string[] stay = [$"jo.{present}", $"{present}.uk", $"Ada ({present})", $"Ada <{present}> for Bob", "Ada King"];
-        await ReplyAsync(path, gone[0], Guid.NewGuid().ToString());
+        var once = Guid.NewGuid().ToString();
+        await ReplyAsync(path, gone[0], once);
         foreach (var author in gone.Skip(1).Concat(stay))
         {
             await ReplyAsync(path, author);
@@ -41,9 +42,44 @@ public sealed class ErasureTests(SupportFixture fixture)
         var after = await _api.CallAsync(path, Ct);
         string?[] authors = [.. new string?[gone.Length], .. stay];
         Assert.Equal(authors, Authors(after));
-        Assert.Equal((before.ETag, "Whose is it?"), (after.ETag, (string?)after["subject"]));
+        Assert.Equal(((long)before["version"]! + 1, "Whose is it?"), ((long)after["version"]!, (string?)after["subject"]));
         Assert.Equal(Bodies(before), Bodies(after));
         Assert.Equal(0, await StoredAnswersAsync(former));
+
+        // Who had read the case does not keep the authors.
+        Assert.Equal(HttpStatusCode.OK, (await _api.CallAsync(HttpMethod.Get, path, headers: [("If-None-Match", before.ETag!)], ct: Ct)).Status);
+        Assert.Equal(HttpStatusCode.NotModified, (await _api.CallAsync(HttpMethod.Get, path, headers: [("If-None-Match", after.ETag!)], ct: Ct)).Status);
+
+        // What is sent again is not written again, and the case goes on.
+        var again = await SendAsync(path, gone[0], once);
+        Assert.Equal((HttpStatusCode.Created, "{}", true), (again.Status, again.Body?.ToJsonString(), again.Headers.Contains("Idempotent-Replayed")));
+        Assert.Equal(authors, Authors(await _api.CallAsync(path, Ct)));
+        Assert.Equal("stale_version", (await _api.PatchAsync(path, """{"subject":"Whose was it?"}""", before.ETag, Ct)).Code);
+        Assert.Equal((long)after["version"]! + 1, (long)(await OkAsync(_api.PatchAsync(path, """{"subject":"Whose was it?"}""", after.ETag, Ct)))["version"]!);
+    }
+
+    [Fact]
+    public async Task Authors_are_found_by_an_index()
+    {
+        await using var connection = await fixture.Database.OpenConnectionAsync(Ct);
+        await using var transaction = await connection.BeginTransactionAsync(Ct);
+        await using (var alone = new NpgsqlCommand("SET LOCAL enable_seqscan = off", connection, transaction))
+        {
+            await alone.ExecuteNonQueryAsync(Ct);
+        }
+
+        await using var explain = new NpgsqlCommand("""
+            EXPLAIN SELECT m.id FROM case_messages m
+            WHERE strpos(m.author, '@') > 0 AND mailbox_digest(m.author) IN (SELECT decode(d, 'hex') FROM unnest(ARRAY['00', '01']) AS d)
+            """, connection, transaction);
+        await using var reader = await explain.ExecuteReaderAsync(Ct);
+        var plan = new StringBuilder();
+        while (await reader.ReadAsync(Ct))
+        {
+            plan.AppendLine(reader.GetString(0));
+        }
+
+        Assert.Contains("case_messages_author_mailbox", plan.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -111,10 +147,12 @@ public sealed class ErasureTests(SupportFixture fixture)
         return $"/v1/cases/{opened["id"]}";
     }
 
-    private Task<JsonNode> ReplyAsync(string path, string author, string? once = null)
+    private Task<JsonNode> ReplyAsync(string path, string author, string? once = null) => OkAsync(SendAsync(path, author, once));
+
+    private Task<JsonAnswer> SendAsync(string path, string author, string? once)
     {
         var body = new JsonObject { ["direction"] = "inbound", ["body"] = $"Said {author.Length} times", ["author"] = author };
-        return OkAsync(_api.CallAsync(HttpMethod.Post, $"{path}/messages", body.ToJsonString(), once is null ? [] : [("Idempotency-Key", once)], Ct));
+        return _api.CallAsync(HttpMethod.Post, $"{path}/messages", body.ToJsonString(), once is null ? [] : [("Idempotency-Key", once)], Ct);
     }
 
     /// <summary>What Support has signed.</summary>

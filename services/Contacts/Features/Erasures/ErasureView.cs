@@ -39,7 +39,7 @@ public sealed record ErasureView(
 
 /// <summary>What one service did.</summary>
 /// <param name="Erased">Rows that are gone, by table.</param>
-/// <param name="Kept">Rows that stay with nothing personal in them, by table.</param>
+/// <param name="Kept">Rows that stay, with nothing of the erased in them: those that the law wants kept, and those of others. By table.</param>
 /// <param name="Statement">The same, signed by the service: a JWS to keep, and to verify at <c>/v1/erasure-receipts/verify</c> or with its keys.</param>
 public sealed record ErasureReceiptView(
     string Service, IReadOnlyDictionary<string, long> Erased, IReadOnlyDictionary<string, long> Kept, DateTimeOffset At, string Statement);
