@@ -32,7 +32,7 @@ internal sealed class CustomersSource(CustomerCopyDb db, Contacts.ContactsClient
             return new(0, 0);
         }
 
-        List<CustomerSnapshot> customers = [.. records.Select(r => r.Customer.ToSnapshot())];
+        var customers = records.ConvertAll(r => r.Customer.ToSnapshot());
         var repaired = await db.RepairAsync(customers, ct) + await db.RepairAsync([.. records.SelectMany(r => r.Consents).Select(FillCustomerCopy.ToEvent)], ct);
         return new(repaired, await db.RemoveConsentsAsync([.. customers.Where(c => c.State == "erased").Select(c => Ids.Customer.Parse(c.Id))], ct));
     }
