@@ -54,7 +54,7 @@ public sealed class RebuildTests(TracedPlatform fixture) : PlatformTest(fixture)
         await SendAsync(batch);
         var sent = Assert.Single(await EntriesAsync(customer, until: 1));
         Assert.Contains("Hello Ada", sent, StringComparison.Ordinal);
-        await OkAsync(Api.CallAsync(HttpMethod.Patch, $"v1/customers/{customer}", """{"given_name":"Augusta"}""", ct: Ct));
+        await OkAsync(Api.PatchAsync($"v1/customers/{customer}", """{"given_name":"Augusta"}""", "*", Ct));
         await Eventually.GetAsync(
             () => CountAsync("campaigns", "SELECT count(*) FROM customers WHERE id = $1 AND given_name = 'Augusta'", Key(customer)), n => n == 1, Patience, Ct);
 
