@@ -108,7 +108,7 @@ public sealed record ProjectionView(string Id, string Service, IReadOnlyList<str
 /// <param name="State"><c>running</c>, <c>completed</c>, or <c>failed</c> after twenty failures in a row.</param>
 /// <param name="Error">Of the last try, while it is tried again or when it was given up; null otherwise.</param>
 /// <param name="Repaired">Rows that were missing, older than the owner's, or of its version with something else in them.</param>
-/// <param name="Removed">Rows that the owner does not have. Of the copy of customers only tiers and grants are removed: Contacts deletes no customers and no consents.</param>
+/// <param name="Removed">Rows that the owner does not have. Of the copy of customers these are tiers, grants (which end), and what the erased had: Contacts deletes no customers.</param>
 public sealed record RebuildView(
     string Id,
     string Projection,

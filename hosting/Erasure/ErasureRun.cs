@@ -1,6 +1,7 @@
 using Crm.Contracts.Events;
 using Crm.Hosting.Audit;
 using Crm.Hosting.Data;
+using Crm.Hosting.Web;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 using Npgsql;
@@ -73,10 +74,10 @@ public static class ErasureRun
         Add(erased, "dead_letter", await db.EraseDeadLettersAsync(names, ct));
         Add(erased, "idempotency", await db.ExecuteAsync(
             "DELETE FROM idempotency WHERE names && @names", ct, new NpgsqlParameter<string[]>("names", [.. names, .. records.Where(r => !r.Stays).Select(r => r.Name)])));
-        // Of a record that stays an answer is emptied only: a request about somebody else that is sent again is not carried out again.
-        // One without a body, as a 204 is, is left so.
+        // Of a record that stays only the answer goes: a request about somebody else that is sent again is not carried out again.
+        // One without a body, as a 204 is, stays.
         Add(kept, "idempotency", await db.ExecuteAsync(
-            "UPDATE idempotency SET body = '{}' WHERE names && @names AND body NOT IN ('', '{}')", ct,
+            $"UPDATE idempotency SET status = {Idempotency.ErasedAnswer}, headers = headers - 'ETag' - 'Content-Type', body = '' WHERE names && @names AND body <> ''", ct,
             new NpgsqlParameter<string[]>("names", [.. records.Where(r => r.Stays).Select(r => r.Name).Distinct(StringComparer.Ordinal)])));
         return new(erased, kept);
 

@@ -17,13 +17,16 @@ namespace Crm.Hosting.Web;
 /// <c>Idempotency-Key</c> on POST and PATCH (draft-ietf-httpapi-idempotency-key-header): the answer is
 /// stored in the transaction of the write, so a retry after any crash gets the first answer or does the
 /// work, never both. Only successes are kept: a request that failed changed nothing and may be sent again.
-/// An answer that had something of somebody erased in it, about a record that stays, is <c>{}</c> from then on.
+/// An answer that had something of somebody erased in it, about a record that stays, is 410 <c>erased</c> from then on.
 /// </summary>
 public static class Idempotency
 {
     public const string Header = "Idempotency-Key";
 
     private const int LongestKey = 255;
+    /// <summary>The stored status of what was carried out and whose answer was erased.</summary>
+    public const int ErasedAnswer = StatusCodes.Status410Gone;
+
     private static readonly string[] KeptHeaders = ["ETag", "Location", "Content-Type"];
 
     internal static async Task HandleAsync(HttpContext http, RequestDelegate next)
@@ -153,13 +156,19 @@ public static class Idempotency
             return;
         }
 
+        http.Response.Headers["Idempotent-Replayed"] = "true";
         http.Response.StatusCode = stored.Status;
         foreach (var (name, value) in JsonSerializer.Deserialize<Dictionary<string, string>>(stored.Headers)!)
         {
             http.Response.Headers[name] = value;
         }
 
-        http.Response.Headers["Idempotent-Replayed"] = "true";
+        if (stored.Status == ErasedAnswer)
+        {
+            await Problems.WriteAsync(http, ProblemCodes.Erased, "This was carried out; its answer named somebody who was erased since. Read the record instead.");
+            return;
+        }
+
         await http.Response.Body.WriteAsync(stored.Body);
     }
 

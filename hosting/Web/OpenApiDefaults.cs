@@ -162,7 +162,7 @@ public static class OpenApiDefaults
 
         if (method is "POST" or "PATCH")
         {
-            AddHeader("Idempotency-Key", "At most 255 characters; a repeated request under the same key gets the first answer.", required: false);
+            AddHeader("Idempotency-Key", "At most 255 characters; a repeated request under the same key gets the first answer, or 410 `erased` when that named somebody who was erased since.", required: false);
         }
 
         if (context.Description.ActionDescriptor.EndpointMetadata.OfType<IfMatchRequired>().FirstOrDefault() is { } match)

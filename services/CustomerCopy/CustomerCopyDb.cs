@@ -369,14 +369,21 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
         return wrong;
     }
 
-    internal Task<int> RemoveConsentsAsync(Guid[] customers, CancellationToken ct) =>
-        customers.Length == 0 ? Task.FromResult(0) : Database.ExecuteSqlAsync($"DELETE FROM customer_consents WHERE customer_id = ANY ({customers})", ct);
+    /// <summary>Consents and grants of the erased; how many there were.</summary>
+    internal async Task<int> RemoveOfErasedAsync(Guid[] erased, CancellationToken ct) => erased.Length == 0 ? 0
+        : await Database.ExecuteSqlAsync($"DELETE FROM customer_consents WHERE customer_id = ANY ({erased})", ct)
+        + await Database.ExecuteSqlAsync($"DELETE FROM department_grants WHERE customer_id = ANY ({erased})", ct);
 
     internal Task<List<string>> ReadTierNamesAsync(CancellationToken ct) => Tiers.AsNoTracking().Select(t => t.Name).ToListAsync(ct);
 
     internal Task<int> RemoveTiersAsync(string[] names, CancellationToken ct) => Database.ExecuteSqlAsync($"DELETE FROM tiers WHERE name = ANY ({names})", ct);
 
-    internal Task<List<Guid>> ReadGrantIdsAsync(CancellationToken ct) => Grants.AsNoTracking().Where(g => !g.Ended).Select(g => g.Id).ToListAsync(ct);
+    /// <summary>Those that hold.</summary>
+    internal Task<List<Guid>> ReadGrantIdsAsync(CancellationToken ct)
+    {
+        var now = Now;
+        return Grants.AsNoTracking().Where(g => !g.Ended && (g.ExpiresAt == null || g.ExpiresAt > now)).Select(g => g.Id).ToListAsync(ct);
+    }
 
     /// <summary>Of a grant that was revoked only that it ended counts; how many had not.</summary>
     internal Task<int> EndGrantsAsync(Guid[] ids, CancellationToken ct) =>

@@ -13,17 +13,18 @@ public sealed partial class KeepImportedCustomers(CustomerCopyDb db, ILogger<Kee
     public async Task Consume(ConsumeContext<CustomersImported> context)
     {
         var customers = context.Message.Registered.Concat(context.Message.Updated).ToLookup(c => c.State == Removed);
-        if (customers.Contains(false))
-        {
-            await db.StoreAsync([.. customers[false]], context.CancellationToken);
-        }
-
+        // Before any row is locked: it waits for merges, and whoever makes one locks rows afterwards.
         if (customers.Contains(true))
         {
             foreach (var owner in await db.RemoveAsync([.. customers[true]], context.CancellationToken))
             {
                 LogRowsOfRemoved(Ids.Customer.Format(owner), context.Message.ImportId);
             }
+        }
+
+        if (customers.Contains(false))
+        {
+            await db.StoreAsync([.. customers[false]], context.CancellationToken);
         }
     }
 

@@ -111,9 +111,10 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
             asked = e.AskedGroups,
         }));
         const string Summary = "CASE WHEN @keep AND t.summary <> '' THEN t.summary ELSE excluded.summary END";
-        // Never fewer than are there: who was not to see it when it was sent is not to see it when a field has been opened since.
+        // Never fewer than are there, and none is all of them: who was not to see it when it was sent is not to see it when a field
+        // has been opened since.
         const string Asked = """
-            CASE WHEN t.asked_groups IS NULL THEN excluded.asked_groups
+            CASE WHEN t.asked_groups IS NULL THEN NULL
             WHEN @keep OR excluded.asked_groups IS NULL OR t.asked_groups @> excluded.asked_groups THEN t.asked_groups
             ELSE ARRAY(SELECT unnest(t.asked_groups) UNION SELECT unnest(excluded.asked_groups) ORDER BY 1) END
             """;

@@ -74,16 +74,16 @@ internal static class TimelineProjection
 
         builder.AddProjection("timeline", provider =>
         {
-            var (db, clients) = (provider.GetRequiredService<InteractionsDb>(), provider.GetRequiredService<GrpcClientFactory>());
+            var (db, clients, clock) = (provider.GetRequiredService<InteractionsDb>(), provider.GetRequiredService<GrpcClientFactory>(), provider.GetRequiredService<TimeProvider>());
             var (billing, support, campaigns) = (Owner(clients, "billing-sync"), Owner(clients, "support"), Owner(clients, "campaigns"));
             return
             [
                 new TimelineSource<Interaction>("interactions.interactions", new InteractionRows(db), TimelineType.Interaction, TimelineEntry.Of, db),
-                new TimelineSource<OrderRecorded>("billing-sync.orders", new EventRows<OrderRecorded>(billing), TimelineType.Order, TimelineEntry.Of, db),
-                new TimelineSource<InvoiceRecorded>("billing-sync.invoices", new EventRows<InvoiceRecorded>(billing), TimelineType.Invoice, TimelineEntry.Of, db),
-                new TimelineSource<PaymentRecorded>("billing-sync.payments", new EventRows<PaymentRecorded>(billing), TimelineType.Payment, TimelineEntry.Of, db),
-                new TimelineSource<CaseChanged>("support.cases", new EventRows<CaseChanged>(support), TimelineType.Case, TimelineEntry.Of, db),
-                new TimelineSource<MessageSent>("campaigns.messages", new EventRows<MessageSent>(campaigns), TimelineType.Message, TimelineEntry.Of, db),
+                new TimelineSource<OrderRecorded>("billing-sync.orders", new EventRows<OrderRecorded>(billing, clock), TimelineType.Order, TimelineEntry.Of, db),
+                new TimelineSource<InvoiceRecorded>("billing-sync.invoices", new EventRows<InvoiceRecorded>(billing, clock), TimelineType.Invoice, TimelineEntry.Of, db),
+                new TimelineSource<PaymentRecorded>("billing-sync.payments", new EventRows<PaymentRecorded>(billing, clock), TimelineType.Payment, TimelineEntry.Of, db),
+                new TimelineSource<CaseChanged>("support.cases", new EventRows<CaseChanged>(support, clock), TimelineType.Case, TimelineEntry.Of, db),
+                new TimelineSource<MessageSent>("campaigns.messages", new EventRows<MessageSent>(campaigns, clock), TimelineType.Message, TimelineEntry.Of, db),
             ];
         });
     }

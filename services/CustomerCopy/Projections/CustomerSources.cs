@@ -7,7 +7,7 @@ namespace Crm.CustomerCopy.Projections;
 
 /// <summary>
 /// Customers with their consents. Contacts deletes no customer: of one that was erased or removed it keeps that it was so. Of a
-/// consent it keeps what was said last, but for who was erased: those are removed.
+/// consent it keeps what was said last, but for who was erased: what those had is removed.
 /// </summary>
 internal sealed class CustomersSource(CustomerCopyDb db, Contacts.ContactsClient contacts, TimeProvider clock) : ProjectionSource("contacts.customers")
 {
@@ -34,7 +34,7 @@ internal sealed class CustomersSource(CustomerCopyDb db, Contacts.ContactsClient
 
         var customers = records.ConvertAll(r => r.Customer.ToSnapshot());
         var repaired = await db.RepairAsync(customers, ct) + await db.RepairAsync([.. records.SelectMany(r => r.Consents).Select(FillCustomerCopy.ToEvent)], ct);
-        return new(repaired, await db.RemoveConsentsAsync([.. customers.Where(c => c.State == "erased").Select(c => Ids.Customer.Parse(c.Id))], ct));
+        return new(repaired, await db.RemoveOfErasedAsync([.. customers.Where(c => c.State == "erased").Select(c => Ids.Customer.Parse(c.Id))], ct));
     }
 }
 

@@ -6,8 +6,8 @@ public abstract class ProjectionSource(string name)
 {
     public string Name => name;
 
-    /// <summary>The deadline of a stream that gives one page: the transaction is open meanwhile, and the database ends one that says nothing for a minute.</summary>
-    protected static DateTime Patience(TimeProvider clock) => (clock.GetUtcNow() + TimeSpan.FromSeconds(30)).UtcDateTime;
+    /// <summary>The deadline for one page: the transaction is open meanwhile, and the database ends one that says nothing for a minute.</summary>
+    internal static DateTime Patience(TimeProvider clock) => (clock.GetUtcNow() + TimeSpan.FromSeconds(30)).UtcDateTime;
 
     /// <summary>
     /// Asks the owner for what comes next, and holds it against what is here. It writes and locks nothing: nobody waits for

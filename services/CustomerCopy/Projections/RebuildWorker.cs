@@ -130,8 +130,11 @@ internal sealed partial class RebuildWorker(
             """, ct);
     }
 
-    /// <summary>A peer or the database is away, or the peer is of a release that cannot do it yet: that is waited for, for ever.</summary>
-    private static bool IsAway(Exception exception) => Transient.Is(exception)
+    /// <summary>
+    /// A peer or the database is away, or the peer is of a release that cannot do it yet: that is waited for, for ever. Who is
+    /// there and does not come to an end in time may never do.
+    /// </summary>
+    private static bool IsAway(Exception exception) => exception is not RpcException { StatusCode: StatusCode.DeadlineExceeded } && Transient.Is(exception)
         || exception is RpcException { StatusCode: StatusCode.Unimplemented or StatusCode.Cancelled or StatusCode.Unauthenticated or StatusCode.PermissionDenied };
 
     [LoggerMessage(LogLevel.Information, "The rebuild of {Service}.{Projection} has all of {Source}")]

@@ -16,7 +16,7 @@ namespace Crm.CustomerCopy.Projections;
 internal sealed class RebuildsGrpc(CustomerCopyDb db, ServiceName service, TimeProvider clock) : Wire.Rebuilds.RebuildsBase
 {
     /// <summary>That are told at once.</summary>
-    public const int MostRows = 2000;
+    public const int MostRows = 500;
 
     [Callers(Scope = Scopes.KeysAdmin)]
     public override async Task<Wire.ProjectionList> ListProjections(Wire.ListProjectionsRequest request, ServerCallContext context)

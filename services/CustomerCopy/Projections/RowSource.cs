@@ -23,14 +23,14 @@ public sealed record KnownRows<TRow>(IReadOnlyList<SourceRow<TRow>> Rows, IReadO
 public sealed record SourceRow<TRow>(Guid Id, TRow Row, bool AsOfNow = false);
 
 /// <summary>Rows of another service, as the events that it published of them.</summary>
-public sealed class EventRows<TEvent>(Wire.Rebuilds.RebuildsClient owner) : IRowReader<TEvent> where TEvent : class
+public sealed class EventRows<TEvent>(Wire.Rebuilds.RebuildsClient owner, TimeProvider clock) : IRowReader<TEvent> where TEvent : class
 {
     private static readonly string Event = EventCatalog.Of(typeof(TEvent)).Name;
 
     public async Task<(IReadOnlyList<SourceRow<TEvent>> Rows, long? Estimate)> ReadAsync(Guid after, int limit, CancellationToken ct)
     {
         var request = new Wire.ReadRowsRequest { Event = Event, After = after == Guid.Empty ? "" : after.ToString(), Limit = limit };
-        var page = await owner.ReadRowsAsync(request, cancellationToken: ct);
+        var page = await owner.ReadRowsAsync(request, deadline: ProjectionSource.Patience(clock), cancellationToken: ct);
         return (Rows(page), page.EstimatedRows);
     }
 
@@ -38,7 +38,7 @@ public sealed class EventRows<TEvent>(Wire.Rebuilds.RebuildsClient owner) : IRow
     {
         var request = new Wire.ReadRowsRequest { Event = Event };
         request.Ids.AddRange(ids.Select(i => i.ToString()));
-        var page = await owner.ReadRowsAsync(request, cancellationToken: ct);
+        var page = await owner.ReadRowsAsync(request, deadline: ProjectionSource.Patience(clock), cancellationToken: ct);
         return new(Rows(page), [.. page.Untold.Select(i => Guid.Parse(i, CultureInfo.InvariantCulture))]);
     }
 
@@ -53,7 +53,7 @@ public sealed class EventRows<TEvent>(Wire.Rebuilds.RebuildsClient owner) : IRow
 public abstract class RowSource<TRow>(string name, IRowReader<TRow> owner) : ProjectionSource(name)
 {
     /// <summary>Copies that a page compares with the owner's at most: how many are asked for one by one.</summary>
-    private const int MostOthers = 500;
+    private const int MostOthers = RebuildsGrpc.MostRows;
 
     public sealed override async Task<ProjectionPage> ReadAsync(string after, int limit, CancellationToken ct)
     {

@@ -1,5 +1,7 @@
+using System.Text.Json;
 using Crm.Campaigns.Domain.Campaigns;
-using Crm.Campaigns.Features.Campaigns;
+using Crm.Campaigns.Domain.Segments;
+using Crm.Campaigns.Features.Segments;
 using Crm.CustomerCopy;
 using Crm.CustomerCopy.Projections;
 using Microsoft.EntityFrameworkCore;
@@ -16,26 +18,24 @@ internal static class SentMessages
     public static async Task<IReadOnlyList<ReplayedRow>> TellSentAsync(this CampaignsDb db, IReadOnlyList<Message> messages, CancellationToken ct)
     {
         var (campaigns, owners) = (messages.Select(m => m.CampaignId!.Value).Distinct().ToList(), messages.Select(m => m.CustomerId).Distinct().ToList());
-        var told = new Dictionary<Guid, (Campaign Campaign, CompiledTemplate Subject, IReadOnlyList<string> AskedGroups)>();
-        foreach (var campaign in await db.Campaigns.AsNoTracking().Where(c => campaigns.Contains(c.Id)).ToListAsync(ct))
-        {
-            // What a segment asked that has changed since is not known any more.
-            var groups = campaign.Definition is null ? [] : await db.LaunchedGroupsAsync(campaign, ct);
-            told[campaign.Id] = (campaign, CompiledTemplate.Compile(new(campaign.Subject, campaign.Text, null)), groups);
-        }
-
+        var sent = await db.Campaigns.AsNoTracking().Where(c => campaigns.Contains(c.Id)).ToListAsync(ct);
+        // What a segment asked that has changed since is not known any more.
+        var launched = sent.Where(c => c.Definition is not null).ToList();
+        var groups = (await db.AskedGroupsAsync(launched.ConvertAll(c => SegmentDefinition.Parse(JsonElement.Parse(c.Definition!))), ct))
+            .Zip(launched, (asked, campaign) => (campaign.Id, asked)).ToDictionary(g => g.Id, g => g.asked);
+        var told = sent.ToDictionary(c => c.Id, c => (Campaign: c, Subject: NamesVariables(c) ? CompiledTemplate.Compile(new(c.Subject, c.Text, null)) : null));
         var customers = await db.Customers.AsNoTracking().Where(c => owners.Contains(c.Id)).ToDictionaryAsync(c => c.Id, ct);
         return [.. messages.Select(message =>
         {
-            var (campaign, template, groups) = told[message.CampaignId!.Value];
-            var subject = template.Render(ValuesOf(customers.GetValueOrDefault(message.CustomerId))).Subject;
-            var sent = message.Sent(campaign.Name, subject, groups);
-            return new ReplayedRow(
-                message.Id,
-                campaign.Definition is null ? sent with { AskedGroups = null } : sent,
-                AsOfNow: campaign.Definition is null || campaign.Subject.Contains("{{", StringComparison.Ordinal));
+            var (campaign, template) = told[message.CampaignId!.Value];
+            var subject = template is null ? CompiledTemplate.OneLine(campaign.Subject) : template.Render(ValuesOf(customers.GetValueOrDefault(message.CustomerId))).Subject;
+            var asked = groups.GetValueOrDefault(campaign.Id);
+            var replayed = message.Sent(campaign.Name, subject, asked ?? []);
+            return new ReplayedRow(message.Id, asked is null ? replayed with { AskedGroups = null } : replayed, AsOfNow: asked is null || template is not null);
         })];
     }
+
+    private static bool NamesVariables(Campaign campaign) => campaign.Subject.Contains("{{", StringComparison.Ordinal);
 
     private static Dictionary<string, string?> ValuesOf(Customer? customer) => new(StringComparer.Ordinal)
     {
