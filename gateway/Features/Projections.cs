@@ -31,7 +31,7 @@ internal sealed class Projections(GrpcClientFactory clients, CallerTokens tokens
             ? TypedResults.Accepted($"/v1/projections/{found.Id}/rebuilds/{view.Id}", view)
             : throw new ProblemException(ProblemCodes.Conflict, "A rebuild of this projection is running.")
             {
-                Extensions = new Dictionary<string, object?>(StringComparer.Ordinal) { ["id"] = view.Id },
+                Extensions = new Dictionary<string, object?>(StringComparer.Ordinal) { ["existing_id"] = view.Id },
             };
     }
 

@@ -1,12 +1,8 @@
 using System.Net;
-using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Crm.Contracts;
-using Crm.Contracts.Events;
 using Crm.Testing;
-using Npgsql;
 using static Crm.Testing.JsonCalls;
 
 namespace Interactions.Tests;
@@ -20,16 +16,16 @@ public sealed class ErasureTests(InteractionsFixture fixture)
     [Fact]
     public async Task The_erased_took_part_in_no_interaction_of_somebody_else_which_is_otherwise_as_it_was()
     {
-        var (former, present) = (Address(), Address());
-        var ada = await PersonAsync(former);
-        await ChangeAddressAsync(ada, present);
+        var (former, present) = (Erasures.NewAddress(), Erasures.NewAddress());
+        var ada = await fixture.PersonAsync(former);
+        await fixture.ChangeAddressAsync(ada, present);
         var customer = await fixture.CustomerAsync();
         string[] gone = [former, present.ToUpperInvariant(), $" {present} ", $"Ada King <{present}>", $"\"King, Ada\" <{former}>"];
         string[] stay = [$"jo.{present}", $"{present}.uk", $"Ada ({present})", $"Ada <{present}> for Bob", "Ada King"];
         var path = await LogAsync(customer, [stay[0], .. gone, .. stay.Skip(1)]);
         var read = await OkAsync(_api.CallAsync(path, Ct));
 
-        var receipt = await ErasedAsync(ada);
+        var receipt = await fixture.EraseAsync(ada);
         Assert.Equal((0, 1), ((int)receipt["erased"]!["interactions"]!, (int)receipt["kept"]!["interactions"]!));
         var after = await _api.CallAsync(path, Ct);
         Assert.Equal(stay, Participants(after));
@@ -49,19 +45,19 @@ public sealed class ErasureTests(InteractionsFixture fixture)
     [Fact]
     public async Task Who_took_part_once_is_forgotten_by_the_history_and_by_stored_answers_and_a_like_address_is_not()
     {
-        var address = Address();
-        var ada = await PersonAsync(address);
+        var address = Erasures.NewAddress();
+        var ada = await fixture.PersonAsync(address);
         var customer = await fixture.CustomerAsync();
         var once = Guid.NewGuid().ToString();
         var path = await LogAsync(customer, [$"Ada <{address}>", "Bob"], once);
         await OkAsync(_api.PatchAsync(path, """{"participants":["Bob"]}""", "*", Ct));
         await OkAsync(_api.PatchAsync(path, """{"subject":"Without her"}""", "*", Ct));
         var like = await LogAsync(customer, [$"jo.{address}"]);
-        Assert.Equal((3L, 1L, 1L), (await HistoryAsync(path), await HistoryAsync(like), await StoredAnswersAsync(address)));
+        Assert.Equal((3L, 1L, 1L), (await HistoryAsync(path), await HistoryAsync(like), await fixture.StoredAnswersAsync(address)));
 
-        var receipt = await ErasedAsync(ada);
+        var receipt = await fixture.EraseAsync(ada);
         Assert.Equal((2, 0), ((int)receipt["erased"]!["audit_value"]!, (int)receipt["kept"]!["interactions"]!));
-        Assert.Equal((1L, 1L, 0L), (await HistoryAsync(path), await HistoryAsync(like), await StoredAnswersAsync(address)));
+        Assert.Equal((1L, 1L, 0L), (await HistoryAsync(path), await HistoryAsync(like), await fixture.StoredAnswersAsync(address)));
         Assert.Equal(("\"3\"", "Bob"), ((await _api.CallAsync(path, Ct)).ETag, Assert.Single(Participants(await _api.CallAsync(path, Ct)))));
 
         // What is sent again is not written again, with the address in it.
@@ -74,42 +70,23 @@ public sealed class ErasureTests(InteractionsFixture fixture)
     [Theory]
     [InlineData(
         "interactions_mailboxes",
-        "EXPLAIN SELECT i.id FROM interactions i WHERE i.participants::text LIKE '%@%' AND mailbox_digests(i.participants) && ARRAY(SELECT decode(d, 'hex') FROM unnest(ARRAY['00', '01']) AS d)")]
+        "SELECT i.id FROM interactions i WHERE i.participants::text LIKE '%@%' AND mailbox_digests(i.participants) && ARRAY(SELECT decode(d, 'hex') FROM unnest(ARRAY['00', '01']) AS d)")]
     [InlineData(
         "audit_value_mailboxes",
-        """EXPLAIN SELECT v.entry_id FROM audit_value v WHERE v.changes LIKE '%"participants"%@%' AND mailbox_digests(v.changes::jsonb -> 'participants') && ARRAY(SELECT decode(d, 'hex') FROM unnest(ARRAY['00', '01']) AS d)""")]
-    public async Task Participants_are_found_by_an_index(string index, string explain)
-    {
-        await using var connection = await fixture.Database.OpenConnectionAsync(Ct);
-        await using var transaction = await connection.BeginTransactionAsync(Ct);
-        await using (var alone = new NpgsqlCommand("SET LOCAL enable_seqscan = off", connection, transaction))
-        {
-            await alone.ExecuteNonQueryAsync(Ct);
-        }
-
-#pragma warning disable CA2100 // A constant of the test.
-        await using var command = new NpgsqlCommand(explain, connection, transaction);
-#pragma warning restore CA2100
-        await using var reader = await command.ExecuteReaderAsync(Ct);
-        var plan = new StringBuilder();
-        while (await reader.ReadAsync(Ct))
-        {
-            plan.AppendLine(reader.GetString(0));
-        }
-
-        Assert.Contains(index, plan.ToString(), StringComparison.Ordinal);
-    }
+        """SELECT v.entry_id FROM audit_value v WHERE v.changes LIKE '%"participants"%@%' AND mailbox_digests(v.changes::jsonb -> 'participants') && ARRAY(SELECT decode(d, 'hex') FROM unnest(ARRAY['00', '01']) AS d)""")]
+    public async Task Participants_are_found_by_an_index(string index, string query) =>
+        Assert.Contains(index, await fixture.PlanAsync(query), StringComparison.Ordinal);
 
     [Fact]
     public async Task A_participant_stays_whose_address_somebody_else_has_now()
     {
-        var address = Address();
-        var ada = await PersonAsync(address);
+        var address = Erasures.NewAddress();
+        var ada = await fixture.PersonAsync(address);
         var path = await LogAsync(await fixture.CustomerAsync(), [$"Ada <{address}>"]);
-        await ChangeAddressAsync(ada, Address());
-        await PersonAsync(address);
+        await fixture.ChangeAddressAsync(ada, Erasures.NewAddress());
+        await fixture.PersonAsync(address);
 
-        Assert.Equal(0, (int)(await ErasedAsync(ada))["kept"]!["interactions"]!);
+        Assert.Equal(0, (int)(await fixture.EraseAsync(ada))["kept"]!["interactions"]!);
         Assert.Equal($"Ada <{address}>", Assert.Single(Participants(await _api.CallAsync(path, Ct))));
         Assert.Equal(1, await HistoryAsync(path));
     }
@@ -117,22 +94,12 @@ public sealed class ErasureTests(InteractionsFixture fixture)
     [Fact]
     public async Task An_erasure_that_is_heard_of_late_and_twice_leaves_the_address_to_the_customer_who_has_it_now()
     {
-        var (address, other) = (Address(), Address());
-        var heir = await PersonAsync(address);
-        await Eventually.GetAsync(() => KnownAsync(address), known => known == 1, ct: Ct);
+        var (address, other) = (Erasures.NewAddress(), Erasures.NewAddress());
+        var heir = await fixture.PersonAsync(address);
+        await fixture.KnowsAsync(address);
         var (theirs, somebodys) = (await LogAsync(heir, [address, other]), await LogAsync(await fixture.CustomerAsync(), [address, other]));
 
-        var (erased, now) = (Ids.Customer.Format(Guid.CreateVersion7()), DateTimeOffset.UtcNow);
-        var tombstone = new CustomerSnapshot(
-            erased, 2, "person", "", null, null, null, null, null, null, "prospect", "standard", null, new Dictionary<string, JsonElement>(), "erased", null, now, now);
-        var heard = new CustomersErased(Ids.Erasure.Format(Guid.CreateVersion7()), erased, [tombstone], now, now, [Digest(address)]);
-        Guid[] messages = [Guid.CreateVersion7(), Guid.CreateVersion7()];
-        foreach (var message in messages)
-        {
-            await fixture.Bus.PublishAsync(heard, message, Ct);
-        }
-
-        await InboxHoldsAsync(messages);
+        await fixture.HearOfErasureAsync(address);
         var (kept, left) = (await _api.CallAsync(theirs, Ct), await _api.CallAsync(somebodys, Ct));
         string[] both = [address, other];
         Assert.Equal(both, Participants(kept));
@@ -141,17 +108,7 @@ public sealed class ErasureTests(InteractionsFixture fixture)
         Assert.Equal((1L, 0L), (await HistoryAsync(theirs), await HistoryAsync(somebodys)));
     }
 
-    private static string Address() => $"zq{Guid.NewGuid():n}@example.com";
-
-    private static string Digest(string address) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(address)));
-
     private static IEnumerable<string?> Participants(JsonAnswer read) => read["participants"]!.AsArray().Select(p => (string?)p);
-
-    private async Task<string> PersonAsync(string address) => (string)(await OkAsync(fixture.Contacts.PostAsync(
-        "/v1/customers", $$$"""{"kind":"person","given_name":"Ada","family_name":"Byron {{{Guid.NewGuid():n}}}","emails":[{"address":"{{{address}}}"}],"source":{"type":"enquiry"}}""", Ct)))["id"]!;
-
-    private Task<JsonNode> ChangeAddressAsync(string customer, string address) =>
-        OkAsync(fixture.Contacts.PatchAsync($"/v1/customers/{customer}", $$"""{"emails":[{"address":"{{address}}"}]}""", "*", Ct));
 
     /// <summary>The interaction's path.</summary>
     private async Task<string> LogAsync(string customer, string[] participants, string? once = null) =>
@@ -172,50 +129,12 @@ public sealed class ErasureTests(InteractionsFixture fixture)
         return _api.CallAsync(HttpMethod.Post, "/v1/interactions", body.ToJsonString(), once is null ? [] : [("Idempotency-Key", once)], Ct);
     }
 
-    /// <summary>What Interactions has signed.</summary>
-    private async Task<JsonNode> ErasedAsync(string customer)
-    {
-        var asked = await fixture.Contacts.CallAsync(HttpMethod.Post, $"/v1/customers/{customer}/erasures", """{"reason":"Asked for"}""", [("If-Match", "*")], Ct);
-        Assert.True(asked.Status == HttpStatusCode.Accepted, asked.ToString());
-        var erasure = await Eventually.GetAsync(() => fixture.Contacts.CallAsync($"/v1/erasures/{asked["id"]}", Ct), e => Receipt(e) is not null, ct: Ct);
-        return Receipt(erasure)!;
-
-        static JsonNode? Receipt(JsonAnswer answer) => answer["receipts"]?.AsArray().FirstOrDefault(r => (string?)r!["service"] == "interactions");
-    }
-
     /// <summary>How many changes of the interaction are told with their values.</summary>
-    private async Task<long> HistoryAsync(string path)
-    {
-        await using var count = fixture.Database.CreateCommand("SELECT count(*) FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE e.record_type = 'interaction' AND e.record_id = $1");
-        count.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Ids.Interaction.Parse(path[(path.LastIndexOf('/') + 1)..]) });
-        return (long)(await count.ExecuteScalarAsync(Ct))!;
-    }
+    private Task<long> HistoryAsync(string path) => fixture.CountAsync(
+        "SELECT count(*) FROM audit_entry e JOIN audit_value v ON v.entry_id = e.id WHERE e.record_type = 'interaction' AND e.record_id = $1", Key(path));
 
-    private async Task<long> TimelineVersionAsync(string path)
-    {
-        await using var read = fixture.Database.CreateCommand("SELECT version FROM timeline WHERE type = 'interaction' AND id = $1");
-        read.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Ids.Interaction.Parse(path[(path.LastIndexOf('/') + 1)..]) });
-        return (long)(await read.ExecuteScalarAsync(Ct))!;
-    }
+    private Task<long> TimelineVersionAsync(string path) =>
+        fixture.CountAsync("SELECT version FROM timeline WHERE type = 'interaction' AND id = $1", Key(path));
 
-    private async Task<long> StoredAnswersAsync(string text)
-    {
-        await using var count = fixture.Database.CreateCommand("SELECT count(*) FROM idempotency WHERE strpos(convert_from(body, 'UTF8'), $1) > 0");
-        count.Parameters.Add(new NpgsqlParameter<string> { TypedValue = text });
-        return (long)(await count.ExecuteScalarAsync(Ct))!;
-    }
-
-    private async Task<long> KnownAsync(string address)
-    {
-        await using var count = fixture.Database.CreateCommand("SELECT count(*) FROM customers WHERE primary_email = $1");
-        count.Parameters.Add(new NpgsqlParameter<string> { TypedValue = address });
-        return (long)(await count.ExecuteScalarAsync(Ct))!;
-    }
-
-    private async Task InboxHoldsAsync(Guid[] ids)
-    {
-        await using var count = fixture.Database.CreateCommand("SELECT count(*) FROM inbox WHERE message_id = ANY ($1)");
-        count.Parameters.Add(new NpgsqlParameter<Guid[]> { TypedValue = ids });
-        await Eventually.GetAsync(async () => (long)(await count.ExecuteScalarAsync(Ct))!, n => n == ids.Length, ct: Ct);
-    }
+    private static Guid Key(string path) => Ids.Interaction.Parse(path[(path.LastIndexOf('/') + 1)..]);
 }

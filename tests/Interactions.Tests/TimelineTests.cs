@@ -81,7 +81,7 @@ public sealed class TimelineTests(InteractionsFixture fixture)
             CaseChanged change => fixture.Bus.PublishAsync(change, d.MessageId, Ct),
             _ => Task.CompletedTask,
         }));
-        await InboxHoldsAsync(events.Select(e => e.MessageId));
+        await fixture.InboxHoldsAsync(events.Select(e => e.MessageId));
 
         Assert.Empty((await _api.CallAsync($"/v1/customers/{customers[0]}/timeline?limit=100", Ct)).Data);
         var entries = (await _api.CallAsync($"/v1/customers/{customers[1]}/timeline?limit=100", Ct)).Data;
@@ -180,15 +180,15 @@ public sealed class TimelineTests(InteractionsFixture fixture)
         Guid[] messages = [.. Enumerable.Range(0, 6).Select(_ => Guid.CreateVersion7())];
         await fixture.Bus.PublishAsync(new CustomersMerged(New(Ids.Merge), between, [absorbed], [Snapshot(absorbed, 2, "merged", between), Snapshot(between, 2, "active")], Day), messages[0], Ct);
         await fixture.Bus.PublishAsync(new CustomersMerged(New(Ids.Merge), survivor, [between], [Snapshot(between, 3, "merged", survivor), Snapshot(survivor, 2, "active")], Day), messages[1], Ct);
-        await InboxHoldsAsync(messages[..2]);
+        await fixture.InboxHoldsAsync(messages[..2]);
         await fixture.Bus.PublishAsync(new CustomersErased(New(Ids.Erasure), survivor, [Snapshot(survivor, 4, "erased")], Day, Day), messages[2], Ct);
-        await InboxHoldsAsync(messages[..3]);
+        await fixture.InboxHoldsAsync(messages[..3]);
         await fixture.Bus.PublishAsync(new OrderRecorded(New(Ids.Order), 1, absorbed, Day, 1, new Money(100, "USD"), "completed"), messages[3], Ct);
         await fixture.Bus.PublishAsync(new OrderRecorded(New(Ids.Order), 1, survivor, Day, 1, new Money(100, "USD"), "completed"), messages[4], Ct);
-        await InboxHoldsAsync(messages[..5]);
+        await fixture.InboxHoldsAsync(messages[..5]);
         await fixture.Bus.PublishAsync(
             new MergeUndone(New(Ids.Merge), survivor, [between], [Snapshot(between, 4, "active"), Snapshot(survivor, 3, "active")], [new(survivor, Day)], Day), messages[5], Ct);
-        await InboxHoldsAsync(messages);
+        await fixture.InboxHoldsAsync(messages);
 
         Assert.Equal("order", (string?)Assert.Single(await TimelineAsync(between, until: 1))["type"]);
         Assert.Equal(HttpStatusCode.PermanentRedirect, (await StatusAsync($"/v1/customers/{absorbed}/timeline")).Item1);
@@ -211,12 +211,4 @@ public sealed class TimelineTests(InteractionsFixture fixture)
 
     private async Task<IReadOnlyList<JsonNode>> TimelineAsync(string customer, int until) =>
         (await Eventually.GetAsync(() => _api.CallAsync($"/v1/customers/{customer}/timeline", Ct), page => page.Data.Count >= until, ct: Ct)).Data;
-
-    private async Task InboxHoldsAsync(IEnumerable<Guid> messageIds)
-    {
-        Guid[] ids = [.. messageIds];
-        await using var count = fixture.Database.CreateCommand("SELECT count(*) FROM inbox WHERE message_id = ANY ($1)");
-        count.Parameters.Add(new NpgsqlParameter<Guid[]> { TypedValue = ids });
-        await Eventually.GetAsync(async () => (long)(await count.ExecuteScalarAsync(Ct))!, n => n == ids.Length, ct: Ct);
-    }
 }

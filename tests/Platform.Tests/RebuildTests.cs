@@ -85,7 +85,7 @@ public sealed class RebuildTests(TracedPlatform fixture) : PlatformTest(fixture)
             path = $"v1/projections/{Timeline}/rebuilds/{started["id"]}";
             Assert.Equal("running", (string?)started["state"]);
             var second = await admin.CallAsync(HttpMethod.Post, $"v1/projections/{Timeline}/rebuilds", ct: Ct);
-            Assert.Equal((HttpStatusCode.Conflict, "conflict", (string?)started["id"]), (second.Status, second.Code, (string?)second["id"]));
+            Assert.Equal((HttpStatusCode.Conflict, "conflict", (string?)started["id"]), (second.Status, second.Code, (string?)second["existing_id"]));
 
             // All is there but what the owner that is away has.
             await Eventually.GetAsync(() => admin.CallAsync(path, Ct), r => r["sources"]?[3]?["finished_at"] is not null && r["error"] is not null, Patience, Ct);

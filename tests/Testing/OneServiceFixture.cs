@@ -12,6 +12,9 @@ public abstract class OneServiceFixture(string service) : ServicesFixture
 {
     private GrpcChannel? _channel;
 
+    /// <summary>Besides Contacts.</summary>
+    public string Service => service;
+
     public HttpClient Api { get; private set; } = null!;
 
     public HttpClient Contacts { get; private set; } = null!;
@@ -53,6 +56,23 @@ public abstract class OneServiceFixture(string service) : ServicesFixture
             },
             known => known);
         return customer;
+    }
+
+    /// <summary>What a count of the service's rows says.</summary>
+    public async Task<long> CountAsync<T>(string sql, T parameter)
+    {
+#pragma warning disable CA2100 // A constant of the test.
+        await using var count = Database.CreateCommand(sql);
+#pragma warning restore CA2100
+        count.Parameters.Add(new NpgsqlParameter<T> { TypedValue = parameter });
+        return (long)(await count.ExecuteScalarAsync())!;
+    }
+
+    /// <summary>Waits until the service has handled these messages.</summary>
+    public Task InboxHoldsAsync(IEnumerable<Guid> messages)
+    {
+        Guid[] ids = [.. messages];
+        return Eventually.GetAsync(() => CountAsync("SELECT count(*) FROM inbox WHERE message_id = ANY ($1)", ids), held => held == ids.Length, ct: TestContext.Current.CancellationToken);
     }
 
     public override async ValueTask DisposeAsync()
