@@ -10,6 +10,8 @@ public static class Ids
     public static readonly IdKind Erasure = new("ers");
     public static readonly IdKind Export = new("exp");
     public static readonly IdKind LegalHold = new("hld");
+    public static readonly IdKind RetentionPolicy = new("rtp");
+    public static readonly IdKind RetentionRun = new("rtr");
 
     public static readonly IdKind Duplicate = new("dup");
     public static readonly IdKind DuplicateScan = new("dsc");

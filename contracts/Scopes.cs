@@ -20,6 +20,9 @@ public static class Scopes
     public const string ExportsWrite = "exports:write";
     public const string LegalHoldsRead = "legal-holds:read";
     public const string LegalHoldsWrite = "legal-holds:write";
+    public const string RetentionRead = "retention:read";
+    /// <summary>Say for how long customers are kept whom nobody deals with any more; who is over that is erased.</summary>
+    public const string RetentionWrite = "retention:write";
     /// <summary>What customers of a tier are entitled to; everybody who reads customers reads it.</summary>
     public const string TiersWrite = "tiers:write";
     public const string GrantsRead = "grants:read";
@@ -43,7 +46,7 @@ public static class Scopes
 
     public static readonly IReadOnlyList<string> All =
     [
-        CustomersRead, CustomersWrite, CustomFieldsWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ErasuresRead, ErasuresWrite, ExportsRead, ExportsWrite, LegalHoldsRead, LegalHoldsWrite,
+        CustomersRead, CustomersWrite, CustomFieldsWrite, ConsentsRead, ConsentsWrite, MergesRead, MergesWrite, ErasuresRead, ErasuresWrite, ExportsRead, ExportsWrite, LegalHoldsRead, LegalHoldsWrite, RetentionRead, RetentionWrite,
         ImportsRead, ImportsWrite, TiersWrite, TagsWrite, GrantsRead, GrantsWrite, InteractionsRead, InteractionsWrite, BillingRead, BillingWrite,
         CasesRead, CasesWrite, SegmentsRead, SegmentsWrite, CampaignsRead, CampaignsWrite, KeysAdmin,
     ];

@@ -177,7 +177,7 @@ public sealed class Platform : IAsyncDisposable
                 Images.ServiceContainers.ShareSecrets(Path.Combine(Folder, "secrets"));
             }
 
-            await MigrateAsync(ct);
+            await MigrateAsync(ct: ct);
         }
     }
 
@@ -260,11 +260,11 @@ public sealed class Platform : IAsyncDisposable
         }
     }
 
-    /// <summary>Runs --migrate of every service, two at a time: each has a database of its own.</summary>
-    public async Task MigrateAsync(CancellationToken ct = default)
+    /// <summary>Runs --migrate of every service, some at a time: each has a database of its own.</summary>
+    public async Task MigrateAsync(int atOnce = 2, CancellationToken ct = default)
     {
         await WriteConnectionsAsync();
-        await Parallel.ForEachAsync(_services.Values, new ParallelOptions { MaxDegreeOfParallelism = 2, CancellationToken = ct }, async (service, token) =>
+        await Parallel.ForEachAsync(_services.Values, new ParallelOptions { MaxDegreeOfParallelism = atOnce, CancellationToken = ct }, async (service, token) =>
         {
             var result = await service.RunModeAsync(["--migrate"], token);
             if (result.ExitCode != 0)

@@ -32,6 +32,14 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
         new("billing_accounts", Alike: "source"),
     ];
 
+    public override IReadOnlyList<UseRows> Uses { get; } =
+    [
+        new("orders", "placed_at", "pending_order", "status = 'pending'"),
+        new("invoices", "issued_at", "open_invoice", "status = 'open'"),
+        new("payments", "paid_at"),
+        new("billing_accounts", "updated_at", "active_subscription", "subscription = 'active'"),
+    ];
+
     public override IReadOnlyList<ReplayedRows> Replayed =>
     [
         ReplayedRows.Of(Orders, "orders", typeof(OrderRecorded), o => o.Recorded()),

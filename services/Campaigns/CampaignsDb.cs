@@ -28,6 +28,9 @@ internal sealed class CampaignsDb(DbContextOptions<CampaignsDb> options) : Custo
         new("interactions", Copied: true),
     ];
 
+    /// <summary>That they were written to is no use that they made; a link that they followed is one.</summary>
+    public override IReadOnlyList<UseRows> Uses { get; } = [new("messages", "link_used_at", "message_due", "status IN ('pending', 'sending')")];
+
     public override IReadOnlyList<ReplayedRows> Replayed =>
     [
         ReplayedRows.Of(

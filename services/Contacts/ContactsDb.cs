@@ -5,6 +5,7 @@ using Crm.Contacts.Domain.Erasures;
 using Crm.Contacts.Domain.Exports;
 using Crm.Contacts.Domain.Imports;
 using Crm.Contacts.Domain.Merges;
+using Crm.Contacts.Domain.Retention;
 using Crm.Contacts.Features.ChangeRequests;
 using Crm.Contacts.Features.Grants;
 using Crm.Hosting.Data;
@@ -47,6 +48,9 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
     public DbSet<MergePreview> MergePreviews => Set<MergePreview>();
     public DbSet<Erasure> Erasures => Set<Erasure>();
     public DbSet<LegalHold> LegalHolds => Set<LegalHold>();
+    public DbSet<RetentionPolicy> RetentionPolicies => Set<RetentionPolicy>();
+    public DbSet<RetentionRun> RetentionRuns => Set<RetentionRun>();
+    public DbSet<RetentionResult> RetentionResults => Set<RetentionResult>();
 
     public DbSet<Export> Exports => Set<Export>();
 
@@ -98,6 +102,8 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         configurationBuilder.EnumAsWord<IdentifierKind>();
         configurationBuilder.EnumAsWord<ErasureStatus>();
         configurationBuilder.EnumAsWord<ExportStatus>();
+        configurationBuilder.EnumAsWord<RetentionStatus>();
+        configurationBuilder.EnumAsWord<RetentionOutcome>();
     }
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
@@ -113,6 +119,7 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
         MapMerges(modelBuilder);
         MapErasures(modelBuilder);
         MapExports(modelBuilder);
+        MapRetention(modelBuilder);
     }
 
     private void MapCustomers(ModelBuilder modelBuilder)
@@ -369,6 +376,29 @@ internal sealed class ContactsDb(DbContextOptions<ContactsDb> options) : CrmDbCo
             part.ToTable("export_parts");
             part.HasKey(p => new { p.ExportId, p.Service });
             part.Property(p => p.Counts).AsJson();
+        });
+    }
+
+    private static void MapRetention(ModelBuilder modelBuilder)
+    {
+        modelBuilder.Entity<RetentionPolicy>(policy =>
+        {
+            policy.ToTable("retention_policies");
+            policy.Property(p => p.Id).ValueGeneratedNever();
+            policy.Property(p => p.Version).IsConcurrencyToken();
+        });
+        modelBuilder.Entity<RetentionRun>(run =>
+        {
+            run.ToTable("retention_runs");
+            run.Property(r => r.Id).ValueGeneratedNever();
+            run.Property(r => r.KeptFor).AsJson();
+            run.Ignore(r => r.IsFull);
+            run.Ignore(r => r.Cause);
+        });
+        modelBuilder.Entity<RetentionResult>(result =>
+        {
+            result.ToTable("retention_results");
+            result.HasKey(r => new { r.RunId, r.CustomerId });
         });
     }
 }

@@ -10,6 +10,7 @@ using Crm.Contacts.Features.Imports;
 using Crm.Contacts.Features.Lifecycles;
 using Crm.Contacts.Features.Merges;
 using Crm.Contacts.Features.RecycleBin;
+using Crm.Contacts.Features.Retention;
 using Crm.Contacts.Features.Tags;
 using Crm.Hosting;
 
@@ -27,6 +28,7 @@ builder.AddCustomFields();
 builder.AddLifecycle();
 builder.AddErasures();
 builder.AddRecycleBin();
+builder.AddRetention();
 builder.Services.AddHostedService<RetagCustomers>();
 ExportWorker.Add(builder);
 builder.Services.AddScoped<ReplayChange>();

@@ -24,6 +24,9 @@ public abstract class CustomerCopyDb(DbContextOptions options) : CrmDbContext(op
     /// <summary>The tables whose rows follow their customers through merges.</summary>
     public virtual IReadOnlyList<OwnedRows> OwnedRows => [];
 
+    /// <summary>By which rows a customer is one with whom this service has something to do.</summary>
+    public virtual IReadOnlyList<UseRows> Uses => [];
+
     /// <summary>Of rows with a <c>CustomerId</c> those whose customer is not in the recycle bin: for lists. They are there again when it is restored.</summary>
     public IQueryable<T> OutOfBin<T>(IQueryable<T> rows) where T : class =>
         rows.Where(r => !Customers.Any(c => c.Id == EF.Property<Guid>(r, "CustomerId") && c.State == "deleted"));

@@ -29,6 +29,8 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
         new("timeline", Copied: true),
     ];
 
+    public override IReadOnlyList<UseRows> Uses { get; } = [new("interactions", "started_at")];
+
     public override IReadOnlyList<ErasureStep> ErasureSteps =>
     [
         .. base.ErasureSteps,

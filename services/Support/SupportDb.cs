@@ -17,6 +17,8 @@ internal sealed class SupportDb(DbContextOptions<SupportDb> options) : CustomerC
 
     public override IReadOnlyList<OwnedRows> OwnedRows { get; } = [new("cases", new("case", Ids.Case, "opened_at"))];
 
+    public override IReadOnlyList<UseRows> Uses { get; } = [new("cases", "updated_at", "open_case", "status <> 'solved'")];
+
     /// <summary>What happened last is a part of the event.</summary>
     public override IReadOnlyList<ReplayedRows> Replayed => [ReplayedRows.Of(Cases, "cases", typeof(CaseChanged), TellAsync)];
 

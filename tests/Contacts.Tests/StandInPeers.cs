@@ -1,4 +1,5 @@
 using Crm.Contracts.Merges.V1;
+using Crm.Contracts.PersonalData.V1;
 using Crm.Runner;
 using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
@@ -27,10 +28,14 @@ public sealed class StandInPeers : IAsyncDisposable
         builder.Services.AddSingleton(this);
         _app = builder.Build();
         _app.MapGrpcService<MergesStub>();
+        _app.MapGrpcService<PersonalDataStub>();
     }
 
     /// <summary>What a service answers to the question for these customers.</summary>
     public Func<string, IReadOnlyList<string>, Owners> FindOwners { get; set; } = (_, _) => new();
+
+    /// <summary>When a service had to do with these customers.</summary>
+    public Func<string, IReadOnlyList<string>, Uses> FindUses { get; set; } = (_, _) => new();
 
     public static async Task<StandInPeers> StartAsync(PortMap ports)
     {
@@ -41,11 +46,18 @@ public sealed class StandInPeers : IAsyncDisposable
 
     public ValueTask DisposeAsync() => _app.DisposeAsync();
 
+    private string ServiceOf(ServerCallContext context) => _byPort.First(p => context.Host.EndsWith(p.Key, StringComparison.Ordinal)).Value;
+
+    private sealed class PersonalDataStub(StandInPeers peers) : PersonalData.PersonalDataBase
+    {
+        public override Task<Uses> FindUses(FindUsesRequest request, ServerCallContext context) => Task.FromResult(peers.FindUses(peers.ServiceOf(context), request.CustomerIds));
+    }
+
     private sealed class MergesStub(StandInPeers peers) : Merges.MergesBase
     {
         public override Task<Owners> FindOwners(FindOwnersRequest request, ServerCallContext context) => request.CustomerIds.Count > 1000
             ? throw new RpcException(new Status(StatusCode.InvalidArgument, "At most 1000 customers."))
-            : Task.FromResult(peers.FindOwners(peers._byPort.First(p => context.Host.EndsWith(p.Key, StringComparison.Ordinal)).Value, request.CustomerIds));
+            : Task.FromResult(peers.FindOwners(peers.ServiceOf(context), request.CustomerIds));
 
         public override Task<Impact> GetImpact(GetImpactRequest request, ServerCallContext context) =>
             throw new RpcException(new Status(StatusCode.Unavailable, "No merges here."));

@@ -162,6 +162,14 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         setLegalHold                      - - - - - - - -  -
         listLegalHolds                    - - - - - - - -  -
         liftLegalHold                     - - - - - - - -  -
+        createRetentionPolicy             - - - - - - - -  -
+        listRetentionPolicies             - - - - - - - -  -
+        readRetentionPolicy               - - - - - - - -  -
+        patchRetentionPolicy              - - - - - - - -  -
+        runRetentionPolicy                - - - - - - - -  -
+        listRetentionRuns                 - - - - - - - -  -
+        readRetentionRun                  - - - - - - - -  -
+        listRetentionResults              - - - - - - - -  -
         exportCustomer                    - - - - - - - -  -
         readExport                        - - - - - - - -  -
         readExportArchive                 - - - - - - - -  -
@@ -268,6 +276,8 @@ public sealed class RightsMatrixTests(PlatformFixture fixture)
         "AccountManager*.manager", "*Transactions.manager", "AssignAccountManager*.manager", "Reassign*.from", "Reassign*.to", "Relationship*.role", "Relationship*.purchase", "Relationship*.starts_on", "CircleView.starts_on", "Relationship*.ends_on",
         // Erasures, holds and exports: what was counted, who asked and why.
         "Erasure*.erased", "Erasure*.kept", "*.statement", "*.missing", "Export*.counts", "StatementKey.*", "Erase*.reason", "Erasure*.reason", "LegalHold*.reason", "LegalHold*.lift_reason", "*.lifted_by",
+        // What a retention policy is called, and why customers are kept: words of a list.
+        "RetentionPolicy*.name", "RetentionPolicy*.lifecycles", "RetentionRunView.lifecycles", "RetentionRunView.kept_for", "RetentionResultView.reasons",
         // Projections and how far their rebuilds are.
         "Projection*", "Rebuild*",
         // Imports: how columns are called and what went wrong, never a value.

@@ -43,7 +43,7 @@ public sealed class TracedPlatform() : ObservedPlatform("traces"), ICollectionFi
     /// <summary>Rebuilds take many pages, as with many rows.</summary>
     protected override IReadOnlyDictionary<string, string> Environment => new Dictionary<string, string>(base.Environment)
     {
-        ["Rebuilds__PageRows"] = "7",
+        ["Rebuilds__PageRows"] = "40",
         ["Rebuilds__PauseMilliseconds"] = "0",
     };
 

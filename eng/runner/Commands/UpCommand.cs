@@ -69,7 +69,7 @@ internal static class UpCommand
         await platform.CreateDatabasesAsync(ct);
         await platform.WriteKeysAsync();
         if (!topology.Services.All(s => installation.IsRunning(s.Name)))
-            await platform.MigrateAsync(ct);
+            await platform.MigrateAsync(ct: ct);
         await platform.StartServicesAsync(ct);
         await EnsureCredentialsAsync(installation, platform, ct);
         PrintWay(installation, ports, "");

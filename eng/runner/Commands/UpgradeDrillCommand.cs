@@ -79,7 +79,8 @@ internal static class UpgradeDrillCommand
 
     private static (string? From, int Clients) Read(string[] args)
     {
-        (string? from, var clients) = (null, 6);
+        // More than the machine can serve would fail for want of time, whatever is replaced.
+        (string? from, var clients) = (null, 2 * Environment.ProcessorCount);
         for (var i = 0; i < args.Length; i += 2)
         {
             switch (args[i..Math.Min(i + 2, args.Length)])

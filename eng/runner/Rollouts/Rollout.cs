@@ -126,7 +126,8 @@ internal sealed class Rollout : IAsyncDisposable
         {
             try
             {
-                await replica.MigrateAsync(ct);
+                // Twelve programs serve beside it: on a cluster it would be another machine's.
+                await replica.MigrateAsync(atOnce: 1, ct);
                 return;
             }
             catch (RunnerException e) when (attempt < 3)

@@ -13,6 +13,7 @@ using Crm.Contacts.Features.Merges;
 using Crm.Contacts.Features.RecycleBin;
 using Crm.Contacts.Features.Relationships;
 using Crm.Contacts.Features.Reports;
+using Crm.Contacts.Features.Retention;
 using Crm.Contacts.Features.Tags;
 using Crm.Contacts.Features.Tiers;
 using Crm.Contracts;
@@ -171,5 +172,17 @@ internal static class Endpoints
         holds.MapPost("/", LegalHolds.Set).RequireScope(Scopes.LegalHoldsWrite).WithName("setLegalHold");
         holds.MapGet("/", LegalHolds.List).RequireScope(Scopes.LegalHoldsRead).WithName("listLegalHolds").WithQuery(PageRequest.Parameters);
         holds.MapPost("/{hold}/lift", LegalHolds.Lift).RequireScope(Scopes.LegalHoldsWrite).WithName("liftLegalHold");
+
+        var policies = app.MapGroup("/v1/retention-policies").WithTags("retention");
+        policies.MapPost("/", RetentionPolicies.Create).RequireScope(Scopes.RetentionWrite).WithName("createRetentionPolicy");
+        policies.MapGet("/", RetentionPolicies.List).RequireScope(Scopes.RetentionRead).WithName("listRetentionPolicies").WithQuery(PageRequest.Parameters);
+        policies.MapGet("/{id}", RetentionPolicies.One).RequireScope(Scopes.RetentionRead).WithName("readRetentionPolicy").Produces<RetentionPolicyView>();
+        policies.MapPatch("/{id}", RetentionPolicies.Patch).RequireScope(Scopes.RetentionWrite).WithName("patchRetentionPolicy").RequireIfMatch()
+            .Accepts<Domain.Retention.RetentionPolicyInput>("application/merge-patch+json", "application/json");
+        policies.MapPost("/{id}/runs", RetentionRuns.Ask).RequireScope(Scopes.RetentionWrite).WithName("runRetentionPolicy");
+        var runs = app.MapGroup("/v1/retention-runs").WithTags("retention");
+        runs.MapGet("/", RetentionRuns.List).RequireScope(Scopes.RetentionRead).WithName("listRetentionRuns").WithQuery(RetentionRuns.Parameters);
+        runs.MapGet("/{id}", RetentionRuns.Read).RequireScope(Scopes.RetentionRead).WithName("readRetentionRun");
+        runs.MapGet("/{id}/results", RetentionRuns.Results).RequireScope(Scopes.RetentionRead).WithName("listRetentionResults").WithQuery(RetentionRuns.ResultParameters);
     }
 }
