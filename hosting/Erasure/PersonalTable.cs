@@ -32,6 +32,8 @@ public static class PersonalTables
         ["consent_id"] = Crm.Contracts.Ids.Consent,
         ["confirms_id"] = Crm.Contracts.Ids.Consent,
         ["import_id"] = Crm.Contracts.Ids.Import,
+        ["run_id"] = Crm.Contracts.Ids.RetentionRun,
+        ["erasure_id"] = Crm.Contracts.Ids.Erasure,
         ["order_id"] = Crm.Contracts.Ids.Order,
         ["invoice_id"] = Crm.Contracts.Ids.Invoice,
         ["case_id"] = Crm.Contracts.Ids.Case,

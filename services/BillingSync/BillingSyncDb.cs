@@ -34,9 +34,9 @@ internal sealed class BillingSyncDb(DbContextOptions<BillingSyncDb> options) : C
 
     public override IReadOnlyList<UseRows> Uses { get; } =
     [
-        new("orders", "placed_at", "pending_order", "status = 'pending'"),
-        new("invoices", "issued_at", "open_invoice", "status = 'open'"),
-        new("payments", "paid_at"),
+        new("orders", "greatest(placed_at, updated_at)", "pending_order", "status = 'pending'"),
+        new("invoices", "greatest(issued_at, updated_at)", "open_invoice", "status = 'open'"),
+        new("payments", "greatest(paid_at, updated_at)", "pending_payment", "status = 'pending'"),
         new("billing_accounts", "updated_at", "active_subscription", "subscription = 'active'"),
     ];
 

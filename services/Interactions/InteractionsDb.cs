@@ -29,7 +29,7 @@ internal sealed class InteractionsDb(DbContextOptions<InteractionsDb> options) :
         new("timeline", Copied: true),
     ];
 
-    public override IReadOnlyList<UseRows> Uses { get; } = [new("interactions", "started_at")];
+    public override IReadOnlyList<UseRows> Uses { get; } = [new("interactions", "greatest(started_at, updated_at)")];
 
     public override IReadOnlyList<ErasureStep> ErasureSteps =>
     [

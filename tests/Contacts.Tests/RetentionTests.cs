@@ -11,7 +11,7 @@ using Npgsql;
 namespace Contacts.Tests;
 
 /// <summary>Customers with whom nobody has anything to do are erased by policies, with a report; the other services are stand-ins.</summary>
-public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixture)
+public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixture), IAsyncDisposable
 {
     private const string Policies = "/v1/retention-policies";
     private const string Runs = "/v1/retention-runs";
@@ -21,6 +21,18 @@ public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixtu
 
     private static readonly DateTimeOffset LongAgo = new(2001, 2, 3, 4, 5, 6, TimeSpan.Zero);
 
+    /// <summary>The next test is alone with its old customers and its policy, whatever became of this one.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        Fixture.Peers.FindUses = (_, _) => Task.FromResult(new Uses());
+        await using var database = await Fixture.DatabaseAsync("contacts");
+        await using var update = database.CreateCommand("""
+            UPDATE customers SET updated_at = now() WHERE updated_at < now() - interval '7000 days';
+            UPDATE retention_policies SET active = false, version = version + 1 WHERE active;
+            """);
+        await update.ExecuteNonQueryAsync();
+    }
+
     [Fact]
     public async Task A_preview_says_who_would_be_erased_and_who_is_kept_for_what_and_erases_nobody()
     {
@@ -29,7 +41,9 @@ public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixtu
         await OkAsync(HttpMethod.Post, $"/v1/customers/{consented}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form"}""");
         await AgeAsync(held);
         await AgeAsync(consented);
-        using var peers = Answers((service, customer) => (service, customer) switch
+        var buyer = (string)(await CreateAsync($$$"""{"kind":"person","family_name":"{{{Unique()}}}","lifecycle":"former","source":{"type":"enquiry"}}"""))["id"]!;
+        await AgeAsync(buyer);
+        Answers((service, customer) => (service, customer) switch
         {
             ("support", _) when customer == open => (LongAgo.AddDays(1), ["open_case"]),
             ("billing-sync", _) when customer == open => (null, ["open_invoice"]),
@@ -43,6 +57,7 @@ public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixtu
         Assert.True((bool)run["preview"]!);
         var outcomes = await OutcomesAsync(run);
         Assert.Equal("due ", outcomes[due]);
+        Assert.DoesNotContain(buyer, outcomes.Keys);
         Assert.Equal("kept legal_hold", outcomes[held]);
         Assert.Equal("kept open_case open_invoice", outcomes.GetValueOrDefault(open)?.Replace("open_invoice open_case", "open_case open_invoice", StringComparison.Ordinal));
         Assert.DoesNotContain(used, outcomes.Keys);
@@ -55,7 +70,6 @@ public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixtu
         foreach (var customer in new[] { due, held, consented, open, used })
         {
             await GetAsync($"/v1/customers/{customer}");
-            await AgeAsync(customer, days: 0);
         }
     }
 
@@ -80,21 +94,20 @@ public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixtu
             var (response, body) = await SendAsync(HttpMethod.Get, $"/v1/customers/{customer}");
             AssertProblem(response, body, 410, "erased");
             var erasure = (await GetAsync($"/v1/erasures?customer_id={customer}"))["data"]!.AsArray().Single()!;
-            Assert.StartsWith($"Retention policy {policy["name"]}: not used since ", (string?)erasure["reason"], StringComparison.Ordinal);
+            Assert.StartsWith($"Retention policy {policy["name"]} ({run["id"]}): not used since ", (string?)erasure["reason"], StringComparison.Ordinal);
             Assert.Contains((await GetAsync($"{Runs}/{run["id"]}/results"))["data"]!.AsArray(), r => (string?)r!["erasure_id"] == (string?)erasure["id"] && (string?)r["customer_id"] == customer);
         }
 
         var next = await RunAsync(policy, """{"preview":false}""");
         Assert.Equal((1, false), ((int)next["erased"]!, (bool)next["limit_reached"]!));
         Assert.Equal(customers[3], Assert.Single(await OutcomesAsync(next)).Key);
-        await PatchAsync(await GetAsync($"{Policies}/{policy["id"]}"), """{"active":false}""");
     }
 
     [Fact]
     public async Task Nobody_is_erased_while_a_service_does_not_say_whom_it_has_to_do_with_and_a_policy_that_is_made_inactive_stops_its_run()
     {
         var customer = await OldAsync();
-        using var peers = Answers((service, _) => service == "support" ? throw new RpcException(new Status(StatusCode.Unavailable, "Away.")) : null);
+        Answers((service, _) => service == "support" ? throw new RpcException(new Status(StatusCode.Unavailable, "Away.")) : null);
         var policy = await PolicyAsync("""{"active":true}""");
 
         var waiting = (await Eventually.GetAsync(() => GetAsync($"{Runs}?policy_id={policy["id"]}"), l => l["data"]!.AsArray() is [{ } run] && run["missing"]!.AsArray().Count > 0, ct: Ct))["data"]![0]!;
@@ -108,7 +121,46 @@ public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixtu
         var stopped = await EndOfRunAsync(waiting, "stopped");
         Assert.Equal((0, 0), ((int)stopped["erased"]!, stopped["missing"]!.AsArray().Count));
         await GetAsync($"/v1/customers/{customer}");
-        await AgeAsync(customer, days: 0);
+    }
+
+    [Fact]
+    public async Task Other_terms_stop_the_run_that_has_the_old_ones()
+    {
+        var customer = await OldAsync();
+        Answers((service, _) => service == "support" ? throw new RpcException(new Status(StatusCode.Unavailable, "Away.")) : null);
+        var policy = await PolicyAsync("""{"active":true}""");
+        var waiting = (await Eventually.GetAsync(() => GetAsync($"{Runs}?policy_id={policy["id"]}"), l => l["data"]!.AsArray() is [{ } run] && run["missing"]!.AsArray().Count > 0, ct: Ct))["data"]![0]!;
+        await PatchAsync(policy, """{"unused_for_days":36500}""");
+        Answers((_, _) => null);
+        Assert.Equal(0, (int)(await EndOfRunAsync(waiting, "stopped"))["erased"]!);
+        await GetAsync($"/v1/customers/{customer}");
+    }
+
+    [Fact]
+    public async Task Who_consents_or_is_used_between_the_first_question_and_the_erasure_stays()
+    {
+        var (before, consents, calls) = (await OldAsync(0), await OldAsync(1), await OldAsync(2));
+        var related = await OldAsync(3);
+        var asked = 0;
+        Fixture.Peers.FindUses = async (service, ids) =>
+        {
+            // The second question about one is that of its own erasure.
+            if (service == "support" && ids.Contains(consents) && Interlocked.Increment(ref asked) == 2)
+            {
+                await OkAsync(HttpMethod.Post, $"/v1/customers/{consents}/consents", """{"channel":"email","purpose":"marketing","state":"granted","source":"web_form"}""");
+            }
+
+            return asked > 1 ? Uses(ids, id => id == calls ? (DateTimeOffset.UtcNow, []) : null) : new();
+        };
+        var firm = (string)(await CreateAsync($$$"""{"kind":"organization","name":"Firm {{{Unique()}}}","source":{"type":"enquiry"}}"""))["id"]!;
+        await OkAsync(HttpMethod.Post, $"/v1/customers/{related}/relationships", $$"""{"type":"role","to_id":"{{firm}}","role":"chief"}""");
+        var policy = await PolicyAsync("""{"active":true}""");
+        var run = await EndOfRunAsync((await Eventually.GetAsync(() => GetAsync($"{Runs}?policy_id={policy["id"]}"), l => l["data"]!.AsArray().Count == 1, ct: Ct))["data"]![0]!);
+
+        Assert.Equal(
+            new Dictionary<string, string> { [before] = "erased ", [consents] = "kept changed_meanwhile" }.OrderBy(o => o.Key, StringComparer.Ordinal),
+            (await OutcomesAsync(run)).OrderBy(o => o.Key, StringComparer.Ordinal));
+        Assert.Equal(2, (int)run["used"]!);
     }
 
     [Theory]
@@ -165,35 +217,33 @@ public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixtu
         return customer;
     }
 
-    private async Task AgeAsync(string customer, int days = 8000, int number = 0)
+    private async Task AgeAsync(string customer, int number = 0)
     {
         await using var database = await Fixture.DatabaseAsync("contacts");
-        await using var update = database.CreateCommand("UPDATE customers SET updated_at = now() - make_interval(days => $2, secs => -$3) WHERE id = $1");
+        await using var update = database.CreateCommand("UPDATE customers SET updated_at = now() - make_interval(days => 8000, secs => -$2) WHERE id = $1");
         update.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = Ids.Customer.Parse(customer) });
-        update.Parameters.Add(new NpgsqlParameter<int> { TypedValue = days });
         update.Parameters.Add(new NpgsqlParameter<double> { TypedValue = number });
         Assert.Equal(1, await update.ExecuteNonQueryAsync(Ct));
     }
 
-    /// <summary>What the stand-ins say of a customer until it is disposed of.</summary>
-    private Restored Answers(Func<string, string, (DateTimeOffset? At, string[] Open)?> answer)
-    {
-        Fixture.Peers.FindUses = (service, ids) =>
-        {
-            var uses = new Uses();
-            foreach (var id in ids)
-            {
-                if (answer(service, id) is (var at, var open))
-                {
-                    var use = new CustomerUse { CustomerId = id, LastUsedAt = at is { } last ? Timestamp.FromDateTimeOffset(last) : null };
-                    use.Open.AddRange(open);
-                    uses.Customers.Add(use);
-                }
-            }
+    /// <summary>What the stand-ins say of a customer.</summary>
+    private void Answers(Func<string, string, (DateTimeOffset? At, string[] Open)?> answer) =>
+        Fixture.Peers.FindUses = (service, ids) => Task.FromResult(Uses(ids, id => answer(service, id)));
 
-            return uses;
-        };
-        return new(Fixture.Peers);
+    private static Uses Uses(IEnumerable<string> ids, Func<string, (DateTimeOffset? At, string[] Open)?> answer)
+    {
+        var uses = new Uses();
+        foreach (var id in ids)
+        {
+            if (answer(id) is (var at, var open))
+            {
+                var use = new CustomerUse { CustomerId = id, LastUsedAt = at is { } last ? Timestamp.FromDateTimeOffset(last) : null };
+                use.Open.AddRange(open);
+                uses.Customers.Add(use);
+            }
+        }
+
+        return uses;
     }
 
     private static string With(string change)
@@ -229,10 +279,5 @@ public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixtu
         var (response, body) = await SendAsync(method, path, json, headers);
         Assert.True(response.IsSuccessStatusCode, body.ToJsonString());
         return body;
-    }
-
-    private sealed class Restored(StandInPeers peers) : IDisposable
-    {
-        public void Dispose() => peers.FindUses = (_, _) => new();
     }
 }

@@ -35,7 +35,7 @@ public sealed class StandInPeers : IAsyncDisposable
     public Func<string, IReadOnlyList<string>, Owners> FindOwners { get; set; } = (_, _) => new();
 
     /// <summary>When a service had to do with these customers.</summary>
-    public Func<string, IReadOnlyList<string>, Uses> FindUses { get; set; } = (_, _) => new();
+    public Func<string, IReadOnlyList<string>, Task<Uses>> FindUses { get; set; } = (_, _) => Task.FromResult(new Uses());
 
     public static async Task<StandInPeers> StartAsync(PortMap ports)
     {
@@ -50,7 +50,7 @@ public sealed class StandInPeers : IAsyncDisposable
 
     private sealed class PersonalDataStub(StandInPeers peers) : PersonalData.PersonalDataBase
     {
-        public override Task<Uses> FindUses(FindUsesRequest request, ServerCallContext context) => Task.FromResult(peers.FindUses(peers.ServiceOf(context), request.CustomerIds));
+        public override Task<Uses> FindUses(FindUsesRequest request, ServerCallContext context) => peers.FindUses(peers.ServiceOf(context), request.CustomerIds);
     }
 
     private sealed class MergesStub(StandInPeers peers) : Merges.MergesBase

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Crm.Contracts;
 
 namespace Crm.Contacts.Domain.Retention;
 
@@ -7,7 +8,7 @@ public enum RetentionStatus
     Running,
     Completed,
 
-    /// <summary>The policy was made inactive meanwhile.</summary>
+    /// <summary>The policy was changed meanwhile.</summary>
     Stopped,
 }
 
@@ -33,6 +34,9 @@ internal sealed class RetentionRun
 
     public Guid Id { get; private set; }
     public Guid PolicyId { get; private set; }
+
+    /// <summary>Another version of the policy stops the run.</summary>
+    public long PolicyVersion { get; private set; }
     public bool Preview { get; private set; }
     public RetentionStatus Status { get; private set; }
     public string Actor { get; private set; } = "";
@@ -54,6 +58,10 @@ internal sealed class RetentionRun
 
     /// <summary>Services that have not said whom they have to do with; they are asked again.</summary>
     public List<string> Missing { get; private set; } = [];
+
+    /// <summary>How often the erasure of the next customer has failed for want of time.</summary>
+    public int Attempts { get; private set; }
+
     public DateTimeOffset CursorAt { get; private set; }
     public Guid CursorId { get; private set; }
     public DateTimeOffset NextAt { get; private set; }
@@ -64,12 +72,13 @@ internal sealed class RetentionRun
     public bool IsFull => !Preview && Erased >= EraseAtMost;
 
     /// <summary>What its erasures say of their cause.</summary>
-    public string Cause => string.Create(CultureInfo.InvariantCulture, $"Retention policy {PolicyName}: not used since {UnusedSince:yyyy-MM-dd}");
+    public string Cause => string.Create(CultureInfo.InvariantCulture, $"Retention policy {PolicyName} ({Ids.RetentionRun.Format(Id)}): not used since {UnusedSince:yyyy-MM-dd}");
 
     public static RetentionRun Begin(RetentionPolicy policy, bool preview, string actor, DateTimeOffset now) => new()
     {
         Id = Guid.CreateVersion7(now),
         PolicyId = policy.Id,
+        PolicyVersion = policy.Version,
         Preview = preview,
         Status = RetentionStatus.Running,
         Actor = actor,
@@ -86,11 +95,18 @@ internal sealed class RetentionRun
     /// <param name="missing">Who has not answered.</param>
     public void Wait(DateTimeOffset until, IEnumerable<string> missing) => (NextAt, Missing) = (until, [.. missing]);
 
+    /// <summary>The erasure of the next customer failed, and may not the next time.</summary>
+    public void TryAgain(DateTimeOffset at)
+    {
+        Attempts++;
+        NextAt = at;
+    }
+
     /// <summary>A customer was looked at; the next one is the one behind.</summary>
     /// <param name="outcome">Null when it was used after all.</param>
     public void Count(DateTimeOffset updatedAt, Guid customer, RetentionOutcome? outcome, IReadOnlyCollection<string> reasons)
     {
-        (CursorAt, CursorId) = (updatedAt, customer);
+        (CursorAt, CursorId, Attempts) = (updatedAt, customer, 0);
         Examined++;
         switch (outcome)
         {
@@ -115,6 +131,6 @@ internal sealed class RetentionRun
 }
 
 /// <summary>A customer who was over its time.</summary>
-/// <param name="Reasons">Why it is kept: <c>legal_hold</c>, what a service has open, such as <c>open_case</c>, or <c>failed</c>.</param>
+/// <param name="Reasons">Why it is kept: <c>legal_hold</c>, what a service has open, such as <c>open_case</c>, or <c>failed</c>: those of <c>RetentionRunView.KeptFor</c>.</param>
 /// <param name="ErasureId">Of an erased one.</param>
 internal sealed record RetentionResult(Guid RunId, Guid CustomerId, RetentionOutcome Outcome, List<string> Reasons, DateTimeOffset LastUsedAt, Guid? ErasureId);

@@ -211,6 +211,8 @@ internal static class ErasureSteps
             """),
         new("duplicate_overrides", "DELETE FROM duplicate_overrides WHERE customer_id = ANY (@ids)"),
         new("duplicate_overrides", "UPDATE duplicate_overrides SET reason = '' WHERE candidate_ids && @ids", Kept: true),
+        // That they were kept before, and why; the counts of the runs stay.
+        new("retention_results", "DELETE FROM retention_results WHERE customer_id = ANY (@ids)"),
         new("legal_holds", "DELETE FROM legal_holds WHERE customer_id = ANY (@ids) RETURNING id", Ids.LegalHold, Domain.Erasures.LegalHold.RecordType),
         new("merge_previews", """
             DELETE FROM merge_previews WHERE survivor_id = ANY (@ids) OR EXISTS (

@@ -79,6 +79,7 @@ internal static class ContactsTables
             """, Ids.ChangeRequest, Domain.ChangeRequest.RecordType),
         new("grants", "SELECT to_jsonb(t) - 'event_sequence' FROM grants t WHERE customer_id = ANY (@ids) ORDER BY id", Ids.Grant),
         new("duplicates", "SELECT to_jsonb(t) - 'id' FROM duplicates t WHERE low_id = ANY (@ids) OR high_id = ANY (@ids) ORDER BY id"),
+        new("retention_results", "SELECT to_jsonb(t) FROM retention_results t WHERE customer_id = ANY (@ids) ORDER BY run_id"),
         new("legal_holds", "SELECT to_jsonb(t) FROM legal_holds t WHERE customer_id = ANY (@ids) ORDER BY id", Ids.LegalHold),
     ];
 }

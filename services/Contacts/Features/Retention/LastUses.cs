@@ -7,10 +7,13 @@ using Grpc.Net.ClientFactory;
 namespace Crm.Contacts.Features.Retention;
 
 /// <summary>When the four other services had to do with customers for the last time, asked of them at once.</summary>
-internal sealed partial class LastUses(GrpcClientFactory clients, ILogger<LastUses> logger)
+internal sealed partial class LastUses(GrpcClientFactory clients, TimeProvider clock, ILogger<LastUses> logger)
 {
     /// <summary>Customers that a service takes in one question.</summary>
     private const int AtOnce = 1000;
+
+    /// <summary>Nobody waits for the answer, and a customer may have very many rows.</summary>
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(20);
 
     public static string ClientOf(string service) => $"uses {service}";
 
@@ -29,7 +32,8 @@ internal sealed partial class LastUses(GrpcClientFactory clients, ILogger<LastUs
     {
         try
         {
-            return (service, await clients.CreateClient<PersonalData.PersonalDataClient>(ClientOf(service)).FindUsesAsync(request, cancellationToken: ct));
+            return (service, await clients.CreateClient<PersonalData.PersonalDataClient>(ClientOf(service))
+                .FindUsesAsync(request, deadline: (clock.GetUtcNow() + Deadline).UtcDateTime, cancellationToken: ct));
         }
         catch (RpcException exception) when (!ct.IsCancellationRequested)
         {

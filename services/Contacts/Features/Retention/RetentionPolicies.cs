@@ -11,7 +11,7 @@ namespace Crm.Contacts.Features.Retention;
 
 /// <summary>
 /// For how long customers of some lifecycles are kept with whom nobody has anything to do. A change needs <c>If-Match</c>;
-/// one that makes a policy active begins its first run at once, one that makes it inactive stops the run that is under way.
+/// one that makes a policy active begins its first run at once, and any stops the run that is under way, unless it is a preview.
 /// </summary>
 internal static class RetentionPolicies
 {
@@ -83,7 +83,7 @@ internal static class RetentionPolicies
 }
 
 /// <summary>A retention policy as the API shows it.</summary>
-/// <param name="UnusedForDays">Days since the record was changed, a statement of consent was made, or any service had to do with the customer.</param>
+/// <param name="UnusedForDays">Days since the record was changed or a row of the customer recorded or changed, in any service.</param>
 /// <param name="EraseAtMost">Customers that one run erases at most.</param>
 /// <param name="NextRunAt">Null while it is not active.</param>
 public sealed record RetentionPolicyView(

@@ -102,12 +102,13 @@ internal static class RetentionRuns
 /// <param name="Actor">Who asked for it; the service itself when it was time.</param>
 /// <param name="UnusedSince">Who was used then or later stays.</param>
 /// <param name="Examined">Customers whose record nobody had changed since then: used, due, erased or kept.</param>
-/// <param name="Used">With whom a service has had to do all the same, or who have made a statement of consent.</param>
+/// <param name="Used">With whom a service has had to do all the same: a row of theirs, a statement of consent, a relationship or an account manager is newer.</param>
 /// <param name="Due">Of a preview: they would be erased.</param>
 /// <param name="Kept">Over their time, and not erased.</param>
 /// <param name="KeptFor">
-/// Customers by reason: <c>legal_hold</c>, <c>open_case</c>, <c>open_invoice</c>, <c>pending_order</c>, <c>active_subscription</c>, <c>message_due</c>,
-/// <c>changed_meanwhile</c>, <c>failed</c>. One may have several.
+/// Customers by reason: <c>legal_hold</c>, <c>change_request</c>, <c>export</c>, <c>open_case</c>, <c>open_invoice</c>, <c>pending_order</c>,
+/// <c>pending_payment</c>, <c>active_subscription</c>, <c>message_due</c>; <c>changed_meanwhile</c> between the question and the erasure;
+/// <c>failed</c>. One may have several.
 /// </param>
 /// <param name="LimitReached">It erased <c>erase_at_most</c>; the others are the next run's.</param>
 /// <param name="Missing">Services that have not said whom they have to do with; until they have, nobody is erased.</param>

@@ -13,6 +13,10 @@ public sealed class RetentionOptions
     /// <summary>How many hours after the beginning of a run an active policy runs again.</summary>
     [Range(1, 8760)]
     public int EveryHours { get; init; } = 24;
+
+    /// <summary>For how many days a run's report says who was kept, or would have been erased; who was erased it says for ever.</summary>
+    [Range(1, 3650)]
+    public int ReportDays { get; init; } = 90;
 }
 
 /// <summary>After a run is asked for, or a policy made active.</summary>

@@ -15,16 +15,19 @@ using Microsoft.Extensions.Options;
 namespace Crm.Contacts.Features.Retention;
 
 /// <summary>
-/// Begins the runs of active policies and goes through their customers, the longest unused first: asks the other services of a
-/// page of them when they were used, and hands those who are over their time to the erasure, one a transaction with what the
-/// report says of it, so that a kill costs nothing. Replicas take runs, not customers.
+/// Begins the runs of active policies and goes through their customers, the longest unused first: asks the other services
+/// when they were used, and hands those who are over their time to the erasure, one a transaction with what the
+/// report says of it, so that a kill costs nothing. Replicas take pages of runs in turn.
 /// </summary>
 internal sealed partial class RetentionWorker(
     IServiceScopeFactory scopes, RetentionSignal signal, LastUses uses, IOptions<RetentionOptions> options, TimeProvider clock, ILogger<RetentionWorker> logger)
-    : RepeatedWork(TimeSpan.FromSeconds(10), clock, logger, signal)
+    : RepeatedWork(TimeSpan.FromSeconds(2), clock, logger, signal)
 {
-    private const int PageSize = 100;
+    private const int PageSize = 50;
+    private const int Tries = 3;
     private const string LegalHold = "legal_hold";
+    private const string ChangeRequest = "change_request";
+    private const string Export = "export";
     private const string ChangedMeanwhile = "changed_meanwhile";
     private const string Failed = "failed";
 
@@ -38,29 +41,39 @@ internal sealed partial class RetentionWorker(
 
     protected override async Task RunAsync(CancellationToken ct)
     {
-        await BeginDueAsync(ct);
-        while (await ContinueNextAsync(ct))
+        do
         {
+            await BeginDueAsync(ct);
         }
+        while (await ContinueNextAsync(ct));
     }
 
     private Task BeginDueAsync(CancellationToken ct) => InTransactionAsync(async db =>
     {
         var now = Clock.GetUtcNow();
-        var due = await db.RetentionPolicies.ForUpdate($"""
-            active AND next_run_at <= {now} AND NOT EXISTS (SELECT FROM retention_runs r WHERE r.policy_id = retention_policies.id AND r.status = 'running') ORDER BY id
-            """, skipLocked: true).ToListAsync(ct);
-        foreach (var policy in due)
+        var due = await db.RetentionPolicies.ForUpdate($"active AND next_run_at <= {now} ORDER BY id", skipLocked: true).ToListAsync(ct);
+        if (due.Count == 0)
+        {
+            return 0;
+        }
+
+        // Once the policies are held: who asks for a run holds its policy too.
+        var running = await db.RetentionRuns.Where(r => r.Status == RetentionStatus.Running).Select(r => r.PolicyId).ToListAsync(ct);
+        foreach (var policy in due.Where(p => !running.Contains(p.Id)))
         {
             policy.RunAgainAt(now.AddHours(options.Value.EveryHours));
             db.BeginRun(policy, preview: false, db.Actor(), now);
         }
 
         await db.SaveChangesAsync(ct);
-        return due.Count;
+        // What was erased stays in the report; who was kept is looked at anew by each run.
+        var before = now.AddDays(-options.Value.ReportDays);
+        return await db.Database.ExecuteSqlAsync($"""
+            DELETE FROM retention_results r USING retention_runs run WHERE run.id = r.run_id AND run.started_at < {before} AND r.outcome <> 'erased'
+            """, ct);
     }, ct);
 
-    /// <summary>As much of one run as can be done now; false when no run waits.</summary>
+    /// <summary>A page of the run that has waited longest; false when no run waits.</summary>
     private async Task<bool> ContinueNextAsync(CancellationToken ct)
     {
         var run = await InTransactionAsync(async db =>
@@ -76,74 +89,121 @@ internal sealed partial class RetentionWorker(
             return false;
         }
 
-        while (run is not null)
+        if (await ContinueAsync(run, ct) is { } more)
         {
-            run = await ContinueAsync(run, ct);
+            await StepAsync(more, (_, held) => held.Wait(Clock.GetUtcNow(), []), ct);
         }
 
         return true;
     }
 
-    /// <summary>The next page of a run; null when it is at its end, waits for a service or is somebody else's.</summary>
+    /// <summary>The next page of a run; null when it is at its end, waits or is somebody else's.</summary>
     private async Task<RetentionRun?> ContinueAsync(RetentionRun run, CancellationToken ct)
     {
         var page = await ReadPageAsync(run, ct);
         if (page.Count == 0 || run.IsFull)
         {
-            await StepAsync(run, (_, held) => Finish(held, RetentionStatus.Completed, limitReached: page.Count > 0), ct);
-            return null;
+            return await StepAsync(run, (db, held) => Finish(db, held, RetentionStatus.Completed, limitReached: page.Count > 0), ct);
         }
 
-        var (found, missing) = await uses.FindAsync([.. page.SelectMany(c => c.Ids)], ct);
-        if (missing.Count > 0)
+        if (await AskAsync(run, [.. page.SelectMany(c => c.Ids)], ct) is not { } found)
         {
-            await StepAsync(run, (_, held) => held.Wait(Clock.GetUtcNow() + Pause, missing), ct);
             return null;
         }
 
         RetentionRun? now = run;
+        var passed = new List<Verdict>();
         foreach (var candidate in page)
         {
-            if (now is null || now.IsFull)
+            var verdict = Judge(candidate, found, run.UnusedSince);
+            if (run.Preview || !verdict.Goes)
             {
-                break;
+                passed.Add(verdict);
+                continue;
             }
 
-            now = await LookAtAsync(now, Judge(candidate, [.. candidate.Ids.SelectMany(id => found[id])], run.UnusedSince), ct);
+            now = await EnterAsync(now, passed, ct);
+            passed.Clear();
+            if (now is null || now.IsFull)
+            {
+                return now;
+            }
+
+            now = await LookAtAsync(now, candidate, ct);
+            if (now is null)
+            {
+                return null;
+            }
         }
 
-        return now;
+        return await EnterAsync(now, passed, ct);
+    }
+
+    /// <summary>Null when services have not answered; then the run waits for them.</summary>
+    private async Task<ILookup<Guid, Contracts.PersonalData.V1.CustomerUse>?> AskAsync(RetentionRun run, Guid[] customers, CancellationToken ct)
+    {
+        var (found, missing) = await uses.FindAsync(customers, ct);
+        if (missing.Count == 0)
+        {
+            return found;
+        }
+
+        await StepAsync(run, (_, held) => held.Wait(Clock.GetUtcNow() + Pause, missing), ct);
+        return null;
     }
 
     /// <summary>Whether a customer goes, as far as can be said before it is locked.</summary>
-    private static Verdict Judge(Candidate candidate, IReadOnlyCollection<Contracts.PersonalData.V1.CustomerUse> found, DateTimeOffset unusedSince)
+    private static Verdict Judge(Candidate candidate, ILookup<Guid, Contracts.PersonalData.V1.CustomerUse> uses, DateTimeOffset unusedSince)
     {
+        List<Contracts.PersonalData.V1.CustomerUse> found = [.. candidate.Ids.SelectMany(id => uses[id])];
         var used = found.Where(u => u.LastUsedAt is not null).Select(u => u.LastUsedAt.ToDateTimeOffset()).Append(candidate.UsedAt).Max();
-        if (used >= unusedSince)
-        {
-            return new(candidate, used, IsOver: false, []);
-        }
-
-        IEnumerable<string> reasons = candidate.Held ? [LegalHold] : [];
-        return new(candidate, used, IsOver: true, [.. reasons.Concat(found.SelectMany(u => u.Open)).Distinct()]);
+        return used >= unusedSince
+            ? new(candidate, used, IsOver: false, [])
+            : new(candidate, used, IsOver: true, [.. candidate.Reasons.Concat(found.SelectMany(u => u.Open)).Distinct()]);
     }
 
-    private async Task<RetentionRun?> LookAtAsync(RetentionRun run, Verdict verdict, CancellationToken ct)
-    {
-        if (run.Preview || !verdict.IsOver || verdict.Reasons.Count > 0)
+    /// <summary>Those whom a run passes by, in their order, in one transaction.</summary>
+    private async Task<RetentionRun?> EnterAsync(RetentionRun? run, IReadOnlyCollection<Verdict> passed, CancellationToken ct) => run is null || passed.Count == 0
+        ? run
+        : await StepAsync(run, (db, held) =>
         {
-            return await StepAsync(run, (db, held) => Enter(db, held, verdict, run.Preview ? RetentionOutcome.Due : RetentionOutcome.Erased, null), ct);
+            foreach (var verdict in passed)
+            {
+                Enter(db, held, verdict, RetentionOutcome.Due, null);
+            }
+        }, ct);
+
+    /// <summary>
+    /// One who goes, as the page says. What the services have said of it is as old as the erasures of those before it, so they are
+    /// asked once more. One who cannot be erased is in the report, and does not hold up the others.
+    /// </summary>
+    private async Task<RetentionRun?> LookAtAsync(RetentionRun run, Candidate candidate, CancellationToken ct)
+    {
+        if (await AskAsync(run, candidate.Ids, ct) is not { } found)
+        {
+            return null;
+        }
+
+        var verdict = Judge(candidate, found, run.UnusedSince);
+        if (!verdict.Goes)
+        {
+            return await EnterAsync(run, [verdict], ct);
         }
 
         try
         {
             return await EraseAsync(run, verdict, ct);
         }
-        catch (Exception exception) when (!ct.IsCancellationRequested && !Transient.Is(exception))
+        catch (Exception exception) when (!ct.IsCancellationRequested && Transient.Is(exception) && run.Attempts + 1 < Tries)
         {
-            // One who cannot be erased is in the report, and does not hold up the others.
+            LogPutOff(Ids.Customer.Format(candidate.Id), exception.GetType().Name);
+            await StepAsync(run, (_, held) => held.TryAgain(Clock.GetUtcNow() + Pause), ct);
+            return null;
+        }
+        catch (Exception exception) when (!ct.IsCancellationRequested)
+        {
             var reason = exception is ProblemException ? ChangedMeanwhile : Failed;
-            LogKept(exception is ProblemException ? null : exception, Ids.Customer.Format(verdict.Candidate.Id), reason);
+            LogKept(exception is ProblemException ? null : exception, Ids.Customer.Format(candidate.Id), reason);
             return await StepAsync(run, (db, held) => Enter(db, held, verdict with { Reasons = [reason] }, RetentionOutcome.Kept, null), ct);
         }
     }
@@ -156,26 +216,28 @@ internal sealed partial class RetentionWorker(
         var erased = false;
         var next = await db.InTransactionAsync(async () =>
         {
-            var held = await HoldAsync(db, run, ct);
-            if (held is null or { Status: not RetentionStatus.Running })
+            if (await HoldAsync(db, run, ct) is not { Status: RetentionStatus.Running } held)
             {
                 return null;
             }
 
             var now = Clock.GetUtcNow();
             var customers = await db.LockWithAbsorbedAsync(key, ct);
-            if (customers[key] is not { State: CustomerState.Active } customer || customer.UpdatedAt >= held.UnusedSince || !held.Lifecycles.Contains(customer.Lifecycle.ToWord()))
+            Guid[] ids = [.. customers.Keys];
+            if (ids.Except(verdict.Candidate.Ids).Any() || customers[key] is not { State: CustomerState.Active } customer || customer.UpdatedAt >= held.UnusedSince
+                || !held.Lifecycles.Contains(customer.Lifecycle.ToWord())
+                || await db.Consents.AnyAsync(c => ids.Contains(c.CustomerId) && (c.At >= held.UnusedSince || c.RecordedAt >= held.UnusedSince), ct))
             {
-                Enter(db, held, verdict with { IsOver = false }, RetentionOutcome.Kept, null);
+                Enter(db, held, verdict with { Reasons = [ChangedMeanwhile] }, RetentionOutcome.Kept, null);
             }
-            else if (await db.LegalHolds.AnyAsync(h => customers.Keys.Contains(h.CustomerId) && h.LiftedAt == null, ct))
+            else if (await db.LegalHolds.AnyAsync(h => ids.Contains(h.CustomerId) && h.LiftedAt == null, ct))
             {
                 Enter(db, held, verdict with { Reasons = [LegalHold] }, RetentionOutcome.Kept, null);
             }
             else
             {
                 var erasure = await EraseCustomer.EraseAsync(
-                    db, key, customers, held.Cause, db.Actor(), scope.ServiceProvider.GetRequiredService<SignedStatements>(),
+                    db, key, customers, held.Cause, held.Actor, scope.ServiceProvider.GetRequiredService<SignedStatements>(),
                     scope.ServiceProvider.GetRequiredService<IOptions<ErasureOptions>>().Value, now, ct);
                 Enter(db, held, verdict, RetentionOutcome.Erased, erasure.Id);
                 erased = true;
@@ -204,7 +266,11 @@ internal sealed partial class RetentionWorker(
         }
     }
 
-    private void Finish(RetentionRun run, RetentionStatus status, bool limitReached) => run.Finish(status, limitReached, Clock.GetUtcNow());
+    private void Finish(ContactsDb db, RetentionRun run, RetentionStatus status, bool limitReached)
+    {
+        run.Finish(status, limitReached, Clock.GetUtcNow());
+        db.AuditRow(RetentionRun.RecordType, run.Id, null, run);
+    }
 
     /// <summary>A change of the run in one transaction: the run as it is then, or null when it does not go on here.</summary>
     private Task<RetentionRun?> StepAsync(RetentionRun run, Action<ContactsDb, RetentionRun> change, CancellationToken ct) => InTransactionAsync(async db =>
@@ -222,7 +288,7 @@ internal sealed partial class RetentionWorker(
 
     /// <summary>
     /// The run, nobody else's until the transaction ends; null when another replica has gone on with it. One whose policy was
-    /// made inactive is stopped.
+    /// changed is stopped, and the policy is not changed until the transaction ends.
     /// </summary>
     private async Task<RetentionRun?> HoldAsync(ContactsDb db, RetentionRun run, CancellationToken ct)
     {
@@ -232,9 +298,9 @@ internal sealed partial class RetentionWorker(
             return null;
         }
 
-        if (!held.Preview && !await db.RetentionPolicies.AnyAsync(p => p.Id == held.PolicyId && p.Active, ct))
+        if (!held.Preview && await db.Database.SqlQuery<long>($"SELECT version AS \"Value\" FROM retention_policies WHERE id = {held.PolicyId} FOR SHARE").ToListAsync(ct) is [var version] && version != held.PolicyVersion)
         {
-            Finish(held, RetentionStatus.Stopped, limitReached: false);
+            Finish(db, held, RetentionStatus.Stopped, limitReached: false);
             await db.SaveChangesAsync(ct);
         }
 
@@ -245,11 +311,18 @@ internal sealed partial class RetentionWorker(
     {
         await using var scope = scopes.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<ContactsDb>();
+        using var unhurried = db.AllowLongStatements();
         var lifecycles = run.Lifecycles.ToArray();
         return await db.Database.SqlQuery<Candidate>($"""
             SELECT c.id, c.updated_at, c.ids,
-                greatest(c.updated_at, (SELECT max(s.at) FROM consents s WHERE s.customer_id = ANY (c.ids))) AS used_at,
-                EXISTS (SELECT FROM legal_holds h WHERE h.lifted_at IS NULL AND h.customer_id = ANY (c.ids)) AS held
+                greatest(c.updated_at,
+                    (SELECT max(greatest(s.at, s.recorded_at)) FROM consents s WHERE s.customer_id = ANY (c.ids)),
+                    (SELECT max(r.updated_at) FROM relationships r WHERE r.from_id = ANY (c.ids) OR r.to_id = ANY (c.ids)),
+                    (SELECT max(m.created_at) FROM account_managers m WHERE m.customer_id = ANY (c.ids))) AS used_at,
+                array_remove(ARRAY[
+                    CASE WHEN EXISTS (SELECT FROM legal_holds h WHERE h.lifted_at IS NULL AND h.customer_id = ANY (c.ids)) THEN {LegalHold} END,
+                    CASE WHEN EXISTS (SELECT FROM change_requests q WHERE q.status = 'pending' AND q.customer_id = ANY (c.ids)) THEN {ChangeRequest} END,
+                    CASE WHEN EXISTS (SELECT FROM exports e WHERE e.status = 'running' AND e.customer_ids && c.ids) THEN {Export} END], NULL) AS reasons
             FROM (
                 SELECT id, updated_at, ARRAY(SELECT customers_below(ARRAY[id])) AS ids FROM customers
                 WHERE state = 'active' AND lifecycle = ANY ({lifecycles}) AND updated_at < {run.UnusedSince} AND (updated_at, id) > ({run.CursorAt}, {run.CursorId})
@@ -268,12 +341,20 @@ internal sealed partial class RetentionWorker(
     [LoggerMessage(LogLevel.Warning, "{CustomerId} is over its time and stays until the next run: {Reason}")]
     private partial void LogKept(Exception? exception, string customerId, string reason);
 
+    [LoggerMessage(LogLevel.Warning, "{CustomerId} is tried again ({Error})")]
+    private partial void LogPutOff(string customerId, string error);
+
     /// <summary>A customer whose record nobody has changed for as long as the policy says.</summary>
-    /// <param name="UsedAt">As far as this service knows.</param>
     /// <param name="Ids">With all who were merged into it.</param>
+    /// <param name="UsedAt">As far as this service knows.</param>
+    /// <param name="Reasons">What keeps it here.</param>
     private sealed record Candidate(
         [property: Column("id")] Guid Id, [property: Column("updated_at")] DateTimeOffset UpdatedAt, [property: Column("ids")] Guid[] Ids,
-        [property: Column("used_at")] DateTimeOffset UsedAt, [property: Column("held")] bool Held);
+        [property: Column("used_at")] DateTimeOffset UsedAt, [property: Column("reasons")] string[] Reasons);
 
-    private sealed record Verdict(Candidate Candidate, DateTimeOffset LastUsedAt, bool IsOver, List<string> Reasons);
+    /// <param name="Reasons">What keeps one who is over its time.</param>
+    private sealed record Verdict(Candidate Candidate, DateTimeOffset LastUsedAt, bool IsOver, List<string> Reasons)
+    {
+        public bool Goes => IsOver && Reasons.Count == 0;
+    }
 }
