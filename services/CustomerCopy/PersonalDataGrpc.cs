@@ -1,5 +1,6 @@
 using Crm.Contracts;
 using Crm.Hosting.Auth;
+using Crm.Hosting.Data;
 using Crm.Hosting.Erasure;
 using Crm.Hosting.Rpc;
 using Google.Protobuf.WellKnownTypes;
@@ -23,6 +24,8 @@ internal sealed class PersonalDataGrpc(CustomerCopyDb db) : Wire.PersonalData.Pe
         }
 
         var ids = request.CustomerIds.Select(id => GrpcIds.Parse(Ids.Customer, id, "customer")).ToArray();
+        // A customer may have very many rows.
+        using var unhurried = db.AllowLongStatements();
         var uses = new Wire.Uses();
         foreach (var use in await db.ReadUsesAsync(ids, context.CancellationToken))
         {

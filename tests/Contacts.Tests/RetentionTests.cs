@@ -27,8 +27,8 @@ public sealed class RetentionTests(ContactsFixture fixture) : ContactsTest(fixtu
         Fixture.Peers.FindUses = (_, _) => Task.FromResult(new Uses());
         await using var database = await Fixture.DatabaseAsync("contacts");
         await using var update = database.CreateCommand("""
-            UPDATE customers SET updated_at = now() WHERE updated_at < now() - interval '7000 days';
             UPDATE retention_policies SET active = false, version = version + 1 WHERE active;
+            UPDATE customers SET updated_at = now() WHERE updated_at < now() - interval '7000 days';
             """);
         await update.ExecuteNonQueryAsync();
     }

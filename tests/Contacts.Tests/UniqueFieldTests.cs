@@ -19,7 +19,7 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
     public async Task Of_fifty_who_take_a_value_at_once_one_has_it_and_the_others_are_told_whose_it_is(string type, string value, string another)
     {
         var name = await ReadyAsync(type);
-        var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => SendAsync(HttpMethod.Post, "/v1/customers", Person(name, value))));
+        var answers = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => TakeAsync()));
         var winner = Assert.Single(answers, a => a.Response.StatusCode == HttpStatusCode.Created).Body;
         foreach (var (response, body) in answers.Where(a => a.Response.StatusCode != HttpStatusCode.Created))
         {
@@ -43,6 +43,19 @@ public sealed class UniqueFieldTests(ContactsFixture fixture) : ContactsTest(fix
         await SendAsync(HttpMethod.Patch, $"/v1/customers/{winner["id"]}", Attribute(name, "null"), ("If-Match", "*"));
         var (free, _) = await SendAsync(HttpMethod.Patch, $"/v1/customers/{other["id"]}", Attribute(name, value), ("If-Match", "*"));
         Assert.Equal(HttpStatusCode.OK, free.StatusCode);
+
+        // A machine that is too busy to answer in time says so, and is asked again.
+        async Task<(HttpResponseMessage Response, JsonNode Body)> TakeAsync()
+        {
+            while (true)
+            {
+                var answer = await SendAsync(HttpMethod.Post, "/v1/customers", Person(name, value));
+                if (answer.Response.StatusCode != HttpStatusCode.ServiceUnavailable)
+                {
+                    return answer;
+                }
+            }
+        }
     }
 
     [Fact]

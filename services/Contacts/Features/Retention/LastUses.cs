@@ -13,7 +13,7 @@ internal sealed partial class LastUses(GrpcClientFactory clients, TimeProvider c
     private const int AtOnce = 1000;
 
     /// <summary>Nobody waits for the answer, and a customer may have very many rows.</summary>
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(50);
 
     public static string ClientOf(string service) => $"uses {service}";
 

@@ -110,7 +110,7 @@ internal static class RetentionRuns
 /// <c>pending_payment</c>, <c>active_subscription</c>, <c>message_due</c>; <c>changed_meanwhile</c> between the question and the erasure;
 /// <c>failed</c>. One may have several.
 /// </param>
-/// <param name="LimitReached">It erased <c>erase_at_most</c>; the others are the next run's.</param>
+/// <param name="LimitReached">It erased <c>erase_at_most</c> before it was through; the next run goes on.</param>
 /// <param name="Missing">Services that have not said whom they have to do with; until they have, nobody is erased.</param>
 public sealed record RetentionRunView(
     string Id, string PolicyId, bool Preview, RetentionStatus Status, string Actor, IReadOnlyList<Lifecycle> Lifecycles, DateTimeOffset UnusedSince, int EraseAtMost,

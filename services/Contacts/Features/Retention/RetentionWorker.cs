@@ -25,9 +25,7 @@ internal sealed partial class RetentionWorker(
 {
     private const int PageSize = 50;
     private const int Tries = 3;
-    private const string LegalHold = "legal_hold";
-    private const string ChangeRequest = "change_request";
-    private const string Export = "export";
+    private const int SweptAtOnce = 10_000;
     private const string ChangedMeanwhile = "changed_meanwhile";
     private const string Failed = "failed";
 
@@ -36,8 +34,24 @@ internal sealed partial class RetentionWorker(
 
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(5);
 
+    private static readonly TimeSpan SweepEvery = TimeSpan.FromHours(1);
+
+    /// <summary>What this service knows of the customers <c>c.ids</c>, who are one, besides their record.</summary>
+    private const string OwnUse = """
+        greatest(
+            (SELECT max(greatest(s.at, s.recorded_at)) FROM consents s WHERE s.customer_id = ANY (c.ids)),
+            (SELECT max(r.updated_at) FROM relationships r WHERE r.from_id = ANY (c.ids) OR r.to_id = ANY (c.ids)),
+            (SELECT max(greatest(m.created_at, least(m.ends_at, now()))) FROM account_managers m WHERE m.customer_id = ANY (c.ids))) AS used_at,
+        array_remove(ARRAY[
+            CASE WHEN EXISTS (SELECT FROM legal_holds h WHERE h.lifted_at IS NULL AND h.customer_id = ANY (c.ids)) THEN 'legal_hold' END,
+            CASE WHEN EXISTS (SELECT FROM change_requests q WHERE q.status = 'pending' AND (q.customer_id = ANY (c.ids) OR q.concerned && c.ids)) THEN 'change_request' END,
+            CASE WHEN EXISTS (SELECT FROM exports e WHERE e.status = 'running' AND e.customer_ids && c.ids) THEN 'export' END], NULL) AS reasons
+        """;
+
     private static readonly System.Diagnostics.Metrics.Counter<long> Erasures =
         Telemetry.Meter.CreateCounter<long>("crm.contacts.retention.erased", description: "Customers who were erased because nobody had used them for as long as a retention policy says");
+
+    private DateTimeOffset _sweptAt;
 
     protected override async Task RunAsync(CancellationToken ct)
     {
@@ -46,18 +60,26 @@ internal sealed partial class RetentionWorker(
             await BeginDueAsync(ct);
         }
         while (await ContinueNextAsync(ct));
+
+        if (Clock.GetUtcNow() is var now && now - _sweptAt >= SweepEvery)
+        {
+            _sweptAt = now;
+            await SweepReportsAsync(now.AddDays(-options.Value.ReportDays), ct);
+        }
     }
 
     private Task BeginDueAsync(CancellationToken ct) => InTransactionAsync(async db =>
     {
         var now = Clock.GetUtcNow();
-        var due = await db.RetentionPolicies.ForUpdate($"active AND next_run_at <= {now} ORDER BY id", skipLocked: true).ToListAsync(ct);
+        var due = await db.RetentionPolicies.ForUpdate($"""
+            active AND next_run_at <= {now} AND NOT EXISTS (SELECT FROM retention_runs r WHERE r.policy_id = retention_policies.id AND r.status = 'running') ORDER BY id
+            """, skipLocked: true).ToListAsync(ct);
         if (due.Count == 0)
         {
             return 0;
         }
 
-        // Once the policies are held: who asks for a run holds its policy too.
+        // Once more when the policies are held: who asks for a run holds its policy too.
         var running = await db.RetentionRuns.Where(r => r.Status == RetentionStatus.Running).Select(r => r.PolicyId).ToListAsync(ct);
         foreach (var policy in due.Where(p => !running.Contains(p.Id)))
         {
@@ -66,12 +88,20 @@ internal sealed partial class RetentionWorker(
         }
 
         await db.SaveChangesAsync(ct);
-        // What was erased stays in the report; who was kept is looked at anew by each run.
-        var before = now.AddDays(-options.Value.ReportDays);
-        return await db.Database.ExecuteSqlAsync($"""
-            DELETE FROM retention_results r USING retention_runs run WHERE run.id = r.run_id AND run.started_at < {before} AND r.outcome <> 'erased'
-            """, ct);
+        return due.Count;
     }, ct);
+
+    /// <summary>Whom a run has erased stays in its report; who was not is looked at anew by each run.</summary>
+    private async Task SweepReportsAsync(DateTimeOffset before, CancellationToken ct)
+    {
+        while (await InTransactionAsync(db => db.Database.ExecuteSqlAsync($"""
+            DELETE FROM retention_results WHERE (run_id, customer_id) IN (
+                SELECT r.run_id, r.customer_id FROM retention_runs run JOIN retention_results r ON r.run_id = run.id
+                WHERE run.started_at < {before} AND r.outcome <> 'erased' LIMIT {SweptAtOnce})
+            """, ct), ct) == SweptAtOnce)
+        {
+        }
+    }
 
     /// <summary>A page of the run that has waited longest; false when no run waits.</summary>
     private async Task<bool> ContinueNextAsync(CancellationToken ct)
@@ -91,7 +121,7 @@ internal sealed partial class RetentionWorker(
 
         if (await ContinueAsync(run, ct) is { } more)
         {
-            await StepAsync(more, (_, held) => held.Wait(Clock.GetUtcNow(), []), ct);
+            await StepAsync(more, (_, held) => Done(() => held.Wait(Clock.GetUtcNow(), [])), ct);
         }
 
         return true;
@@ -103,7 +133,7 @@ internal sealed partial class RetentionWorker(
         var page = await ReadPageAsync(run, ct);
         if (page.Count == 0 || run.IsFull)
         {
-            return await StepAsync(run, (db, held) => Finish(db, held, RetentionStatus.Completed, limitReached: page.Count > 0), ct);
+            return await StepAsync(run, (db, held) => Done(() => Finish(db, held, RetentionStatus.Completed, limitReached: page.Count > 0)), ct);
         }
 
         if (await AskAsync(run, [.. page.SelectMany(c => c.Ids)], ct) is not { } found)
@@ -148,7 +178,7 @@ internal sealed partial class RetentionWorker(
             return found;
         }
 
-        await StepAsync(run, (_, held) => held.Wait(Clock.GetUtcNow() + Pause, missing), ct);
+        await StepAsync(run, (_, held) => Done(() => held.Wait(Clock.GetUtcNow() + Pause, missing)), ct);
         return null;
     }
 
@@ -156,20 +186,22 @@ internal sealed partial class RetentionWorker(
     private static Verdict Judge(Candidate candidate, ILookup<Guid, Contracts.PersonalData.V1.CustomerUse> uses, DateTimeOffset unusedSince)
     {
         List<Contracts.PersonalData.V1.CustomerUse> found = [.. candidate.Ids.SelectMany(id => uses[id])];
-        var used = found.Where(u => u.LastUsedAt is not null).Select(u => u.LastUsedAt.ToDateTimeOffset()).Append(candidate.UsedAt).Max();
+        var used = found.Where(u => u.LastUsedAt is not null).Select(u => u.LastUsedAt.ToDateTimeOffset()).Append(candidate.UpdatedAt).Append(candidate.UsedAt ?? candidate.UpdatedAt).Max();
         return used >= unusedSince
             ? new(candidate, used, IsOver: false, [])
             : new(candidate, used, IsOver: true, [.. candidate.Reasons.Concat(found.SelectMany(u => u.Open)).Distinct()]);
     }
 
-    /// <summary>Those whom a run passes by, in their order, in one transaction.</summary>
+    /// <summary>Those whom a run passes by, in their order, in one transaction. The report says nothing of who was erased meanwhile.</summary>
     private async Task<RetentionRun?> EnterAsync(RetentionRun? run, IReadOnlyCollection<Verdict> passed, CancellationToken ct) => run is null || passed.Count == 0
         ? run
-        : await StepAsync(run, (db, held) =>
+        : await StepAsync(run, async (db, held) =>
         {
+            var ids = passed.Select(v => v.Candidate.Id).ToArray();
+            var there = await db.Database.SqlQuery<Guid>($"SELECT id AS \"Value\" FROM customers WHERE id = ANY ({ids}) AND state = 'active' ORDER BY id FOR SHARE").ToListAsync(ct);
             foreach (var verdict in passed)
             {
-                Enter(db, held, verdict, RetentionOutcome.Due, null);
+                Enter(db, held, verdict, RetentionOutcome.Due, null, told: there.Contains(verdict.Candidate.Id));
             }
         }, ct);
 
@@ -197,14 +229,14 @@ internal sealed partial class RetentionWorker(
         catch (Exception exception) when (!ct.IsCancellationRequested && Transient.Is(exception) && run.Attempts + 1 < Tries)
         {
             LogPutOff(Ids.Customer.Format(candidate.Id), exception.GetType().Name);
-            await StepAsync(run, (_, held) => held.TryAgain(Clock.GetUtcNow() + Pause), ct);
+            await StepAsync(run, (_, held) => Done(() => held.TryAgain(Clock.GetUtcNow() + Pause)), ct);
             return null;
         }
         catch (Exception exception) when (!ct.IsCancellationRequested)
         {
             var reason = exception is ProblemException ? ChangedMeanwhile : Failed;
             LogKept(exception is ProblemException ? null : exception, Ids.Customer.Format(candidate.Id), reason);
-            return await StepAsync(run, (db, held) => Enter(db, held, verdict with { Reasons = [reason] }, RetentionOutcome.Kept, null), ct);
+            return await EnterAsync(run, [verdict with { Reasons = [reason] }], ct);
         }
     }
 
@@ -224,15 +256,15 @@ internal sealed partial class RetentionWorker(
             var now = Clock.GetUtcNow();
             var customers = await db.LockWithAbsorbedAsync(key, ct);
             Guid[] ids = [.. customers.Keys];
+            var known = await db.Database.SqlQueryRaw<Known>($"SELECT {OwnUse} FROM (SELECT @ids AS ids) AS c", new Npgsql.NpgsqlParameter<Guid[]>("ids", ids)).SingleAsync(ct);
             if (ids.Except(verdict.Candidate.Ids).Any() || customers[key] is not { State: CustomerState.Active } customer || customer.UpdatedAt >= held.UnusedSince
-                || !held.Lifecycles.Contains(customer.Lifecycle.ToWord())
-                || await db.Consents.AnyAsync(c => ids.Contains(c.CustomerId) && (c.At >= held.UnusedSince || c.RecordedAt >= held.UnusedSince), ct))
+                || known.UsedAt >= held.UnusedSince || !held.Lifecycles.Contains(customer.Lifecycle.ToWord()))
             {
                 Enter(db, held, verdict with { Reasons = [ChangedMeanwhile] }, RetentionOutcome.Kept, null);
             }
-            else if (await db.LegalHolds.AnyAsync(h => ids.Contains(h.CustomerId) && h.LiftedAt == null, ct))
+            else if (known.Reasons.Length > 0)
             {
-                Enter(db, held, verdict with { Reasons = [LegalHold] }, RetentionOutcome.Kept, null);
+                Enter(db, held, verdict with { Reasons = [.. known.Reasons] }, RetentionOutcome.Kept, null);
             }
             else
             {
@@ -256,11 +288,12 @@ internal sealed partial class RetentionWorker(
     }
 
     /// <param name="outcome">Of one who is over its time and whom nothing keeps.</param>
-    private static void Enter(ContactsDb db, RetentionRun run, Verdict verdict, RetentionOutcome outcome, Guid? erasure)
+    /// <param name="told">Whether the report names the customer.</param>
+    private static void Enter(ContactsDb db, RetentionRun run, Verdict verdict, RetentionOutcome outcome, Guid? erasure, bool told = true)
     {
         RetentionOutcome? result = !verdict.IsOver ? null : verdict.Reasons.Count > 0 ? RetentionOutcome.Kept : outcome;
         run.Count(verdict.Candidate.UpdatedAt, verdict.Candidate.Id, result, verdict.Reasons);
-        if (result is { } entered)
+        if (result is { } entered && told)
         {
             db.RetentionResults.Add(new(run.Id, verdict.Candidate.Id, entered, verdict.Reasons, verdict.LastUsedAt, erasure));
         }
@@ -273,7 +306,7 @@ internal sealed partial class RetentionWorker(
     }
 
     /// <summary>A change of the run in one transaction: the run as it is then, or null when it does not go on here.</summary>
-    private Task<RetentionRun?> StepAsync(RetentionRun run, Action<ContactsDb, RetentionRun> change, CancellationToken ct) => InTransactionAsync(async db =>
+    private Task<RetentionRun?> StepAsync(RetentionRun run, Func<ContactsDb, RetentionRun, Task> change, CancellationToken ct) => InTransactionAsync(async db =>
     {
         if (await HoldAsync(db, run, ct) is not { Status: RetentionStatus.Running } held)
         {
@@ -281,7 +314,7 @@ internal sealed partial class RetentionWorker(
         }
 
         held.Wait(Clock.GetUtcNow() + Lease, []);
-        change(db, held);
+        await change(db, held);
         await db.SaveChangesAsync(ct);
         return held.Status == RetentionStatus.Running ? held : null;
     }, ct);
@@ -307,28 +340,28 @@ internal sealed partial class RetentionWorker(
         return held;
     }
 
+    private static Task Done(Action change)
+    {
+        change();
+        return Task.CompletedTask;
+    }
+
     private async Task<List<Candidate>> ReadPageAsync(RetentionRun run, CancellationToken ct)
     {
         await using var scope = scopes.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<ContactsDb>();
         using var unhurried = db.AllowLongStatements();
         var lifecycles = run.Lifecycles.ToArray();
-        return await db.Database.SqlQuery<Candidate>($"""
-            SELECT c.id, c.updated_at, c.ids,
-                greatest(c.updated_at,
-                    (SELECT max(greatest(s.at, s.recorded_at)) FROM consents s WHERE s.customer_id = ANY (c.ids)),
-                    (SELECT max(r.updated_at) FROM relationships r WHERE r.from_id = ANY (c.ids) OR r.to_id = ANY (c.ids)),
-                    (SELECT max(m.created_at) FROM account_managers m WHERE m.customer_id = ANY (c.ids))) AS used_at,
-                array_remove(ARRAY[
-                    CASE WHEN EXISTS (SELECT FROM legal_holds h WHERE h.lifted_at IS NULL AND h.customer_id = ANY (c.ids)) THEN {LegalHold} END,
-                    CASE WHEN EXISTS (SELECT FROM change_requests q WHERE q.status = 'pending' AND q.customer_id = ANY (c.ids)) THEN {ChangeRequest} END,
-                    CASE WHEN EXISTS (SELECT FROM exports e WHERE e.status = 'running' AND e.customer_ids && c.ids) THEN {Export} END], NULL) AS reasons
+        return await db.Database.SqlQueryRaw<Candidate>(
+            $$"""
+            SELECT c.id, c.updated_at, c.ids, {{OwnUse}}
             FROM (
                 SELECT id, updated_at, ARRAY(SELECT customers_below(ARRAY[id])) AS ids FROM customers
-                WHERE state = 'active' AND lifecycle = ANY ({lifecycles}) AND updated_at < {run.UnusedSince} AND (updated_at, id) > ({run.CursorAt}, {run.CursorId})
-                ORDER BY updated_at, id LIMIT {PageSize}) AS c
+                WHERE state = 'active' AND lifecycle = ANY ({0}) AND updated_at < {1} AND (updated_at, id) > ({2}, {3})
+                ORDER BY updated_at, id LIMIT {4}) AS c
             ORDER BY c.updated_at, c.id
-            """).ToListAsync(ct);
+            """,
+            lifecycles, run.UnusedSince, run.CursorAt, run.CursorId, PageSize).ToListAsync(ct);
     }
 
     private async Task<T> InTransactionAsync<T>(Func<ContactsDb, Task<T>> work, CancellationToken ct)
@@ -346,11 +379,13 @@ internal sealed partial class RetentionWorker(
 
     /// <summary>A customer whose record nobody has changed for as long as the policy says.</summary>
     /// <param name="Ids">With all who were merged into it.</param>
-    /// <param name="UsedAt">As far as this service knows.</param>
+    /// <param name="UsedAt">As far as this service knows besides.</param>
     /// <param name="Reasons">What keeps it here.</param>
     private sealed record Candidate(
         [property: Column("id")] Guid Id, [property: Column("updated_at")] DateTimeOffset UpdatedAt, [property: Column("ids")] Guid[] Ids,
-        [property: Column("used_at")] DateTimeOffset UsedAt, [property: Column("reasons")] string[] Reasons);
+        [property: Column("used_at")] DateTimeOffset? UsedAt, [property: Column("reasons")] string[] Reasons);
+
+    private sealed record Known([property: Column("used_at")] DateTimeOffset? UsedAt, [property: Column("reasons")] string[] Reasons);
 
     /// <param name="Reasons">What keeps one who is over its time.</param>
     private sealed record Verdict(Candidate Candidate, DateTimeOffset LastUsedAt, bool IsOver, List<string> Reasons)
